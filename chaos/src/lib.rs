@@ -1,0 +1,1 @@
+//! Local clusters of real brokers, faults, undo journal and cluster watcher.

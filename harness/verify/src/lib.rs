@@ -1,0 +1,1 @@
+//! Record identity and the streaming checker: pure, no I/O.

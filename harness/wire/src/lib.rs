@@ -1,0 +1,1 @@
+//! Kafka protocol client for load.

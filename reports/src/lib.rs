@@ -1,0 +1,1 @@
+//! Metrics, expectations, verdicts, run records and their rendering: pure.
