@@ -1,1 +1,18 @@
-//! Kafka protocol client for load.
+//! A Kafka protocol client for load: an own hot path for Produce and Fetch, and the generated messages of the
+//! `kafka-protocol` crate for everything rare.
+//!
+//! - [`Connection`], [`admin`], [`metadata`]: blocking calls, one at a time
+//! - [`code`], [`error`]: error codes, what each proves about a produced batch, and this crate's error
+
+pub mod admin;
+pub mod code;
+mod connection;
+pub mod error;
+mod frame;
+pub mod metadata;
+
+pub use admin::{NewTopic, OffsetSpec, ProducerIdentity, Quorum};
+pub use code::ErrorCode;
+pub use connection::{ApiVersions, ConnectOptions, Connection};
+pub use error::WireError;
+pub use metadata::{BrokerNode, ClusterMetadata, PartitionMetadata, TopicMetadata};

@@ -1,0 +1,391 @@
+//! Administrative calls, one method each, on the blocking [`Connection`].
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
+use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{
+    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, DescribeQuorumRequest,
+    DescribeTopicPartitionsRequest, ElectLeadersRequest, InitProducerIdRequest, ListOffsetsRequest,
+    TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use crate::code::ErrorCode;
+use crate::connection::{ConnectOptions, Connection};
+use crate::error::WireError;
+use crate::metadata::{self, ClusterMetadata, METADATA_VERSION_CAP, PartitionMetadata, TopicMetadata};
+
+/// A topic to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// Number of partitions.
+    pub partitions: i32,
+    /// Replicas of each.
+    pub replication_factor: i16,
+    /// Topic configuration, by Kafka's property names.
+    pub config: BTreeMap<String, String>,
+}
+
+/// Which end of a log ListOffsets is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetSpec {
+    /// The log start offset.
+    Earliest,
+    /// The high watermark.
+    Latest,
+}
+
+/// A producer id and its epoch, as handed out by InitProducerId.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProducerIdentity {
+    /// The producer id.
+    pub id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+}
+
+/// The KRaft quorum (DescribeQuorum of `__cluster_metadata`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quorum {
+    /// Node id of the active controller; `None` during an election.
+    pub leader: Option<i32>,
+    /// Its epoch.
+    pub leader_epoch: i32,
+    /// Node ids of the voters.
+    pub voters: Vec<i32>,
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+impl Connection {
+    /// Brokers, and the named topics (`None`: all). Never creates a topic.
+    pub fn metadata(&mut self, topics: Option<&[&str]>) -> Result<ClusterMetadata, WireError> {
+        let response = self.call_capped(&metadata::request(topics), METADATA_VERSION_CAP)?;
+        Ok(response.into())
+    }
+
+    /// Creates a topic. The broker answers when the controller has accepted it; leaders may still be missing for
+    /// some milliseconds (see [`wait_for_leaders`]).
+    pub fn create_topic(&mut self, topic: &NewTopic, timeout: Duration) -> Result<(), WireError> {
+        let configs = topic
+            .config
+            .iter()
+            .map(|(key, value)| {
+                CreatableTopicConfig::default()
+                    .with_name(StrBytes::from_string(key.clone()))
+                    .with_value(Some(StrBytes::from_string(value.clone())))
+            })
+            .collect();
+        let request =
+            CreateTopicsRequest::default().with_timeout_ms(timeout.as_millis() as i32).with_topics(vec![
+                CreatableTopic::default()
+                    .with_name(topic_name(&topic.name))
+                    .with_num_partitions(topic.partitions)
+                    .with_replication_factor(topic.replication_factor)
+                    .with_configs(configs),
+            ]);
+        let response = self.call(&request)?;
+        let result = response.topics.first().ok_or_else(|| self.empty("CreateTopics"))?;
+        self.check(result.error_code, &result.error_message, || format!("create topic {}", topic.name))
+    }
+
+    /// Deletes a topic by name.
+    pub fn delete_topic(&mut self, name: &str, timeout: Duration) -> Result<(), WireError> {
+        // Versions up to 5 name topics in one list, version 6 in another; fill the one that is sent.
+        let version = self.versions().pick::<DeleteTopicsRequest>(6, self.addr())?;
+        let request = DeleteTopicsRequest::default().with_timeout_ms(timeout.as_millis() as i32);
+        let request = if version >= 6 {
+            request.with_topics(vec![DeleteTopicState::default().with_name(Some(topic_name(name)))])
+        } else {
+            request.with_topic_names(vec![topic_name(name)])
+        };
+        let response = self.call_capped(&request, version)?;
+        let result = response.responses.first().ok_or_else(|| self.empty("DeleteTopics"))?;
+        self.check(result.error_code, &result.error_message, || format!("delete topic {name}"))
+    }
+
+    /// One offset per partition asked for. Must be sent to the leader of each of them.
+    pub fn list_offsets(
+        &mut self,
+        topic: &str,
+        partitions: &[i32],
+        spec: OffsetSpec,
+    ) -> Result<BTreeMap<i32, i64>, WireError> {
+        let timestamp = match spec {
+            OffsetSpec::Earliest => -2,
+            OffsetSpec::Latest => -1,
+        };
+        let wanted = partitions
+            .iter()
+            .map(|p| ListOffsetsPartition::default().with_partition_index(*p).with_timestamp(timestamp))
+            .collect();
+        let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![
+            ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(wanted),
+        ]);
+        let response = self.call_capped(&request, 7)?;
+        let mut offsets = BTreeMap::new();
+        for partition in response.topics.iter().flat_map(|t| &t.partitions) {
+            self.check(partition.error_code, &None, || {
+                format!("list offsets of {topic}-{}", partition.partition_index)
+            })?;
+            offsets.insert(partition.partition_index, partition.offset);
+        }
+        Ok(offsets)
+    }
+
+    /// A new producer id for a producer without transactions.
+    pub fn init_producer_id(&mut self) -> Result<ProducerIdentity, WireError> {
+        let request =
+            InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
+        let response = self.call_capped(&request, 4)?;
+        self.check(response.error_code, &None, || "init producer id".to_owned())?;
+        Ok(ProducerIdentity { id: response.producer_id.0, epoch: response.producer_epoch })
+    }
+
+    /// The KRaft quorum as this broker sees it: `leader` is the active controller.
+    pub fn quorum(&mut self) -> Result<Quorum, WireError> {
+        let request = DescribeQuorumRequest::default().with_topics(vec![
+            TopicData::default()
+                .with_topic_name(topic_name("__cluster_metadata"))
+                .with_partitions(vec![PartitionData::default().with_partition_index(0)]),
+        ]);
+        let response = self.call_capped(&request, 1)?;
+        self.check(response.error_code, &None, || "describe quorum".to_owned())?;
+        let partition = response
+            .topics
+            .first()
+            .and_then(|t| t.partitions.first())
+            .ok_or_else(|| self.empty("DescribeQuorum"))?;
+        self.check(partition.error_code, &None, || "describe quorum".to_owned())?;
+        Ok(Quorum {
+            leader: metadata::known(partition.leader_id.0),
+            leader_epoch: partition.leader_epoch,
+            voters: partition.current_voters.iter().map(|v| v.replica_id.0).collect(),
+        })
+    }
+
+    /// A topic with its eligible leader replicas, where the broker has DescribeTopicPartitions (KIP-966, 3.7 and
+    /// later); else from Metadata, without them.
+    pub fn describe_topic(&mut self, topic: &str) -> Result<TopicMetadata, WireError> {
+        use kafka_protocol::protocol::Request;
+        if self.versions().offered(DescribeTopicPartitionsRequest::KEY).is_none() {
+            let metadata = self.metadata(Some(&[topic]))?;
+            return metadata.topics.into_iter().next().ok_or_else(|| self.empty("Metadata"));
+        }
+        let mut described =
+            TopicMetadata { name: topic.to_owned(), error: ErrorCode::NONE, partitions: Vec::new() };
+        let mut cursor = None;
+        loop {
+            let request = DescribeTopicPartitionsRequest::default()
+                .with_topics(vec![TopicRequest::default().with_name(topic_name(topic))])
+                .with_response_partition_limit(2000)
+                .with_cursor(cursor);
+            let response = self.call(&request)?;
+            for answered in response.topics {
+                described.error = ErrorCode(answered.error_code);
+                described.partitions.extend(answered.partitions.into_iter().map(PartitionMetadata::from));
+            }
+            cursor = response.next_cursor.map(|c| {
+                kafka_protocol::messages::describe_topic_partitions_request::Cursor::default()
+                    .with_topic_name(c.topic_name)
+                    .with_partition_index(c.partition_index)
+            });
+            if cursor.is_none() {
+                described.partitions.sort_by_key(|p| p.index);
+                return Ok(described);
+            }
+        }
+    }
+
+    /// Makes the preferred replica lead every partition of `topic` where it does not yet (KIP-460).
+    /// "Already so" is success.
+    pub fn elect_preferred_leaders(
+        &mut self,
+        topic: &str,
+        partitions: &[i32],
+        timeout: Duration,
+    ) -> Result<(), WireError> {
+        const ELECTION_NOT_NEEDED: i16 = 84;
+        let request = ElectLeadersRequest::default()
+            .with_election_type(0)
+            .with_timeout_ms(timeout.as_millis() as i32)
+            .with_topic_partitions(Some(vec![
+                TopicPartitions::default().with_topic(topic_name(topic)).with_partitions(partitions.to_vec()),
+            ]));
+        let response = self.call(&request)?;
+        self.check(response.error_code, &None, || format!("elect preferred leaders of {topic}"))?;
+        for result in response.replica_election_results.iter().flat_map(|t| &t.partition_result) {
+            if result.error_code != ELECTION_NOT_NEEDED {
+                self.check(result.error_code, &result.error_message, || {
+                    format!("elect the preferred leader of {topic}-{}", result.partition_id)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The effective configuration of a topic, by property name.
+    pub fn topic_config(&mut self, topic: &str) -> Result<BTreeMap<String, String>, WireError> {
+        self.describe_config(2, topic)
+    }
+
+    /// The effective configuration of a broker, by property name. Must be sent to that broker.
+    pub fn broker_config(&mut self, broker_id: i32) -> Result<BTreeMap<String, String>, WireError> {
+        self.describe_config(4, &broker_id.to_string())
+    }
+
+    fn describe_config(
+        &mut self,
+        resource_type: i8,
+        name: &str,
+    ) -> Result<BTreeMap<String, String>, WireError> {
+        let request = DescribeConfigsRequest::default().with_resources(vec![
+            DescribeConfigsResource::default()
+                .with_resource_type(resource_type)
+                .with_resource_name(StrBytes::from_string(name.to_owned()))
+                .with_configuration_keys(None),
+        ]);
+        let response = self.call(&request)?;
+        let result = response.results.into_iter().next().ok_or_else(|| self.empty("DescribeConfigs"))?;
+        self.check(result.error_code, &result.error_message, || {
+            format!("describe the configuration of {name}")
+        })?;
+        Ok(result
+            .configs
+            .into_iter()
+            .filter_map(|c| c.value.map(|value| (c.name.to_string(), value.to_string())))
+            .collect())
+    }
+
+    fn empty(&self, api: &str) -> WireError {
+        WireError::Protocol { addr: self.addr().to_owned(), detail: format!("an empty {api} response") }
+    }
+
+    fn check(
+        &self,
+        code: i16,
+        message: &Option<StrBytes>,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), WireError> {
+        ErrorCode(code).ok().map_err(|code| WireError::Kafka {
+            what: format!("{} on {}", what(), self.addr()),
+            code,
+            message: message.as_ref().map(ToString::to_string),
+        })
+    }
+}
+
+impl From<kafka_protocol::messages::describe_topic_partitions_response::DescribeTopicPartitionsResponsePartition>
+    for PartitionMetadata
+{
+    fn from(
+        p: kafka_protocol::messages::describe_topic_partitions_response::DescribeTopicPartitionsResponsePartition,
+    ) -> Self {
+        let ids = |list: Vec<BrokerId>| list.into_iter().map(|b| b.0).collect();
+        PartitionMetadata {
+            index: p.partition_index,
+            error: ErrorCode(p.error_code),
+            leader: metadata::known(p.leader_id.0),
+            leader_epoch: p.leader_epoch,
+            replicas: ids(p.replica_nodes),
+            isr: ids(p.isr_nodes),
+            elr: p.eligible_leader_replicas.map(ids),
+            offline: ids(p.offline_replicas),
+        }
+    }
+}
+
+/// Connects to the first of `bootstrap` that answers. The error is that of the last one tried.
+pub fn connect_first(bootstrap: &[String], options: &ConnectOptions) -> Result<Connection, WireError> {
+    let mut last = None;
+    for addr in bootstrap {
+        match Connection::connect(addr, options) {
+            Ok(connection) => return Ok(connection),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(last.unwrap_or_else(|| WireError::Connect {
+        addr: "(empty bootstrap list)".to_owned(),
+        source: std::io::Error::new(std::io::ErrorKind::InvalidInput, "no bootstrap servers given"),
+    }))
+}
+
+/// Waits until every partition of `topic` has a leader that serves it, and all its replicas are in sync.
+///
+/// Metadata alone is not enough: right after CreateTopics it can name a leader that still answers
+/// `NOT_LEADER_OR_FOLLOWER` for some milliseconds, so each leader is also asked for its end offset.
+/// Returns the topic and the end offset (high watermark) of each partition.
+pub fn wait_for_leaders(
+    bootstrap: &[String],
+    topic: &str,
+    options: &ConnectOptions,
+    limit: Duration,
+) -> Result<(ClusterMetadata, BTreeMap<i32, i64>), WireError> {
+    let begun = Instant::now();
+    loop {
+        let last = match leaders_and_ends(bootstrap, topic, options) {
+            Ok(Ready::Yes(metadata, ends)) => return Ok((metadata, ends)),
+            Ok(Ready::NotYet(what)) => what,
+            Err(e) if e.is_retriable() => e.to_string(),
+            Err(e) => return Err(e),
+        };
+        if begun.elapsed() >= limit {
+            return Err(WireError::Deadline {
+                what: format!("every partition of {topic} led and fully in sync"),
+                waited_ms: begun.elapsed().as_millis() as u64,
+                last,
+            });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+enum Ready {
+    Yes(ClusterMetadata, BTreeMap<i32, i64>),
+    NotYet(String),
+}
+
+fn leaders_and_ends(bootstrap: &[String], topic: &str, options: &ConnectOptions) -> Result<Ready, WireError> {
+    let metadata = connect_first(bootstrap, options)?.metadata(Some(&[topic]))?;
+    let Some(found) = metadata.topic(topic).filter(|t| t.error.is_ok() && !t.partitions.is_empty()) else {
+        return Ok(Ready::NotYet("the topic is not in metadata".to_owned()));
+    };
+    let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for partition in &found.partitions {
+        match partition.leader {
+            Some(leader) if partition.isr.len() == partition.replicas.len() => {
+                by_leader.entry(leader).or_default().push(partition.index);
+            }
+            leader => {
+                return Ok(Ready::NotYet(format!(
+                    "{topic}-{}: leader {leader:?}, ISR {:?} of {:?}",
+                    partition.index, partition.isr, partition.replicas
+                )));
+            }
+        }
+    }
+    let addresses = metadata.addresses();
+    let mut ends = BTreeMap::new();
+    for (leader, partitions) in by_leader {
+        let Some(addr) = addresses.get(&leader) else {
+            return Ok(Ready::NotYet(format!("leader {leader} is not among the brokers")));
+        };
+        ends.extend(Connection::connect(addr, options)?.list_offsets(
+            topic,
+            &partitions,
+            OffsetSpec::Latest,
+        )?);
+    }
+    Ok(Ready::Yes(metadata, ends))
+}
