@@ -2,14 +2,18 @@
 //! `kafka-protocol` crate for everything rare.
 //!
 //! - [`Connection`], [`admin`], [`metadata`]: blocking calls, one at a time
+//! - [`batch`], [`codec`]: record batches (format v2) and their compression
 //! - [`code`], [`error`]: error codes, what each proves about a produced batch, and this crate's error
 
 pub mod admin;
+pub mod batch;
 pub mod code;
+pub mod codec;
 mod connection;
 pub mod error;
 mod frame;
 pub mod metadata;
+mod varint;
 
 pub use admin::{NewTopic, OffsetSpec, ProducerIdentity, Quorum};
 pub use code::ErrorCode;
