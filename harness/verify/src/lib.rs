@@ -1,1 +1,35 @@
-//! Record identity and the streaming checker: pure, no I/O.
+//! Record identity and the streaming checker: pure, without I/O, clocks or threads.
+//!
+//! | module         | what it holds                                                              |
+//! |----------------|----------------------------------------------------------------------------|
+//! | [`identity`]   | the bytes every record carries, and the checksum that binds it to its place |
+//! | [`outcome`]    | what became of a produced batch                                            |
+//! | [`guarantee`]  | what a configuration promises                                              |
+//! | [`finding`]    | the names of everything that can be found                                  |
+//! | [`policy`]     | which finding breaks which promise                                         |
+//! | [`shard`]      | the checker of one partition; one file per anomaly, its definition on top  |
+//! | [`summary`]    | exact counts that merge                                                    |
+//! | [`witness`]    | the evidence behind a count                                                |
+//!
+//! Detection and policy are separate: a shard says what it found, [`judge`] says what that means.
+
+pub mod finding;
+pub mod guarantee;
+pub mod identity;
+pub mod interval_set;
+pub mod outcome;
+pub mod policy;
+pub mod shard;
+pub mod summary;
+pub mod witness;
+
+mod run;
+
+pub use finding::FindingClass;
+pub use guarantee::{Acks, Guarantee, Order, Preset, ProducerSemantics};
+pub use identity::{CrcSeed, DecodeError, IDENTITY_LEN, Identity};
+pub use outcome::{Outcome, Settlement, StreamKey};
+pub use policy::{Context, Delivery, Judgement, judge};
+pub use shard::{BatchHeader, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks};
+pub use summary::Summary;
+pub use witness::{Evidence, Exemplars, Witness};

@@ -1,0 +1,431 @@
+//! The checker of one topic partition.
+//!
+//! It is told what producers know ([`Shard::settle`]) and what the log holds ([`Shard::begin_batch`],
+//! [`Shard::record`], [`Shard::end_batch`]), in whatever order the two arrive. Three ideas keep that
+//! exact and cheap:
+//!
+//! 1. **Runs, not records.** pseq is dense, so neighbouring records are one run, and every rule works on
+//!    runs. A record that continues the open run costs a decode, a checksum and three comparisons.
+//! 2. **Sets that commute.** Per stream there is a set of what was seen and one of what was settled, per
+//!    outcome. Most findings are set algebra over these, so it does not matter which side came first.
+//! 3. **Claims meet reads at an offset.** An ack with an offset claims "this record is there". A claim
+//!    and a read that agree cancel out and leave no trace. A claim that the reader passed without
+//!    meeting its record is *missed*; what that means is decided from the sets, at the end.
+//!
+//! A healthy partition holds one interval per set and stream, plus what is in flight between ack and
+//! read. Memory is bounded: see [`Shard::memory_bound_bytes`] and `shard/limit.rs`.
+//!
+//! The reader is the *log reader*: one per partition, by assignment, each offset once, ascending.
+
+mod ahead;
+mod claims;
+mod corrupt;
+mod duplicate;
+mod expired;
+mod failed_but_present;
+mod inconsistent_offset;
+mod leader_epoch;
+mod limit;
+mod lost;
+mod misrouted;
+mod phantom;
+mod reorder;
+mod stream;
+mod tally;
+mod unseen;
+mod watermark;
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{CrcSeed, Identity, decode};
+use crate::interval_set::IntervalSet;
+use crate::outcome::{Outcome, Settlement};
+use crate::run::Run;
+use crate::summary::Summary;
+use crate::witness::Evidence;
+
+use claims::Claims;
+use leader_epoch::LeaderEpochs;
+use limit::LimitCheck;
+use reorder::Overtaken;
+use stream::Streams;
+use tally::Tally;
+use watermark::WatermarkHistory;
+pub use watermark::Watermarks;
+
+/// What a shard has to know about its partition.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Id of this run, as in every identity.
+    pub run: u32,
+    /// Name of the topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// Names of the run's other topics: where a misrouted record may have been meant to go.
+    pub other_topics: Vec<String>,
+    /// This run created the topic, so everything foreign in it is a phantom.
+    pub created_by_run: bool,
+    /// Every stream is appended in order (idempotent producers): a later record in the log then proves
+    /// that an earlier one, acked without an offset, is not to come.
+    pub in_order: bool,
+    /// The first offset that the reader reads.
+    pub start_offset: i64,
+    /// How many first, and how many worst, witnesses are kept per class.
+    pub witness_limit: usize,
+    /// How many fragments (intervals and runs) the state may hold before precision is given up.
+    pub fragment_limit: usize,
+}
+
+/// Header of a record batch, as far as the rules or the evidence need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchHeader {
+    /// Offset of the first record.
+    pub base_offset: i64,
+    /// Offset of the last record, before any compaction.
+    pub last_offset: i64,
+    /// Epoch of the leader that appended the batch.
+    pub leader_epoch: i32,
+    /// Broker-assigned producer id; -1 without idempotence.
+    pub producer_id: i64,
+    /// Epoch of that id; -1 without idempotence.
+    pub producer_epoch: i16,
+    /// Sequence number of the first record; -1 without idempotence.
+    pub base_sequence: i32,
+    /// The batch is a transaction marker and holds no records of producers.
+    pub control: bool,
+    /// The batch belongs to a transaction.
+    pub transactional: bool,
+}
+
+impl fmt::Display for BatchHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "batch {}..={} of producer id {} epoch {} base sequence {}, leader epoch {}",
+            self.base_offset,
+            self.last_offset,
+            self.producer_id,
+            self.producer_epoch,
+            self.base_sequence,
+            self.leader_epoch
+        )
+    }
+}
+
+/// How far the log reader got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadEnd {
+    /// The next offset that it would have fetched.
+    pub position: i64,
+    /// The high watermark when reading ended.
+    pub end_offset: i64,
+    /// `end_offset` was taken after the last ack, with every in-sync replica caught up: nothing at or
+    /// above it can still appear. Then an acked offset up there was truncated, so it is lost; otherwise
+    /// it is only unseen.
+    pub end_is_final: bool,
+    /// Our own reader, not the broker, was what kept the position below `end_offset`.
+    pub reader_was_limit: bool,
+}
+
+impl ReadEnd {
+    /// True if everything below the high watermark was read.
+    fn is_complete(&self) -> bool {
+        self.position >= self.end_offset
+    }
+}
+
+/// Everything that a shard found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionReport {
+    /// Name of the topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// How far reading got.
+    pub end: ReadEnd,
+    /// Exact counts.
+    pub summary: Summary,
+    /// The records behind the counts.
+    pub evidence: Evidence,
+}
+
+/// The checker of one partition. Single-threaded; feed it, then [`Shard::finish`] it.
+#[derive(Debug)]
+pub struct Shard {
+    config: ShardConfig,
+    seed: CrcSeed,
+    streams: Streams,
+    /// The run being read: records that continue it are only counted.
+    open: Option<Run>,
+    /// Packed key of the open run's stream.
+    open_key: u32,
+    /// No offset below this will be delivered any more, those of the open run aside.
+    position: i64,
+    log_start: i64,
+    batch: Option<BatchHeader>,
+    claims: Claims,
+    /// Claims that the reader passed without meeting their record there.
+    missed: Vec<Run>,
+    /// Reads away from the acked offset, for evidence only; bounded.
+    displaced: Vec<Run>,
+    overtaken: Vec<Overtaken>,
+    corrupt_at: IntervalSet,
+    expired_at: IntervalSet,
+    leader_epochs: LeaderEpochs,
+    watermarks: WatermarkHistory,
+    limit_check: LimitCheck,
+    tally: Tally,
+}
+
+impl Shard {
+    /// A shard that knows nothing yet.
+    pub fn new(config: ShardConfig) -> Self {
+        Self {
+            seed: CrcSeed::new(&config.topic, config.partition),
+            streams: Streams::default(),
+            open: None,
+            open_key: 0,
+            position: config.start_offset,
+            log_start: 0,
+            batch: None,
+            claims: Claims::default(),
+            missed: Vec::new(),
+            displaced: Vec::new(),
+            overtaken: Vec::new(),
+            corrupt_at: IntervalSet::new(),
+            expired_at: IntervalSet::new(),
+            leader_epochs: LeaderEpochs::default(),
+            watermarks: WatermarkHistory::default(),
+            limit_check: LimitCheck::default(),
+            tally: Tally::new(&config),
+            config,
+        }
+    }
+
+    /// Takes the outcome of one produced batch. May come before or after its records are read.
+    pub fn settle(&mut self, settlement: &Settlement) {
+        self.flush();
+        let stream = self.streams.index_of(settlement.stream);
+        let first = settlement.first_pseq;
+        let range = first..first.saturating_add(u64::from(settlement.count));
+        let pieces = self.fresh_pieces(stream, range);
+        for piece in pieces {
+            let distance = (piece.start - first) as i64;
+            self.settle_piece(stream, piece, settlement.outcome, distance);
+        }
+        self.check_limit();
+    }
+
+    /// The parts of `range` that were not settled before and are not retired.
+    fn fresh_pieces(&mut self, stream: u32, range: Range<u64>) -> Vec<Range<u64>> {
+        let state = self.streams.get(stream);
+        let live = range.start.max(state.retired_below).min(range.end)..range.end;
+        self.tally.summary.unchecked += live.start - range.start;
+        let pieces: Vec<_> = state.settled.missing_in(live.clone()).collect();
+        let fresh: u64 = pieces.iter().map(|p| p.end - p.start).sum();
+        self.tally.summary.settled_twice += live.end - live.start - fresh;
+        pieces
+    }
+
+    /// Settles records that were not settled before. `distance` is how far into its batch the piece lies.
+    fn settle_piece(&mut self, stream: u32, piece: Range<u64>, outcome: Outcome, distance: i64) {
+        let count = piece.end - piece.start;
+        let state = self.streams.get_mut(stream);
+        state.settled.insert(piece.clone());
+        let summary = &mut self.tally.summary;
+        match outcome {
+            Outcome::Acked { base_offset: Some(base) } if base >= 0 => {
+                summary.acked += count;
+                let first_offset = base.saturating_add(distance);
+                self.claim(Run { stream, first_pseq: piece.start, first_offset, count });
+                return;
+            }
+            Outcome::Acked { .. } => {
+                summary.acked += count;
+                state.unplaced.insert(piece.clone());
+            }
+            Outcome::Failed => {
+                summary.failed += count;
+                state.failed.insert(piece.clone());
+                self.note_failed_after_read(stream, piece.clone());
+            }
+            Outcome::Indeterminate => {
+                summary.indeterminate += count;
+                state.indeterminate.insert(piece.clone());
+            }
+            Outcome::Unacknowledged => {
+                summary.unacknowledged += count;
+                state.unacknowledged.insert(piece.clone());
+            }
+        }
+        // No ack can come any more that these reads would have to be compared with.
+        self.streams.get_mut(stream).take_reads(piece);
+    }
+
+    /// Begins a batch of the log. Offsets between the position and its first record are gone.
+    pub fn begin_batch(&mut self, header: &BatchHeader) {
+        self.flush();
+        self.tally.summary.batches += 1;
+        self.tally.summary.control_batches += u64::from(header.control);
+        self.note_leader_epoch(header);
+        self.skip_to(header.base_offset);
+        self.batch = Some(*header);
+    }
+
+    /// Takes one record of the batch begun last: its offset and its value, as read.
+    ///
+    /// Returns its identity if it is an intact record of this run, for the end-to-end latency.
+    #[inline]
+    pub fn record(&mut self, offset: i64, value: &[u8]) -> Option<Identity> {
+        match decode(value, self.config.run, &self.seed) {
+            Ok(identity) => self.note_read(offset, &identity).then_some(identity),
+            Err(error) => {
+                self.note_unreadable(offset, value, error);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn note_read(&mut self, offset: i64, identity: &Identity) -> bool {
+        let key = identity.stream().packed();
+        if let Some(open) = &mut self.open
+            && self.open_key == key
+            && open.end_pseq() == identity.pseq
+            && open.end_offset() == offset
+        {
+            open.count += 1;
+            return true;
+        }
+        self.open_run(offset, identity)
+    }
+
+    /// Starts a new run; false if the record was handed in before.
+    fn open_run(&mut self, offset: i64, identity: &Identity) -> bool {
+        self.flush();
+        if offset < self.position {
+            self.tally.summary.reread += 1;
+            return false;
+        }
+        if identity.pseq == u64::MAX {
+            // No dense sequence gets there, and the intervals below end past their last value.
+            self.pass_to(offset + 1);
+            self.note_impossible_pseq(offset, identity);
+            return true;
+        }
+        self.open_key = identity.stream().packed();
+        let stream = self.streams.index_of(identity.stream());
+        self.open = Some(Run { stream, first_pseq: identity.pseq, first_offset: offset, count: 1 });
+        true
+    }
+
+    /// Ends the batch: none of its offsets will be delivered again.
+    pub fn end_batch(&mut self) {
+        self.flush();
+        if let Some(batch) = self.batch.take() {
+            self.pass_to(batch.last_offset.saturating_add(1));
+        }
+        self.check_limit();
+    }
+
+    /// Says which offset the reader fetches next. Nothing below will be delivered any more.
+    pub fn advance(&mut self, position: i64) {
+        self.flush();
+        self.skip_to(position);
+        self.check_limit();
+    }
+
+    /// Says where the broker's log starts. Call it before moving past offsets that are gone.
+    pub fn log_start(&mut self, offset: i64) {
+        self.log_start = self.log_start.max(offset);
+    }
+
+    /// Counts so far. `lost` and `inconsistent_offsets` may still turn into each other; `unseen`,
+    /// `phantom` of unsettled records and `unacknowledged_absent` are only known at the end.
+    pub fn summary(&self) -> Summary {
+        let mut tally = self.tally.without_evidence();
+        if let Some(open) = &self.open {
+            tally.summary.checked += open.count;
+        }
+        self.resolve_missed(&mut tally);
+        self.resolve_overtaken(&mut tally);
+        self.count_present(&mut tally);
+        tally.summary
+    }
+
+    /// Judges what is still open and reports.
+    pub fn finish(mut self, end: &ReadEnd) -> PartitionReport {
+        self.flush();
+        self.skip_to(end.position);
+        let end = ReadEnd { position: self.position, ..*end };
+        let mut tally = self.tally.take();
+        self.resolve_missed(&mut tally);
+        self.resolve_overtaken(&mut tally);
+        self.count_present(&mut tally);
+        self.resolve_claims_left(&mut tally, &end);
+        self.resolve_unplaced(&mut tally, &end);
+        self.resolve_unsettled(&mut tally);
+        PartitionReport {
+            topic: self.config.topic,
+            partition: self.config.partition,
+            end,
+            summary: tally.summary,
+            evidence: tally.evidence,
+        }
+    }
+
+    /// Applies the rules to the open run.
+    fn flush(&mut self) {
+        let Some(run) = self.open.take() else { return };
+        self.position = run.end_offset();
+        self.tally.summary.checked += run.count;
+        let matched = self.claims.meet(&run, &mut self.missed);
+        let retired_below = self.streams.get(run.stream).retired_below;
+        if run.first_pseq < retired_below {
+            let cut = retired_below.min(run.end_pseq());
+            self.tally.summary.unchecked += cut - run.first_pseq;
+            if cut < run.end_pseq() {
+                self.apply(&run.slice(cut..run.end_pseq()), matched);
+            }
+        } else {
+            self.apply(&run, matched);
+        }
+    }
+
+    fn apply(&mut self, run: &Run, matched: u64) {
+        let state = self.streams.get(run.stream);
+        if run.first_pseq < state.seen.end() {
+            self.note_duplicates(run);
+            self.note_reorders(run);
+        }
+        self.note_read_after_failed(run);
+        self.note_displaced_read(run, matched);
+        let state = self.streams.get_mut(run.stream);
+        state.remember_read(run);
+        state.seen.insert(run.pseqs());
+        self.limit_check.tick();
+    }
+
+    /// Moves the position over offsets that the reader was given, or that a batch once held.
+    fn pass_to(&mut self, position: i64) {
+        if position > self.position {
+            self.claims.take_below(position, &mut self.missed);
+            self.position = position;
+        }
+    }
+
+    /// Moves the position over offsets that the reader was not given.
+    fn skip_to(&mut self, position: i64) {
+        if position > self.position {
+            self.note_expired(self.position..position);
+            self.pass_to(position);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! **Lost**: an acked record is not in the log.
+//!
+//! An ack with an offset below the reader's position names a place that was read, and the record was
+//! not there: it is lost at once, without waiting for the end of the run. Four things explain such a
+//! missed claim otherwise, in this order: a corrupt record lies at that very offset (the record is
+//! there, damaged, and counted as corrupt); the broker deleted the offset before it was read (*expired*);
+//! the record was read elsewhere (*inconsistent offset*). Only what is left is lost.
+//!
+//! An ack without an offset names no place. Its record is lost if it was not seen although everything up
+//! to the end was read, or if the stream is appended in order and a later record of it was seen. A
+//! damaged record can't stand in for it: what a damaged record says about itself is no evidence.
+//!
+//! An acked offset at or above the end of a *final* end (see [`ReadEnd::end_is_final`]) was truncated.
+
+use std::ops::Range;
+
+use crate::finding::FindingClass;
+use crate::run::Run;
+
+use super::claims::push_missed;
+use super::tally::{Sighting, Tally};
+use super::{ReadEnd, Shard};
+
+impl Shard {
+    /// Takes an ack with an offset: compares it with what was read, or waits for the reader.
+    pub(super) fn claim(&mut self, claim: Run) {
+        let stream = self.streams.get_mut(claim.stream);
+        let unlocated: Vec<_> = stream.unlocated.present_in(claim.pseqs()).collect();
+        let reads = stream.take_reads(claim.pseqs());
+        if reads.is_empty() && unlocated.is_empty() {
+            return self.file_claim(claim);
+        }
+        if let [read] = reads[..]
+            && read == claim
+        {
+            return;
+        }
+        let (agreeing, displaced): (Vec<Run>, Vec<Run>) =
+            reads.into_iter().partition(|read| read.agrees_with(&claim));
+        self.note_displaced(&displaced);
+        let mut met: crate::interval_set::IntervalSet = agreeing.iter().map(Run::pseqs).collect();
+        unlocated.into_iter().for_each(|range| met.insert(range));
+        let open: Vec<_> = met.missing_in(claim.pseqs()).collect();
+        for piece in open {
+            self.file_claim(claim.slice(piece));
+        }
+    }
+
+    /// Puts a claim that met no read where it belongs.
+    fn file_claim(&mut self, claim: Run) {
+        let (passed, ahead) = claim.split_at_offset(self.position);
+        if let Some(passed) = passed {
+            push_missed(&mut self.missed, passed);
+            self.limit_check.tick();
+        }
+        if let Some(ahead) = ahead {
+            self.claims.insert(ahead);
+        }
+    }
+
+    /// Says of every missed claim what became of its record.
+    pub(super) fn resolve_missed(&self, tally: &mut Tally) {
+        for missed in &self.missed {
+            self.resolve_missed_run(tally, missed);
+        }
+    }
+
+    pub(super) fn resolve_missed_run(&self, tally: &mut Tally, missed: &Run) {
+        let stream = self.streams.get(missed.stream);
+        let readable: Vec<_> = self.corrupt_at.missing_in(missed.offsets()).collect();
+        for offsets in readable {
+            let gone = self.expired_at.present_in(offsets.clone());
+            for run in gone.map(|part| missed.slice_offsets(part)) {
+                for unread in stream.seen.missing_in(run.pseqs()) {
+                    self.count_expired(tally, &run.slice(unread));
+                }
+            }
+            let read_past = self.expired_at.missing_in(offsets);
+            for run in read_past.map(|part| missed.slice_offsets(part)) {
+                for elsewhere in stream.seen.present_in(run.pseqs()) {
+                    self.count_inconsistent(tally, &run.slice(elsewhere));
+                }
+                for absent in stream.seen.missing_in(run.pseqs()) {
+                    self.count_lost(tally, &run.slice(absent));
+                }
+            }
+        }
+    }
+
+    /// Judges acks without an offset.
+    pub(super) fn resolve_unplaced(&self, tally: &mut Tally, end: &ReadEnd) {
+        for (index, stream) in self.streams.iter().enumerate() {
+            for range in stream.unplaced.ranges() {
+                for absent in stream.seen.missing_in(range.clone()) {
+                    self.resolve_unplaced_range(tally, index as u32, absent, end);
+                }
+            }
+        }
+    }
+
+    fn resolve_unplaced_range(&self, tally: &mut Tally, stream: u32, absent: Range<u64>, end: &ReadEnd) {
+        let run =
+            Run { stream, first_pseq: absent.start, first_offset: -1, count: absent.end - absent.start };
+        if !self.expired_at.is_empty() {
+            // It may have been among what the broker deleted.
+            return self.count_expired(tally, &run);
+        }
+        let proven = match (end.is_complete(), self.config.in_order) {
+            (true, _) => run.end_pseq(),
+            (false, true) => self.streams.get(stream).seen.end().clamp(run.first_pseq, run.end_pseq()),
+            (false, false) => run.first_pseq,
+        };
+        if run.first_pseq < proven {
+            self.count_lost(tally, &run.slice(run.first_pseq..proven));
+        }
+        if proven < run.end_pseq() {
+            self.count_unseen(tally, &run.slice(proven..run.end_pseq()), end);
+        }
+    }
+
+    pub(super) fn count_lost(&self, tally: &mut Tally, run: &Run) {
+        tally.summary.lost += run.count;
+        tally.witness(FindingClass::Lost, self.sighting_of_claim(run));
+    }
+
+    /// A claim as evidence: acked there, or without an offset if that is negative.
+    pub(super) fn sighting_of_claim(&self, run: &Run) -> Sighting {
+        Sighting {
+            stream: Some(self.streams.get(run.stream).key),
+            first_pseq: Some(run.first_pseq),
+            count: run.count,
+            acked_offset: (run.first_offset >= 0).then_some(run.first_offset),
+            ..Sighting::default()
+        }
+    }
+
+    /// A read as evidence, with the batch that is being read.
+    pub(super) fn sighting_of_read(&self, run: &Run) -> Sighting {
+        Sighting {
+            stream: Some(self.streams.get(run.stream).key),
+            first_pseq: Some(run.first_pseq),
+            count: run.count,
+            read_offset: Some(run.first_offset),
+            batch: self.batch,
+            ..Sighting::default()
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! **Phantom**: a record that nobody sent.
+//!
+//! Every record that is sent is settled before the run ends, so an intact record of this run that is not
+//! settled at the end was never sent. On a topic that this run created, a record of somebody else is a
+//! phantom too; on any other topic it is *foreign*, and only counted.
+
+use crate::finding::FindingClass;
+use crate::identity::Identity;
+use crate::run::Run;
+
+use super::Shard;
+use super::tally::{Sighting, Tally};
+
+impl Shard {
+    pub(super) fn note_foreign(&mut self, offset: i64, value: &[u8]) {
+        let class = if self.config.created_by_run { FindingClass::Phantom } else { FindingClass::Foreign };
+        match class {
+            FindingClass::Phantom => self.tally.summary.phantom += 1,
+            _ => self.tally.summary.foreign += 1,
+        }
+        let sighting = Sighting {
+            count: 1,
+            read_offset: Some(offset),
+            batch: self.batch,
+            detail: Some(format!("{} bytes, not written by this run", value.len())),
+            ..Sighting::default()
+        };
+        self.tally.witness(class, sighting);
+    }
+
+    pub(super) fn note_impossible_pseq(&mut self, offset: i64, identity: &Identity) {
+        self.tally.summary.checked += 1;
+        self.tally.summary.phantom += 1;
+        let sighting = Sighting {
+            stream: Some(identity.stream()),
+            first_pseq: Some(identity.pseq),
+            count: 1,
+            read_offset: Some(offset),
+            batch: self.batch,
+            ..Sighting::default()
+        };
+        self.tally.witness(FindingClass::Phantom, sighting);
+    }
+
+    /// Counts what was seen and never settled.
+    pub(super) fn resolve_unsettled(&self, tally: &mut Tally) {
+        for (index, stream) in self.streams.iter().enumerate() {
+            let located = stream.ahead.iter().copied();
+            let unlocated = stream.unlocated.ranges().iter().map(|range| Run {
+                stream: index as u32,
+                first_pseq: range.start,
+                first_offset: -1,
+                count: range.end - range.start,
+            });
+            for run in located.chain(unlocated) {
+                tally.summary.phantom += run.count;
+                let mut sighting = self.sighting_of_read(&run);
+                sighting.read_offset = sighting.read_offset.filter(|offset| *offset >= 0);
+                tally.witness(FindingClass::Phantom, sighting);
+            }
+        }
+    }
+}
