@@ -1,0 +1,58 @@
+//! What can go wrong with a cluster. Each concern has its own error; this one is their sum for callers that do not care which.
+
+use std::path::PathBuf;
+
+use crate::files::FileError;
+use crate::kafka_home::{JavaError, KafkaHomeError};
+use crate::local::{FormatError, NotReady, SpecError};
+use crate::registry::RegistryError;
+use crate::supervisor::SupervisorError;
+
+/// Why a cluster could not be started, changed or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ChaosError {
+    /// The spec describes no cluster.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// No jars.
+    #[error(transparent)]
+    KafkaHome(#[from] KafkaHomeError),
+    /// No Java.
+    #[error(transparent)]
+    Java(#[from] JavaError),
+    /// The log directories could not be formatted.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The supervisor failed or refused.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+    /// A broker ended or did not become ready. Boxed: it carries part of a log.
+    #[error(transparent)]
+    NotReady(Box<NotReady>),
+    /// The registry of detached clusters refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// No node has this id.
+    #[error("there is no node {id}; there are {known:?}")]
+    NoSuchNode {
+        /// The id that was named.
+        id: i32,
+        /// All ids.
+        known: Vec<i32>,
+    },
+    /// A directory whose name can't be given to a broker.
+    #[error("{} contains one of , : ; % \" * or a control character, which a broker's configuration can't express; choose another directory", path.display())]
+    AwkwardPath {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl From<NotReady> for ChaosError {
+    fn from(error: NotReady) -> Self {
+        Self::NotReady(Box::new(error))
+    }
+}

@@ -1,0 +1,272 @@
+//! A cluster of real brokers on this host: one JVM per node, KRaft, loopback only.
+//!
+//! Layout: `spec` what is wanted, `topology` which nodes that makes, `ports` where they listen, `properties` their
+//! configuration, `format` their directories, `jvm` their command lines, `readiness` when they may be used.
+
+mod format;
+mod jvm;
+mod ports;
+mod properties;
+mod readiness;
+mod spec;
+mod topology;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub use format::FormatError;
+pub(crate) use ports::ReservedPorts;
+pub use ports::PortError;
+pub use readiness::NotReady;
+pub use spec::{Controllers, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError};
+pub use topology::{Node, Roles};
+
+use crate::error::ChaosError;
+use crate::files::{FileError, OnPath, create_marked_dir, create_private_dir, remove_marked_dir};
+use crate::kafka_home::{Java, KafkaHome, KafkaVersion};
+use crate::process::ProcessIdentity;
+use crate::random::kafka_uuid;
+use crate::supervisor::{Launcher, NodeCommand, NodeStatus, SignalTimes, Supervisor, SupervisorConfig};
+
+/// Where a cluster keeps its files. Relative paths are made absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterDirs {
+    /// Data, configuration and control socket. Must be empty or not exist; removed when the cluster ends, unless `keep_data`.
+    pub data: PathBuf,
+    /// Logs of nodes, JVMs and supervisor. Stays.
+    pub logs: PathBuf,
+    /// Jars and formats that all runs share: [`crate::cache_dir`].
+    pub cache: PathBuf,
+    /// Stop the nodes in order at the end and leave `data` in place.
+    pub keep_data: bool,
+}
+
+/// A running local cluster. Dropping it ends all of it and waits until it is gone.
+#[derive(Debug)]
+pub struct LocalCluster {
+    nodes: Vec<LocalNode>,
+    cluster_id: String,
+    version: KafkaVersion,
+    supervisor: Supervisor,
+}
+
+/// A node and where its traces are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalNode {
+    /// Id, roles and ports.
+    pub node: Node,
+    /// Its `log.dirs`.
+    pub data_dir: PathBuf,
+    /// What it printed: Kafka's log, from every start.
+    pub log: PathBuf,
+    /// The JVM's GC and safepoint log, stamped with CLOCK_MONOTONIC (`timenanos`).
+    pub gc_log: PathBuf,
+    command: NodeCommand,
+}
+
+impl LocalCluster {
+    /// Starts a cluster and waits until every broker lists all brokers. If anything fails, everything is gone again when the
+    /// error is returned, except the logs.
+    pub fn start(spec: &LocalSpec, dirs: &ClusterDirs, launcher: &Launcher) -> Result<Self, ChaosError> {
+        spec.validate()?;
+        let home = KafkaHome::resolve(&spec.kafka, &dirs.cache)?;
+        let java = Java::find(home.version.java_min())?;
+        let dirs = prepare(dirs, &home)?;
+        let started = Self::start_in(spec, &dirs, launcher, &home, &java);
+        if started.is_err() && !dirs.keep_data {
+            // Normally the supervisor did it; this is for the failures before there was one.
+            remove_marked_dir(&dirs.data)?;
+        }
+        started
+    }
+
+    fn start_in(
+        spec: &LocalSpec,
+        dirs: &ClusterDirs,
+        launcher: &Launcher,
+        home: &KafkaHome,
+        java: &Java,
+    ) -> Result<Self, ChaosError> {
+        let deadline = Instant::now() + spec.ready_within;
+        let config = SupervisorConfig {
+            state_dir: dirs.data.clone(),
+            remove_dir: (!dirs.keep_data).then(|| dirs.data.clone()),
+            log: dirs.logs.join("supervisor.log"),
+        };
+        let supervisor = Supervisor::launch(launcher, &config)?;
+        let ports = supervisor.reserve_ports(topology::ports_needed(spec))?;
+        let nodes = topology::lay_out(spec, &ports);
+        let cluster_id = kafka_uuid();
+        let nodes = write_nodes(spec, dirs, home, java, &nodes, &cluster_id)?;
+        let cluster = Self { nodes, cluster_id, version: home.version.clone(), supervisor };
+        for node in &cluster.nodes {
+            cluster.supervisor.start(node.node.id, &node.command)?;
+        }
+        for node in cluster.brokers() {
+            cluster.wait_until_ready(node, deadline)?;
+        }
+        Ok(cluster)
+    }
+
+    /// Addresses of all brokers, `host:port`.
+    #[must_use]
+    pub fn bootstrap(&self) -> Vec<String> {
+        self.nodes.iter().filter_map(|node| node.node.client_addr()).collect()
+    }
+
+    /// All nodes: brokers by id, then isolated controllers by id.
+    #[must_use]
+    pub fn nodes(&self) -> &[LocalNode] {
+        &self.nodes
+    }
+
+    /// The `cluster.id` it was formatted with.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// The version of Kafka it runs.
+    #[must_use]
+    pub fn version(&self) -> &KafkaVersion {
+        &self.version
+    }
+
+    /// The supervisor's process.
+    #[must_use]
+    pub fn supervisor_process(&self) -> ProcessIdentity {
+        self.supervisor.process()
+    }
+
+    /// Which process each node is, and what it is doing.
+    pub fn statuses(&self) -> Result<Vec<NodeStatus>, ChaosError> {
+        Ok(self.supervisor.list()?)
+    }
+
+    /// Sends SIGKILL; `seen_ns` is when the process was gone.
+    pub fn kill(&self, id: i32) -> Result<SignalTimes, ChaosError> {
+        Ok(self.supervisor.kill(id)?)
+    }
+
+    /// Sends SIGTERM; `seen_ns` is when the process was gone. An error if it was not by `deadline`: it still runs then.
+    pub fn stop(&self, id: i32, deadline: Duration) -> Result<SignalTimes, ChaosError> {
+        Ok(self.supervisor.stop(id, deadline)?)
+    }
+
+    /// Sends SIGSTOP; `seen_ns` is when all of its threads were stopped.
+    pub fn pause(&self, id: i32) -> Result<SignalTimes, ChaosError> {
+        Ok(self.supervisor.pause(id)?)
+    }
+
+    /// Sends SIGCONT; `seen_ns` is when it ran again.
+    pub fn resume(&self, id: i32) -> Result<SignalTimes, ChaosError> {
+        Ok(self.supervisor.resume(id)?)
+    }
+
+    /// Starts a node that is down, on its old data and ports; `seen_ns` is when the process existed. It serves nobody before
+    /// [`LocalCluster::wait_ready`].
+    pub fn start_node(&self, id: i32) -> Result<SignalTimes, ChaosError> {
+        Ok(self.supervisor.start(id, &self.node(id)?.command)?)
+    }
+
+    /// Waits until broker `id` answers and lists every broker that runs. Gives the time of that answer, CLOCK_MONOTONIC.
+    /// Fails with the end of its log when it exits, or when `limit` is over.
+    pub fn wait_ready(&self, id: i32, limit: Duration) -> Result<u64, ChaosError> {
+        self.wait_until_ready(self.node(id)?, Instant::now() + limit)
+    }
+
+    /// Ends all nodes and the supervisor, removes the data unless it is to be kept, and reports what went wrong with it.
+    pub fn shutdown(self) -> Result<(), ChaosError> {
+        Ok(self.supervisor.shutdown()?)
+    }
+
+    /// Lets the cluster outlive this process, for at most `ttl`.
+    pub(crate) fn detach(self, ttl: Duration) -> Result<(), ChaosError> {
+        Ok(self.supervisor.detach(ttl)?)
+    }
+
+    fn node(&self, id: i32) -> Result<&LocalNode, ChaosError> {
+        self.nodes.iter().find(|node| node.node.id == id).ok_or_else(|| ChaosError::NoSuchNode {
+            id,
+            known: self.nodes.iter().map(|node| node.node.id).collect(),
+        })
+    }
+
+    fn brokers(&self) -> impl Iterator<Item = &LocalNode> {
+        self.nodes.iter().filter(|node| node.node.client_port.is_some())
+    }
+
+    fn wait_until_ready(&self, node: &LocalNode, deadline: Instant) -> Result<u64, ChaosError> {
+        readiness::wait(&self.supervisor, node, &self.nodes, deadline)
+    }
+}
+
+/// Makes the directories and returns their absolute paths.
+fn prepare(dirs: &ClusterDirs, home: &KafkaHome) -> Result<ClusterDirs, ChaosError> {
+    let absolute = |path: &Path| std::path::absolute(path).on("resolve", path);
+    let dirs = ClusterDirs { data: absolute(&dirs.data)?, logs: absolute(&dirs.logs)?, ..dirs.clone() };
+    for path in [&dirs.data, &dirs.logs, &home.libs] {
+        refuse_awkward(path)?;
+    }
+    create_marked_dir(&dirs.data)?;
+    create_private_dir(&dirs.logs)?;
+    Ok(dirs)
+}
+
+/// Refuses paths that can't be said to a broker: `log.dirs` is split at commas, a class path at colons, JVM logs expand `%`
+/// and take quotes, and a configuration file is text.
+fn refuse_awkward(path: &Path) -> Result<(), ChaosError> {
+    let awkward = |c: char| matches!(c, ',' | ':' | ';' | '%' | '"' | '*') || c.is_control();
+    match path.to_str().map(|text| text.find(awkward)) {
+        Some(None) => Ok(()),
+        _ => Err(ChaosError::AwkwardPath { path: path.to_path_buf() }),
+    }
+}
+
+/// Formats every node and writes its configuration.
+fn write_nodes(
+    spec: &LocalSpec,
+    dirs: &ClusterDirs,
+    home: &KafkaHome,
+    java: &Java,
+    nodes: &[Node],
+    cluster_id: &str,
+) -> Result<Vec<LocalNode>, ChaosError> {
+    let checkpoint = format::bootstrap_checkpoint(home, java, &dirs.data.join("format"))?;
+    let logging = jvm::logging_config(home.logging);
+    let logging_config = dirs.data.join(logging.file_name);
+    fs::write(&logging_config, logging.content).on("write", &logging_config)?;
+    let write_node = |node: &Node| -> Result<LocalNode, FileError> {
+        let work_dir = dirs.data.join(node.name());
+        let data_dir = work_dir.join("data");
+        format::format_node(&data_dir, cluster_id, node.id, &checkpoint)?;
+        let properties = work_dir.join("server.properties");
+        fs::write(&properties, properties::render(spec, node, nodes, &data_dir)).on("write", &properties)?;
+        let log = dirs.logs.join(format!("{}.log", node.name()));
+        let gc_log = dirs.logs.join(format!("{}-gc.log", node.name()));
+        let paths = jvm::NodePaths {
+            properties: &properties,
+            logging_config: &logging_config,
+            work_dir: &work_dir,
+            log: &log,
+            gc_log: &gc_log,
+        };
+        let command = jvm::node_command(java, home, spec.jvm, &paths);
+        Ok(LocalNode { node: node.clone(), data_dir, log, gc_log, command })
+    };
+    Ok(nodes.iter().map(write_node).collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_a_broker_can_not_be_told_are_refused_before_anything_starts() {
+        for path in ["/run/a,b", "/run/a:b", "/run/100%", "/run/\"", "/run/a\nb"] {
+            assert!(refuse_awkward(Path::new(path)).is_err(), "{path}");
+        }
+        refuse_awkward(Path::new("/run/with blank/20261121-0903-7f3a")).unwrap();
+    }
+}

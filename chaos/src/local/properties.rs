@@ -1,0 +1,155 @@
+//! `server.properties` of each node.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use super::spec::LocalSpec;
+use super::topology::{Node, Roles};
+
+/// Renders the file for `node`, one of `nodes`.
+///
+/// One line per key, sorted: first our defaults, then the user's `config`, then what we own; later ones replace earlier
+/// ones, so the user wins over the defaults and nobody over what we own.
+pub(super) fn render(spec: &LocalSpec, node: &Node, nodes: &[Node], data_dir: &Path) -> String {
+    let mut properties = defaults(spec);
+    properties.extend(spec.config.iter().map(|(name, value)| (name.clone(), value.clone())));
+    properties.extend(owned(node, nodes, data_dir));
+    let mut text = String::new();
+    for (name, value) in &properties {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "{name}={}", escaped(value));
+    }
+    text
+}
+
+/// Defaults that differ from Kafka's: replicas of internal topics that fit the number of brokers (Kafka's own default of 3
+/// makes consumer groups hang on a single broker), and no waiting for more members before the first rebalance, which
+/// Kafka itself recommends for tests.
+fn defaults(spec: &LocalSpec) -> BTreeMap<String, String> {
+    let replicas = spec.brokers.min(3);
+    let min_isr = replicas.min(2);
+    BTreeMap::from([
+        ("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned()),
+        ("offsets.topic.replication.factor".to_owned(), replicas.to_string()),
+        ("share.coordinator.state.topic.min.isr".to_owned(), min_isr.to_string()),
+        ("share.coordinator.state.topic.replication.factor".to_owned(), replicas.to_string()),
+        ("transaction.state.log.min.isr".to_owned(), min_isr.to_string()),
+        ("transaction.state.log.replication.factor".to_owned(), replicas.to_string()),
+    ])
+}
+
+/// What identifies the node and its place in the cluster. Static voters, because they need no format step that knows the
+/// other nodes, and work the same from 3.9 on.
+fn owned(node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeMap<String, String> {
+    let voters: Vec<String> = nodes
+        .iter()
+        .filter_map(|voter| Some(format!("{}@127.0.0.1:{}", voter.id, voter.controller_port?)))
+        .collect();
+    let client = node.client_port.map(|port| format!("PLAINTEXT://127.0.0.1:{port}"));
+    let controller = node.controller_port.map(|port| format!("CONTROLLER://127.0.0.1:{port}"));
+    let roles = match node.roles {
+        Roles::Broker => "broker",
+        Roles::Controller => "controller",
+        Roles::Both => "broker,controller",
+    };
+    let listeners: Vec<&str> = [&client, &controller].into_iter().flatten().map(String::as_str).collect();
+    let mut owned = BTreeMap::from([
+        ("controller.listener.names".to_owned(), "CONTROLLER".to_owned()),
+        ("controller.quorum.voters".to_owned(), voters.join(",")),
+        ("listener.security.protocol.map".to_owned(), "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
+        ("listeners".to_owned(), listeners.join(",")),
+        ("log.dirs".to_owned(), data_dir.display().to_string()),
+        ("node.id".to_owned(), node.id.to_string()),
+        ("process.roles".to_owned(), roles.to_owned()),
+    ]);
+    if let Some(client) = client {
+        owned.insert("advertised.listeners".to_owned(), client);
+        owned.insert("inter.broker.listener.name".to_owned(), "PLAINTEXT".to_owned());
+    }
+    owned
+}
+
+/// Escapes a value for `java.util.Properties.load(InputStream)`: backslashes, line ends, a leading blank, and everything
+/// outside printable ASCII, which is read as Latin-1 unless written as UTF-16 escapes.
+fn escaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for (index, c) in value.chars().enumerate() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            ' ' if index == 0 => text.push_str("\\ "),
+            ' '..='~' => text.push(c),
+            _ => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(text, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::spec::Controllers;
+    use crate::local::topology::lay_out;
+
+    const PORTS: [u16; 8] = [20_001, 20_002, 20_003, 20_004, 20_005, 20_006, 20_007, 20_008];
+
+    #[test]
+    fn a_combined_node() {
+        let mut spec = LocalSpec::default();
+        spec.config.insert("group.initial.rebalance.delay.ms".to_owned(), "3000".to_owned());
+        spec.config.insert("unclean.leader.election.enable".to_owned(), "true".to_owned());
+        let nodes = lay_out(&spec, &PORTS);
+        let expected = "\
+advertised.listeners=PLAINTEXT://127.0.0.1:20003
+controller.listener.names=CONTROLLER
+controller.quorum.voters=1@127.0.0.1:20002,2@127.0.0.1:20004,3@127.0.0.1:20006
+group.initial.rebalance.delay.ms=3000
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:20003,CONTROLLER://127.0.0.1:20004
+log.dirs=/run/node-2/data
+node.id=2
+offsets.topic.replication.factor=3
+process.roles=broker,controller
+share.coordinator.state.topic.min.isr=2
+share.coordinator.state.topic.replication.factor=3
+transaction.state.log.min.isr=2
+transaction.state.log.replication.factor=3
+unclean.leader.election.enable=true
+";
+        assert_eq!(render(&spec, &nodes[1], &nodes, Path::new("/run/node-2/data")), expected);
+    }
+
+    #[test]
+    fn an_isolated_controller_has_no_client_listener() {
+        let spec = LocalSpec { brokers: 1, controllers: Controllers::Isolated(1), ..LocalSpec::default() };
+        let nodes = lay_out(&spec, &PORTS);
+        let broker = render(&spec, &nodes[0], &nodes, Path::new("/b"));
+        assert!(broker.contains("\nlisteners=PLAINTEXT://127.0.0.1:20001\n"), "{broker}");
+        assert!(broker.contains("process.roles=broker\n"), "{broker}");
+        assert!(broker.contains("offsets.topic.replication.factor=1\n"), "{broker}");
+        let controller = render(&spec, &nodes[1], &nodes, Path::new("/c"));
+        assert!(controller.contains("\nlisteners=CONTROLLER://127.0.0.1:20002\n"), "{controller}");
+        assert!(controller.contains("controller.quorum.voters=101@127.0.0.1:20002\n"), "{controller}");
+        assert!(!controller.contains("advertised"), "{controller}");
+    }
+
+    #[test]
+    fn values_survive_javas_parser() {
+        assert_eq!(escaped(r" a\b é 😀 =:#"), r"\ a\\b \u00e9 \ud83d\ude00 =:#");
+        assert_eq!(escaped("two\nlines\t"), r"two\u000alines\u0009");
+    }
+
+    #[test]
+    fn whatever_the_value_it_stays_on_its_line() {
+        use proptest::prelude::*;
+        proptest!(|(value in any::<String>())| {
+            let text = escaped(&value);
+            prop_assert!(text.chars().all(|c| (' '..='~').contains(&c)), "{}", text);
+        });
+    }
+}

@@ -1,0 +1,121 @@
+//! When a broker may be used: it answers, and it lists every broker of the cluster that runs.
+//!
+//! "Listening" is not enough: a broker opens its port before the controller unfenced it, and a client that asks it for a
+//! topic then gets fewer replicas than there are brokers.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gauntlet_wire::{ConnectOptions, Connection, WireError};
+
+use super::LocalNode;
+use crate::clock::monotonic_ns;
+use crate::error::ChaosError;
+use crate::files::last_lines;
+use crate::supervisor::{NodeState, NodeStatus, Supervisor};
+
+/// Pause between two looks.
+const POLL: Duration = Duration::from_millis(50);
+/// Limit for one answer: a broker that is still starting may accept and stay silent.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How much of a broker's log an error shows.
+const LOG_LINES: usize = 20;
+
+/// A node that did not become ready, with what it said last.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} is not ready: {why}\nthe end of {}:\n  {}", log.display(), last_lines.join("\n  "))]
+pub struct NotReady {
+    /// `broker-1`.
+    pub name: String,
+    /// Exit status, or what was missing at the deadline.
+    pub why: String,
+    /// Its log.
+    pub log: PathBuf,
+    /// The last lines of it.
+    pub last_lines: Vec<String>,
+}
+
+/// Waits until `broker` is ready; gives the time of the answer that showed it. Fails as soon as *any* node that was running
+/// at the first look has exited: without it, waiting for the others would only hide the cause until the deadline.
+pub(super) fn wait(
+    supervisor: &Supervisor,
+    broker: &LocalNode,
+    nodes: &[LocalNode],
+    deadline: Instant,
+) -> Result<u64, ChaosError> {
+    let Some(addr) = broker.node.client_addr() else {
+        return Err(not_ready(broker, "it is a controller, which serves no clients".to_owned()));
+    };
+    let running_at_first = running(&supervisor.list()?);
+    let options = ConnectOptions { timeout: ANSWER_LIMIT, ..ConnectOptions::default() };
+    let mut connection = None;
+    loop {
+        let statuses = supervisor.list()?;
+        if let Some((node, exit)) = find_exit(&statuses, nodes, &running_at_first, broker) {
+            return Err(not_ready(node, format!("it ended with {exit}")));
+        }
+        let expected = expected_brokers(&statuses, nodes);
+        let missing = match registered(&addr, &options, &mut connection) {
+            Ok(listed) if listed.is_superset(&expected) => return Ok(monotonic_ns()),
+            Ok(listed) => format!("it lists brokers {listed:?} of {expected:?}"),
+            Err(error) => error.to_string(),
+        };
+        if Instant::now() >= deadline {
+            return Err(not_ready(broker, format!("deadline over, {missing}")));
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// Which brokers the one at `addr` lists. The connection is kept for the next look unless it failed.
+fn registered(
+    addr: &str,
+    options: &ConnectOptions,
+    connection: &mut Option<Connection>,
+) -> Result<BTreeSet<i32>, WireError> {
+    let mut open = match connection.take() {
+        Some(open) => open,
+        None => Connection::connect(addr, options)?,
+    };
+    // An empty list of topics: only the brokers matter.
+    let metadata = open.metadata(Some(&[]))?;
+    *connection = Some(open);
+    Ok(metadata.brokers.iter().map(|broker| broker.id).collect())
+}
+
+fn running(statuses: &[NodeStatus]) -> BTreeSet<i32> {
+    statuses.iter().filter(|status| status.state == NodeState::Running).map(|status| status.node).collect()
+}
+
+/// The brokers among the nodes that run: one that is down or paused on purpose can't be waited for.
+fn expected_brokers(statuses: &[NodeStatus], nodes: &[LocalNode]) -> BTreeSet<i32> {
+    let is_broker = |id: &i32| nodes.iter().any(|node| node.node.id == *id && node.node.client_port.is_some());
+    running(statuses).into_iter().filter(is_broker).collect()
+}
+
+/// The first node that ended although it was running, or that is the one we wait for.
+fn find_exit<'a>(
+    statuses: &[NodeStatus],
+    nodes: &'a [LocalNode],
+    running_at_first: &BTreeSet<i32>,
+    broker: &LocalNode,
+) -> Option<(&'a LocalNode, crate::supervisor::ExitRecord)> {
+    statuses.iter().find_map(|status| match status.state {
+        NodeState::Exited(exit) if running_at_first.contains(&status.node) || status.node == broker.node.id => {
+            nodes.iter().find(|node| node.node.id == status.node).map(|node| (node, exit))
+        }
+        NodeState::Running | NodeState::Paused | NodeState::Exited(_) => None,
+    })
+}
+
+fn not_ready(node: &LocalNode, why: String) -> ChaosError {
+    NotReady {
+        name: node.node.name(),
+        why,
+        log: node.log.clone(),
+        last_lines: last_lines(&node.log, LOG_LINES),
+    }
+    .into()
+}

@@ -1,0 +1,183 @@
+//! What a local cluster shall look like, and the rules it has to keep.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::kafka_home::KafkaSource;
+
+/// A cluster of real brokers on 127.0.0.1, one JVM per node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalSpec {
+    /// Number of brokers, ids 1 to N.
+    pub brokers: u16,
+    /// Who runs the KRaft quorum.
+    pub controllers: Controllers,
+    /// Which Kafka.
+    pub kafka: KafkaSource,
+    /// How the JVMs are set.
+    pub jvm: Jvm,
+    /// Broker properties by Kafka's names; they win over our defaults. Those in [`OWNED_PROPERTIES`] are refused.
+    pub config: BTreeMap<String, String>,
+    /// How long the start may take, from the first process to the moment when every broker lists all brokers.
+    pub ready_within: Duration,
+}
+
+impl Default for LocalSpec {
+    fn default() -> Self {
+        Self {
+            brokers: 3,
+            controllers: Controllers::Combined,
+            kafka: KafkaSource::default(),
+            jvm: Jvm::Steady,
+            config: BTreeMap::new(),
+            ready_within: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Who runs the KRaft quorum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controllers {
+    /// Every broker is a controller too. Killing a majority of the brokers then stops the quorum as well.
+    Combined,
+    /// So many processes that are only controllers, ids 101 and up: brokers can all be down and the quorum lives.
+    Isolated(u16),
+}
+
+/// How the JVMs are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jvm {
+    /// As in production: G1, both compilers, 1 GiB heap. For every number that is to mean something.
+    Steady,
+    /// First compiler only, serial collector, 512 MiB heap: starts in a third of the time. For tests of behaviour.
+    Quick,
+}
+
+/// Properties that gauntlet must set itself, because clients, faults and clean-up rest on them.
+pub const OWNED_PROPERTIES: [&str; 15] = [
+    "advertised.listeners",
+    "broker.id",
+    "controller.listener.names",
+    "controller.quorum.bootstrap.servers",
+    "controller.quorum.voters",
+    "inter.broker.listener.name",
+    "listener.security.protocol.map",
+    "listeners",
+    "log.dir",
+    "log.dirs",
+    "metadata.log.dir",
+    "node.id",
+    "process.roles",
+    "security.inter.broker.protocol",
+    "zookeeper.connect",
+];
+
+/// Most nodes of a local cluster. Each is a JVM of over 300 MB; a larger number is a typo.
+const NODES_MAX: u16 = 50;
+
+/// Why a spec describes no cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// Too few or too many nodes.
+    #[error("{what} must be from 1 to {NODES_MAX}, not {count}")]
+    Count {
+        /// `brokers` or `controllers`.
+        what: &'static str,
+        /// The number given.
+        count: u16,
+    },
+    /// An even quorum: it tolerates no more failures than the odd one below it.
+    #[error("controllers must be an odd number, not {count}: {count} tolerate no more failures than {}", count - 1)]
+    EvenQuorum {
+        /// The number given.
+        count: u16,
+    },
+    /// A property that the user may not set.
+    #[error("config may not set {name}: gauntlet sets it itself")]
+    Owned {
+        /// The property.
+        name: String,
+    },
+    /// A property name that Kafka can't have.
+    #[error("config names {name:?}, which is no property name (letters, digits, '.', '_' and '-')")]
+    PropertyName {
+        /// The name given.
+        name: String,
+    },
+    /// The distribution that was named does not exist.
+    #[error("{} is not a directory", dir.display())]
+    NoSuchDirectory {
+        /// The directory that was named.
+        dir: PathBuf,
+    },
+}
+
+impl LocalSpec {
+    /// Checks all rules that need no look at the host except that a named distribution exists.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        let in_range = |what, count| match count {
+            1..=NODES_MAX => Ok(()),
+            _ => Err(SpecError::Count { what, count }),
+        };
+        in_range("brokers", self.brokers)?;
+        if let Controllers::Isolated(count) = self.controllers {
+            in_range("controllers", count)?;
+            if count % 2 == 0 {
+                return Err(SpecError::EvenQuorum { count });
+            }
+        }
+        for name in self.config.keys() {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+            if name.is_empty() || !name.chars().all(allowed) {
+                return Err(SpecError::PropertyName { name: name.clone() });
+            }
+            if OWNED_PROPERTIES.contains(&name.as_str()) {
+                return Err(SpecError::Owned { name: name.clone() });
+            }
+        }
+        match &self.kafka {
+            KafkaSource::Directory(dir) if !dir.is_dir() => Err(SpecError::NoSuchDirectory { dir: dir.clone() }),
+            KafkaSource::Directory(_) | KafkaSource::Maven(_) => Ok(()),
+        }
+    }
+
+    /// Number of JVMs.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        let isolated = match self.controllers {
+            Controllers::Combined => 0,
+            Controllers::Isolated(count) => count,
+        };
+        usize::from(self.brokers) + usize::from(isolated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid() {
+        LocalSpec::default().validate().unwrap();
+        assert_eq!(LocalSpec::default().node_count(), 3);
+    }
+
+    #[test]
+    fn each_rule_refuses_by_name() {
+        let base = LocalSpec::default();
+        let with = |name: &str| BTreeMap::from([(name.to_owned(), "x".to_owned())]);
+        let cases = [
+            (LocalSpec { brokers: 0, ..base.clone() }, "brokers must be from 1"),
+            (LocalSpec { brokers: 51, ..base.clone() }, "not 51"),
+            (LocalSpec { controllers: Controllers::Isolated(2), ..base.clone() }, "tolerate no more failures than 1"),
+            (LocalSpec { config: with("node.id"), ..base.clone() }, "may not set node.id"),
+            (LocalSpec { config: with("a=b\nnode.id"), ..base.clone() }, "no property name"),
+            (LocalSpec { kafka: KafkaSource::Directory("/nonexistent".into()), ..base }, "not a directory"),
+        ];
+        for (spec, message) in cases {
+            let error = spec.validate().unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What the kernel says about a process, read from `/proc`.
+//!
+//! A pid alone names nothing for long: pids are recycled. A process is therefore always named by pid *and* start time
+//! ([`ProcessIdentity`]), and nothing is signalled before the start time was compared.
+
+use std::fmt;
+use std::fs;
+use std::io;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+/// One process of this boot, and never another one that got its pid later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessIdentity {
+    /// Process id.
+    pub pid: i32,
+    /// Start time in clock ticks since boot: field 22 of `/proc/<pid>/stat` (proc(5)).
+    pub start_ticks: u64,
+}
+
+impl ProcessIdentity {
+    /// Identifies the process that has `pid` now. Fails with `NotFound` if there is none.
+    pub fn of(pid: i32) -> io::Result<Self> {
+        Ok(Self { pid, start_ticks: read_stat(pid)?.start_ticks })
+    }
+
+    /// Whether it still runs. A zombie (dead, not yet reaped) counts as gone: it holds no socket, file or memory.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        read_stat(self.pid).is_ok_and(|stat| stat.start_ticks == self.start_ticks && !stat.is_dead())
+    }
+
+    /// Sends `signal` if this very process still runs; `Ok(false)` if it is gone.
+    ///
+    /// Between comparing and signalling the process could end and its pid be given to another one. For children that is
+    /// impossible (an unreaped pid is never reused); for others the kernel would have to cycle through all pids within
+    /// microseconds.
+    pub fn signal(self, signal: Signal) -> io::Result<bool> {
+        if !self.is_alive() {
+            return Ok(false);
+        }
+        match kill(Pid::from_raw(self.pid), signal) {
+            Ok(()) => Ok(true),
+            Err(nix::errno::Errno::ESRCH) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Whether every thread is stopped (state `T`), which is what SIGSTOP has to reach before a pause "took effect".
+    /// `Ok(false)` as long as one thread still runs; fails with `NotFound` if the process is gone.
+    pub fn all_threads_stopped(self) -> io::Result<bool> {
+        let main = read_stat(self.pid)?;
+        if main.start_ticks != self.start_ticks || main.is_dead() {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        if !main.is_stopped() {
+            return Ok(false);
+        }
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            let path = task?.path().join("stat");
+            // A thread that ended while we looked is no longer running either.
+            let Ok(text) = fs::read_to_string(path) else { continue };
+            if parse_stat(&text).is_some_and(|stat| !stat.is_stopped() && !stat.is_dead()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl fmt::Display for ProcessIdentity {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "pid {} (started at tick {})", self.pid, self.start_ticks)
+    }
+}
+
+/// The two fields of `/proc/<pid>/stat` that are needed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessStat {
+    /// `R` running, `S`/`D` sleeping, `T` stopped by a signal, `t` by a tracer, `Z` zombie, `X` dead.
+    state: char,
+    start_ticks: u64,
+}
+
+impl ProcessStat {
+    pub(crate) fn is_stopped(self) -> bool {
+        matches!(self.state, 'T' | 't')
+    }
+
+    fn is_dead(self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x')
+    }
+}
+
+/// Reads and parses `/proc/<pid>/stat`.
+pub(crate) fn read_stat(pid: i32) -> io::Result<ProcessStat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    parse_stat(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("unreadable stat: {text:?}")))
+}
+
+/// Parses a stat line. Field 2, the command name, stands in parentheses and may itself contain blanks and parentheses,
+/// so counting starts after the *last* closing one.
+fn parse_stat(line: &str) -> Option<ProcessStat> {
+    let after_name = &line[line.rfind(')')? + 1..];
+    let mut fields = after_name.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    // `state` is field 3; the start time is field 22, so 18 fields lie between them.
+    let start_ticks = fields.nth(18)?.parse().ok()?;
+    Some(ProcessStat { state, start_ticks })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_command_name_does_not_shift_the_fields() {
+        let line = "77 (a) T (b) 1 2) S 1 77 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 9 0 123456 1 2 3";
+        assert_eq!(parse_stat(line), Some(ProcessStat { state: 'S', start_ticks: 123_456 }));
+    }
+
+    #[test]
+    fn a_cut_line_is_refused() {
+        assert_eq!(parse_stat("77 (java) S 1 77"), None);
+        assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn another_process_with_our_pid_is_not_us() {
+        let me = ProcessIdentity::of(std::process::id().cast_signed()).unwrap();
+        assert!(me.is_alive());
+        let other = ProcessIdentity { start_ticks: me.start_ticks + 1, ..me };
+        assert!(!other.is_alive());
+        assert!(!other.signal(Signal::SIGKILL).unwrap());
+    }
+
+    #[test]
+    fn a_zombie_counts_as_gone() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let identity = ProcessIdentity::of(child.id().cast_signed()).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while identity.is_alive() {
+            assert!(std::time::Instant::now() < deadline, "the child never ended");
+            std::thread::yield_now();
+        }
+        assert!(read_stat(identity.pid).is_ok(), "it must still be unreaped here");
+        child.wait().unwrap();
+    }
+}

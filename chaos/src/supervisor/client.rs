@@ -1,0 +1,319 @@
+//! The run's side of the supervisor.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use super::control::ControlSocket;
+use super::protocol::{NodeCommand, NodeStatus, Reply, Request, SignalTimes};
+use super::server::READY;
+use crate::files::{FileError, OnPath, last_lines, write_atomically};
+use crate::process::ProcessIdentity;
+
+/// Time for an answer that needs no waiting on the supervisor's side.
+const PROMPT: Duration = Duration::from_secs(15);
+/// Time for a killed node to be gone. A process in an uninterruptible disk wait dies only after it.
+const KILL_LIMIT: Duration = Duration::from_secs(60);
+/// Time for a whole shutdown: the supervisor's own limits (stop, then kill) and removing the data.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(90);
+
+/// How to start this program again as a supervisor.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    /// The executable.
+    pub exe: PathBuf,
+    /// The hidden argument(s) on which its `main` calls [`supervisor_main`](super::supervisor_main).
+    pub args: Vec<OsString>,
+}
+
+impl Launcher {
+    /// Re-executes the running program with `args`. Through `/proc/self/exe`, so that it is the same program even if its file
+    /// was replaced meanwhile.
+    #[must_use]
+    pub fn current_exe(args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Self { exe: PathBuf::from("/proc/self/exe"), args: args.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// What a supervisor must know before its first request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SupervisorConfig {
+    /// Where its socket and identity lie. Must exist.
+    pub state_dir: PathBuf,
+    /// Directory of ours to remove at the end, after the last node; `None` keeps everything and stops nodes in order.
+    pub remove_dir: Option<PathBuf>,
+    /// File to which it appends what it did.
+    pub log: PathBuf,
+}
+
+/// Why the supervisor did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// It could not be executed.
+    #[error("cannot start the supervisor {}: {source}", exe.display())]
+    NotRunnable {
+        /// The executable.
+        exe: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It ended before it was ready.
+    #[error("the supervisor ended while starting ({how}); it said:\n  {}", last_lines.join("\n  "))]
+    NotReady {
+        /// Exit status, or what went wrong.
+        how: String,
+        /// The end of its log.
+        last_lines: Vec<String>,
+    },
+    /// It does not answer.
+    #[error("the supervisor does not answer at {}: {source}", socket.display())]
+    Unreachable {
+        /// Its socket.
+        socket: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It tried and failed, or refused.
+    #[error("{0}")]
+    Refused(String),
+    /// It answered with something else than the request asks for.
+    #[error("the supervisor answered {reply} to {request}")]
+    UnexpectedReply {
+        /// What was asked.
+        request: String,
+        /// What came back.
+        reply: String,
+    },
+    /// It did not end in time.
+    #[error("the supervisor, {process}, did not end within {} s", limit.as_secs())]
+    StillRunning {
+        /// Its process.
+        process: ProcessIdentity,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// It ended, but not everything is gone.
+    #[error("the clean-up failed ({status}); the supervisor said:\n  {}", last_lines.join("\n  "))]
+    CleanUp {
+        /// Its exit status.
+        status: ExitStatus,
+        /// The end of its log.
+        last_lines: Vec<String>,
+    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// A running supervisor, tied to this process by its lifeline: dropping it ends all nodes.
+#[derive(Debug)]
+pub struct Supervisor {
+    child: Child,
+    lifeline: Option<ChildStdin>,
+    process: ProcessIdentity,
+    socket: ControlSocket,
+    log: PathBuf,
+    /// Set when the drop has nothing to end.
+    released: bool,
+}
+
+impl Supervisor {
+    /// Starts a supervisor and waits until it takes requests.
+    pub fn launch(launcher: &Launcher, config: &SupervisorConfig) -> Result<Self, SupervisorError> {
+        let config_path = config.state_dir.join("supervisor.json");
+        let text = serde_json::to_vec_pretty(config).map_err(|error| SupervisorError::Refused(error.to_string()))?;
+        write_atomically(&config_path, &text)?;
+        let log = OpenOptions::new().create(true).append(true).open(&config.log).on("open", &config.log)?;
+        let not_runnable = |source| SupervisorError::NotRunnable { exe: launcher.exe.clone(), source };
+        let mut child = Command::new(&launcher.exe)
+            // What `ps` shows; the path would be /proc/self/exe.
+            .arg0("gauntlet-supervisor")
+            .args(&launcher.args)
+            .arg(&config_path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(not_runnable)?;
+        let lifeline = child.stdin.take();
+        let ready = wait_until_ready(&mut child);
+        let process = ProcessIdentity::of(child.id().cast_signed());
+        match (ready, process) {
+            (Ok(()), Ok(process)) => Ok(Self {
+                child,
+                lifeline,
+                process,
+                socket: ControlSocket::in_dir(&config.state_dir),
+                log: config.log.clone(),
+                released: false,
+            }),
+            (Err(error), _) | (Ok(()), Err(error)) => {
+                let _ = child.kill();
+                let how = match child.wait() {
+                    Ok(status) => format!("{error}, {status}"),
+                    Err(wait_error) => format!("{error}, {wait_error}"),
+                };
+                Err(SupervisorError::NotReady { how, last_lines: last_lines(&config.log, 10) })
+            }
+        }
+    }
+
+    /// The supervisor's process.
+    #[must_use]
+    pub fn process(&self) -> ProcessIdentity {
+        self.process
+    }
+
+    /// Reserves `count` ports on 127.0.0.1 for as long as the supervisor lives.
+    pub fn reserve_ports(&self, count: usize) -> Result<Vec<u16>, SupervisorError> {
+        match self.ask(&Request::ReservePorts { count }, PROMPT)? {
+            Reply::Ports { ports } => Ok(ports),
+            other => Err(unexpected("reserve_ports", &other)),
+        }
+    }
+
+    /// Starts a node that does not run: times before the fork and after the exec. It is not ready by then.
+    pub fn start(&self, node: i32, command: &NodeCommand) -> Result<SignalTimes, SupervisorError> {
+        self.seen(&Request::Start { node, command: command.clone() }, PROMPT)
+    }
+
+    /// Sends SIGKILL and waits until the process is gone.
+    pub fn kill(&self, node: i32) -> Result<SignalTimes, SupervisorError> {
+        self.seen(&Request::Kill { node }, KILL_LIMIT)
+    }
+
+    /// Sends SIGTERM and waits at most `deadline` until the process is gone. When it is not, the node still runs and the
+    /// caller decides.
+    pub fn stop(&self, node: i32, deadline: Duration) -> Result<SignalTimes, SupervisorError> {
+        let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        self.seen(&Request::Stop { node, deadline_ms }, deadline.saturating_add(PROMPT))
+    }
+
+    /// Sends SIGSTOP and waits until every thread of the process is stopped.
+    pub fn pause(&self, node: i32) -> Result<SignalTimes, SupervisorError> {
+        self.seen(&Request::Pause { node }, PROMPT)
+    }
+
+    /// Sends SIGCONT and waits until the process is no longer stopped.
+    pub fn resume(&self, node: i32) -> Result<SignalTimes, SupervisorError> {
+        self.seen(&Request::Resume { node }, PROMPT)
+    }
+
+    /// All nodes ever started, with their latest process and its state.
+    pub fn list(&self) -> Result<Vec<NodeStatus>, SupervisorError> {
+        match self.ask(&Request::List, PROMPT)? {
+            Reply::Nodes { nodes } => Ok(nodes),
+            other => Err(unexpected("list", &other)),
+        }
+    }
+
+    /// Lets the supervisor and its nodes outlive this process, for at most `ttl`.
+    pub fn detach(mut self, ttl: Duration) -> Result<(), SupervisorError> {
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        match self.ask(&Request::Detach { ttl_ms }, PROMPT)? {
+            Reply::Done => {
+                self.released = true;
+                Ok(())
+            }
+            other => Err(unexpected("detach", &other)),
+        }
+    }
+
+    /// Ends all nodes, removes what the configuration says, and waits until that is done.
+    pub fn shutdown(mut self) -> Result<(), SupervisorError> {
+        self.end()
+    }
+
+    /// Closing the lifeline is the whole request: it works even if the socket is gone.
+    fn end(&mut self) -> Result<(), SupervisorError> {
+        self.released = true;
+        drop(self.lifeline.take());
+        let deadline = Instant::now() + SHUTDOWN_LIMIT;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => {
+                    return Err(SupervisorError::CleanUp { status, last_lines: last_lines(&self.log, 10) });
+                }
+                Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
+                Ok(None) => {
+                    return Err(SupervisorError::StillRunning { process: self.process, limit: SHUTDOWN_LIMIT });
+                }
+                Err(source) => return Err(SupervisorError::Unreachable { socket: self.socket.path(), source }),
+            }
+        }
+    }
+
+    fn seen(&self, request: &Request, limit: Duration) -> Result<SignalTimes, SupervisorError> {
+        match self.ask(request, limit)? {
+            Reply::Seen { times } => Ok(times),
+            other => Err(unexpected(&format!("{request:?}"), &other)),
+        }
+    }
+
+    fn ask(&self, request: &Request, limit: Duration) -> Result<Reply, SupervisorError> {
+        match self.socket.request(request, limit)? {
+            Reply::Failed { message } => Err(SupervisorError::Refused(message)),
+            reply => Ok(reply),
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    /// Ends everything and waits for it, so that a test or a run that returns early leaves nothing behind. Errors have nobody
+    /// to go to; [`Supervisor::shutdown`] reports them.
+    fn drop(&mut self) {
+        if !self.released {
+            let _ = self.end();
+        }
+    }
+}
+
+fn unexpected(request: &str, reply: &Reply) -> SupervisorError {
+    SupervisorError::UnexpectedReply { request: request.to_owned(), reply: format!("{reply:?}") }
+}
+
+/// Waits for the line that says that the socket is bound. If the process ends instead, its stdout does too.
+fn wait_until_ready(child: &mut Child) -> io::Result<()> {
+    let stdout = child.stdout.take().ok_or_else(|| io::Error::other("its stdout is not a pipe"))?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    if line == READY { Ok(()) } else { Err(io::Error::other(format!("expected {READY:?}, got {line:?}"))) }
+}
+
+/// Asks the supervisor in `state_dir`, which is no child of ours, to end, and waits until it is gone. One that does not
+/// answer gets SIGTERM, then SIGKILL, which takes its nodes along (their parent-death signal).
+pub(crate) fn end_detached(state_dir: &Path, process: ProcessIdentity) -> Result<(), SupervisorError> {
+    let socket = ControlSocket::in_dir(state_dir);
+    if socket.request(&Request::Shutdown, PROMPT).is_ok() && gone_within(process, SHUTDOWN_LIMIT) {
+        return Ok(());
+    }
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let sent = process.signal(signal);
+        sent.map_err(|source| SupervisorError::Unreachable { socket: socket.path(), source })?;
+        if gone_within(process, PROMPT) {
+            return Ok(());
+        }
+    }
+    Err(SupervisorError::StillRunning { process, limit: PROMPT })
+}
+
+fn gone_within(process: ProcessIdentity, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    while process.is_alive() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    true
+}

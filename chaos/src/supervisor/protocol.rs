@@ -1,0 +1,141 @@
+//! What is said between a run and its supervisor: one JSON object per line, one reply per request.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::ProcessIdentity;
+
+/// A request. Each is answered once its effect was *seen*, not when it was issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// Reserve ports for as long as the supervisor lives. Answered by [`Reply::Ports`].
+    ReservePorts { count: usize },
+    /// Start a node that does not run. Answered by [`Reply::Seen`]: before the fork, after the exec.
+    Start { node: i32, command: NodeCommand },
+    /// SIGKILL. [`Reply::Seen`]: signal sent, `waitid` returned.
+    Kill { node: i32 },
+    /// SIGTERM. [`Reply::Seen`] as for kill, or [`Reply::Failed`] when the deadline passed; the node then still runs.
+    Stop { node: i32, deadline_ms: u64 },
+    /// SIGSTOP. [`Reply::Seen`]: signal sent, every thread in state T.
+    Pause { node: i32 },
+    /// SIGCONT. [`Reply::Seen`]: signal sent, main thread no longer in state T.
+    Resume { node: i32 },
+    /// All nodes ever started. Answered by [`Reply::Nodes`].
+    List,
+    /// Outlive the run, but end after `ttl_ms`. Answered by [`Reply::Done`].
+    Detach { ttl_ms: u64 },
+    /// End everything. The answer, [`Reply::Done`], only confirms the receipt and may get lost when the process ends at
+    /// once: the end of the supervisor process is the sign that all is gone, its exit status whether that went well.
+    Shutdown,
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Reply {
+    Done,
+    Seen { times: SignalTimes },
+    Ports { ports: Vec<u16> },
+    Nodes { nodes: Vec<NodeStatus> },
+    Failed { message: String },
+}
+
+/// When something was done to a node and when its effect was seen; CLOCK_MONOTONIC, nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalTimes {
+    /// Read immediately before the system call.
+    pub sent_ns: u64,
+    /// Read immediately after the effect was seen.
+    pub seen_ns: u64,
+}
+
+/// How to run a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Working directory.
+    pub work_dir: PathBuf,
+    /// File to which its stdout and stderr are appended.
+    pub output: PathBuf,
+}
+
+/// A node as the supervisor sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeStatus {
+    /// Kafka's `node.id`.
+    pub node: i32,
+    /// Its latest process.
+    pub process: ProcessIdentity,
+    /// What that process is doing.
+    pub state: NodeState,
+}
+
+/// What a node's process is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// Alive.
+    Running,
+    /// Alive, stopped by us with SIGSTOP.
+    Paused,
+    /// Gone.
+    Exited(ExitRecord),
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExitRecord {
+    /// When `waitid` reported it; CLOCK_MONOTONIC, nanoseconds.
+    pub gone_ns: u64,
+    /// Exit status, if it exited by itself.
+    pub code: Option<i32>,
+    /// Number of the signal that killed it, else.
+    pub signal: Option<i32>,
+}
+
+impl std::fmt::Display for ExitRecord {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.code, self.signal) {
+            (Some(code), _) => write!(out, "exit status {code}"),
+            (None, Some(signal)) => match nix::sys::signal::Signal::try_from(signal) {
+                Ok(signal) => write!(out, "killed by {signal}"),
+                Err(_) => write!(out, "killed by signal {signal}"),
+            },
+            (None, None) => write!(out, "ended in an unknown way"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_on_the_socket() {
+        let stop = Request::Stop { node: 2, deadline_ms: 1500 };
+        assert_eq!(serde_json::to_string(&stop).unwrap(), r#"{"op":"stop","node":2,"deadline_ms":1500}"#);
+        let seen = Reply::Seen { times: SignalTimes { sent_ns: 1, seen_ns: 2 } };
+        let line = serde_json::to_string(&seen).unwrap();
+        assert_eq!(line, r#"{"reply":"seen","times":{"sent_ns":1,"seen_ns":2}}"#);
+        assert_eq!(serde_json::from_str::<Reply>(&line).unwrap(), seen);
+        assert!(serde_json::from_str::<Request>(r#"{"op":"stop","node":2}"#).is_err());
+        assert!(serde_json::from_str::<Request>(r#"{"op":"explode"}"#).is_err());
+    }
+
+    #[test]
+    fn exits_in_words() {
+        let exit = ExitRecord { gone_ns: 0, code: Some(1), signal: None };
+        assert_eq!(exit.to_string(), "exit status 1");
+        assert_eq!(ExitRecord { code: None, signal: Some(9), ..exit }.to_string(), "killed by SIGKILL");
+        assert_eq!(ExitRecord { code: None, signal: Some(40), ..exit }.to_string(), "killed by signal 40");
+    }
+}

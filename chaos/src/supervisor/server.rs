@@ -1,0 +1,396 @@
+//! The supervisor process: one loop on the main thread that owns everything, fed by threads that only wait.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::children::Children;
+use super::client::SupervisorConfig;
+use super::control::{ControlSocket, read_line, write_line};
+use super::protocol::{ExitRecord, Reply, Request, SignalTimes};
+use crate::clock::monotonic_ns;
+use crate::files::{OnPath, remove_marked_dir, write_atomically};
+use crate::local::ReservedPorts;
+use crate::process::ProcessIdentity;
+
+/// What the supervisor says on its stdout once its socket is bound.
+pub(super) const READY: &str = "ready\n";
+/// File with the supervisor's [`ProcessIdentity`], in its state directory.
+pub(crate) const IDENTITY_FILE: &str = "supervisor.identity.json";
+
+/// Events that may wait for the main loop. Senders block beyond that.
+const EVENTS_MAX: usize = 256;
+/// How long killed nodes may take to be gone, after which their directory is left alone.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
+/// With kept data, how long nodes may take to stop in order before they are killed.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// Longest wait of the loop when nothing is due.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What the main loop reacts to.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A request came in; its answer goes to `reply`.
+    Request { request: Request, reply: SyncSender<Reply> },
+    /// A node's process ended and waits to be reaped.
+    Exited { node: i32, pid: i32, exit: ExitRecord },
+    /// A pause or resume was seen in /proc, or was not.
+    StateSeen { node: i32, paused: bool, seen: Result<u64, String> },
+    /// The run is gone.
+    LifelineClosed,
+    /// SIGTERM.
+    Terminated,
+}
+
+/// Somebody waits for something to happen to a node.
+#[derive(Debug)]
+struct Waiter {
+    node: i32,
+    what: Awaited,
+    sent_ns: u64,
+    /// `None`: as long as it takes.
+    deadline: Option<Instant>,
+    reply: SyncSender<Reply>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    Exit,
+    Paused(bool),
+}
+
+/// `main` of the supervisor process. `args` is what follows the hidden argument: the path of the configuration file that
+/// [`Supervisor::launch`](super::Supervisor::launch) wrote.
+///
+/// Must be called on the process's main thread, before any other thread exists.
+pub fn supervisor_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args = args.into_iter();
+    let (Some(config), None) = (args.next(), args.next()) else {
+        log("expected one argument: the configuration file");
+        return ExitCode::from(2);
+    };
+    match supervise(Path::new(&config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn supervise(config_path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let config: SupervisorConfig = serde_json::from_slice(&fs::read(config_path).on("read", config_path)?)?;
+    // A session of our own: no terminal, so no ^C and no hang-up. It fails only for a group leader, which then has what
+    // matters already: a group that is not the terminal's foreground one.
+    let _ = nix::unistd::setsid();
+    let (events, inbox) = mpsc::sync_channel(EVENTS_MAX);
+    watch_signals(events.clone())?;
+    let identity = ProcessIdentity::of(std::process::id().cast_signed())?;
+    write_atomically(&config.state_dir.join(IDENTITY_FILE), &serde_json::to_vec(&identity)?)?;
+    let listener = ControlSocket::in_dir(&config.state_dir).bind()?;
+    accept(listener, events.clone())?;
+    watch_lifeline(events.clone())?;
+    io::stdout().write_all(READY.as_bytes())?;
+    io::stdout().flush()?;
+    log(&format!("{identity} ready"));
+
+    let mut supervisor = SupervisorProcess {
+        children: Children::new(events),
+        waiters: Vec::new(),
+        reserved: Vec::new(),
+        ends_at: None,
+        detached: false,
+        inbox,
+    };
+    let reason = supervisor.run();
+    log(&format!("ending: {reason}"));
+    supervisor.shut_down(&config)?;
+    log("nothing is left");
+    Ok(())
+}
+
+/// The state of the main loop.
+struct SupervisorProcess {
+    children: Children,
+    waiters: Vec<Waiter>,
+    /// Held, never read: dropping them would free the ports.
+    reserved: Vec<ReservedPorts>,
+    /// When the time to live of a detached cluster is over.
+    ends_at: Option<Instant>,
+    detached: bool,
+    inbox: Receiver<Event>,
+}
+
+impl SupervisorProcess {
+    /// Serves until there is a reason to end, which it returns.
+    fn run(&mut self) -> &'static str {
+        loop {
+            if self.ends_at.is_some_and(|at| Instant::now() >= at) {
+                return "its time to live is over";
+            }
+            self.expire_waiters();
+            match self.inbox.recv_timeout(self.next_wait()) {
+                Ok(Event::Request { request: Request::Shutdown, reply }) => {
+                    answer(&reply, Reply::Done);
+                    return "asked to";
+                }
+                Ok(Event::Request { request, reply }) => self.handle(request, reply),
+                Ok(Event::LifelineClosed) if !self.detached => return "the run is gone",
+                Ok(Event::LifelineClosed) => {}
+                Ok(Event::Terminated) => return "SIGTERM",
+                Ok(event @ (Event::Exited { .. } | Event::StateSeen { .. })) => self.note(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return "all watching threads are gone",
+            }
+        }
+    }
+
+    fn handle(&mut self, request: Request, reply: SyncSender<Reply>) {
+        let now = match request {
+            Request::ReservePorts { count } => self.reserve_ports(count),
+            Request::Start { node, command } => {
+                let started = self.children.start(node, &command);
+                log(&format!("start node {node}: {started:?}"));
+                started.map(|times| Reply::Seen { times })
+            }
+            Request::Kill { node } => return self.end_node(node, Signal::SIGKILL, None, reply),
+            Request::Stop { node, .. } if self.children.is_paused(node) => {
+                Err(format!("node {node} is paused and would not see SIGTERM: resume it first"))
+            }
+            Request::Stop { node, deadline_ms } => {
+                let deadline = Instant::now() + Duration::from_millis(deadline_ms);
+                return self.end_node(node, Signal::SIGTERM, Some(deadline), reply);
+            }
+            Request::Pause { node } => return self.set_paused(node, true, reply),
+            Request::Resume { node } => return self.set_paused(node, false, reply),
+            Request::List => Ok(Reply::Nodes { nodes: self.children.statuses() }),
+            Request::Detach { ttl_ms } => {
+                self.detached = true;
+                self.ends_at = Some(Instant::now() + Duration::from_millis(ttl_ms));
+                Ok(Reply::Done)
+            }
+            // The loop takes it before.
+            Request::Shutdown => Err("shutdown is not handled here".to_owned()),
+        };
+        answer(&reply, now.unwrap_or_else(|message| Reply::Failed { message }));
+    }
+
+    fn reserve_ports(&mut self, count: usize) -> Result<Reply, String> {
+        let reserved = ReservedPorts::take(count).map_err(|error| error.to_string())?;
+        let ports = reserved.ports().to_vec();
+        self.reserved.push(reserved);
+        Ok(Reply::Ports { ports })
+    }
+
+    fn end_node(&mut self, node: i32, signal: Signal, deadline: Option<Instant>, reply: SyncSender<Reply>) {
+        match self.children.signal(node, signal) {
+            Ok(sent_ns) => self.waiters.push(Waiter { node, what: Awaited::Exit, sent_ns, deadline, reply }),
+            Err(message) => answer(&reply, Reply::Failed { message }),
+        }
+    }
+
+    fn set_paused(&mut self, node: i32, paused: bool, reply: SyncSender<Reply>) {
+        match self.children.set_paused(node, paused) {
+            Ok(sent_ns) => {
+                self.waiters.push(Waiter { node, what: Awaited::Paused(paused), sent_ns, deadline: None, reply });
+            }
+            Err(message) => answer(&reply, Reply::Failed { message }),
+        }
+    }
+
+    /// Takes what a watching thread saw and tells those who wait for it.
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Exited { node, pid, exit } => {
+                self.children.reap(node, pid, exit);
+                log(&format!("node {node}, pid {pid}: {exit}"));
+                for waiter in self.take_waiters(|waiter| waiter.node == node) {
+                    let reply = match waiter.what {
+                        Awaited::Exit => {
+                            let times = SignalTimes { sent_ns: waiter.sent_ns, seen_ns: exit.gone_ns };
+                            Reply::Seen { times }
+                        }
+                        Awaited::Paused(_) => Reply::Failed { message: format!("node {node} is gone ({exit})") },
+                    };
+                    answer(&waiter.reply, reply);
+                }
+            }
+            Event::StateSeen { node, paused, seen } => {
+                let waits_for_it = |waiter: &Waiter| waiter.node == node && waiter.what == Awaited::Paused(paused);
+                for waiter in self.take_waiters(waits_for_it) {
+                    let reply = match &seen {
+                        Ok(seen_ns) => {
+                            let times = SignalTimes { sent_ns: waiter.sent_ns, seen_ns: *seen_ns };
+                            Reply::Seen { times }
+                        }
+                        Err(message) => Reply::Failed { message: message.clone() },
+                    };
+                    answer(&waiter.reply, reply);
+                }
+            }
+            Event::Request { .. } | Event::LifelineClosed | Event::Terminated => {}
+        }
+    }
+
+    fn take_waiters(&mut self, matches: impl Fn(&Waiter) -> bool) -> Vec<Waiter> {
+        self.waiters.extract_if(.., |waiter| matches(waiter)).collect()
+    }
+
+    fn expire_waiters(&mut self) {
+        let now = Instant::now();
+        for waiter in self.take_waiters(|waiter| waiter.deadline.is_some_and(|deadline| now >= deadline)) {
+            let message = format!("node {} still runs at its deadline", waiter.node);
+            answer(&waiter.reply, Reply::Failed { message });
+        }
+    }
+
+    fn next_wait(&self) -> Duration {
+        let deadlines = self.waiters.iter().filter_map(|waiter| waiter.deadline).chain(self.ends_at);
+        deadlines.min().map_or(IDLE, |deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Heals, ends all nodes, removes the data unless it is to be kept.
+    fn shut_down(&mut self, config: &SupervisorConfig) -> Result<(), String> {
+        for waiter in std::mem::take(&mut self.waiters) {
+            answer(&waiter.reply, Reply::Failed { message: "the supervisor is shutting down".to_owned() });
+        }
+        for node in self.children.live_ids() {
+            if self.children.is_paused(node) {
+                self.log_failure(self.children.signal(node, Signal::SIGCONT));
+            }
+        }
+        // Data that is removed anyway needs no orderly stop; data that somebody will read does.
+        if config.remove_dir.is_none() {
+            self.signal_all(Signal::SIGTERM);
+            self.wait_until_gone(STOP_LIMIT);
+        }
+        self.signal_all(Signal::SIGKILL);
+        self.wait_until_gone(KILL_LIMIT);
+        let left = self.children.live_ids();
+        if !left.is_empty() {
+            return Err(format!("nodes {left:?} outlived SIGKILL by {} s; their data is left", KILL_LIMIT.as_secs()));
+        }
+        match &config.remove_dir {
+            Some(dir) => remove_marked_dir(dir).map_err(|error| error.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for node in self.children.live_ids() {
+            self.log_failure(self.children.signal(node, signal));
+        }
+    }
+
+    fn log_failure(&self, sent: Result<u64, String>) {
+        if let Err(message) = sent {
+            log(&message);
+        }
+    }
+
+    fn wait_until_gone(&mut self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while !self.children.live_ids().is_empty() {
+            match self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Event::Request { reply, .. }) => {
+                    answer(&reply, Reply::Failed { message: "the supervisor is shutting down".to_owned() });
+                }
+                Ok(event) => self.note(event),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Whoever asked may be gone; that is its own affair.
+fn answer(reply: &SyncSender<Reply>, message: Reply) {
+    let _ = reply.try_send(message);
+}
+
+/// Reports SIGTERM. SIGINT and SIGHUP are caught and dropped: in our own session no terminal sends them, and a stray one
+/// must not take the cluster down. Handlers, not SIG_IGN: an ignored signal would stay ignored in the brokers.
+fn watch_signals(events: SyncSender<Event>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    spawn("signals", move || {
+        for signal in signals.forever() {
+            if signal == SIGTERM && events.send(Event::Terminated).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// Reports the end of stdin, which is the lifeline. Nothing is ever written to it.
+fn watch_lifeline(events: SyncSender<Event>) -> io::Result<()> {
+    spawn("lifeline", move || {
+        let mut lifeline = io::stdin().lock();
+        let mut byte = [0];
+        loop {
+            match lifeline.read(&mut byte) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
+        let _ = events.send(Event::LifelineClosed);
+    })
+}
+
+/// Serves connections, each in a thread: a request may take as long as a broker takes to stop.
+fn accept(listener: UnixListener, events: SyncSender<Event>) -> io::Result<()> {
+    spawn("accept", move || {
+        for stream in listener.incoming() {
+            let served = stream.and_then(|stream| {
+                let events = events.clone();
+                spawn("control", move || {
+                    if let Err(error) = serve(stream, &events) {
+                        log(&format!("control connection: {error}"));
+                    }
+                })
+            });
+            if let Err(error) = served {
+                // Out of descriptors or threads: the requester sees its connection end.
+                log(&format!("cannot serve a control connection: {error}"));
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    })
+}
+
+/// Answers the requests of one connection, one after the other.
+fn serve(mut stream: std::os::unix::net::UnixStream, events: &SyncSender<Event>) -> io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?);
+    while let Some(request) = read_line::<Request>(&mut lines)? {
+        let (reply, answered) = mpsc::sync_channel(1);
+        let sent = events.send(Event::Request { request, reply });
+        // Both fail only when the main loop is gone, and then the process is about to be.
+        let (Ok(()), Ok(answer)) = (sent, answered.recv()) else { return Ok(()) };
+        write_line(&mut stream, &answer)?;
+    }
+    Ok(())
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).map(|_| ())
+}
+
+/// One line into the supervisor's log, which is its stderr.
+fn log(message: &str) {
+    let _ = writeln!(io::stderr(), "[{} ns] {message}", monotonic_ns());
+}
+
+/// The identity of the supervisor whose state lies in `state_dir`, if one ever started there.
+pub(crate) fn read_identity(state_dir: &Path) -> Option<ProcessIdentity> {
+    let path: PathBuf = state_dir.join(IDENTITY_FILE);
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}

@@ -1,0 +1,289 @@
+//! Behaviour on real brokers.
+//!
+//! A supervisor is "the running executable, started again". Under test that executable is this one, so it has its own `main`
+//! (`harness = false`): it dispatches on the hidden arguments, and is an ordinary test runner otherwise. The alternative, a
+//! binary of its own for tests, would be installed with the crate and would not test re-execution.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use gauntlet_chaos::clock::monotonic_ns;
+use gauntlet_chaos::process::ProcessIdentity;
+use gauntlet_chaos::supervisor::NodeState;
+use gauntlet_chaos::{ClusterDirs, Controllers, Jvm, Launcher, LocalCluster, LocalSpec, Registry, cache_dir};
+use gauntlet_wire::{ConnectOptions, Connection};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+const SUPERVISE: &str = "--hidden-supervise";
+const RUN: &str = "--hidden-run";
+/// Nothing here should take as long; it only has to end.
+const LIMIT: Duration = Duration::from_secs(60);
+
+type TestResult = Result<(), Failed>;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match args.first().and_then(|arg| arg.to_str()) {
+        Some(SUPERVISE) => return gauntlet_chaos::supervisor_main(args.into_iter().skip(1)),
+        Some(RUN) => return run_until_killed(Path::new(&args[1])),
+        _ => {}
+    }
+    let mut arguments = Arguments::from_args();
+    // Two clusters at once on two cores only make both slow.
+    arguments.test_threads.get_or_insert(1);
+    let trials = vec![
+        Trial::test("three_brokers_live_die_and_come_back", three_brokers_live_die_and_come_back),
+        Trial::test("isolated_controllers_of_kafka_3_9", isolated_controllers_of_kafka_3_9),
+        Trial::test("a_killed_run_leaves_nothing", a_killed_run_leaves_nothing),
+        Trial::test("a_killed_supervisor_takes_its_brokers_along", a_killed_supervisor_takes_its_brokers_along),
+        Trial::test("a_broken_config_is_told_in_the_brokers_words", a_broken_config_is_told_in_the_brokers_words),
+        Trial::test("a_detached_cluster_is_found_and_ended", a_detached_cluster_is_found_and_ended),
+        Trial::test("a_detached_cluster_ends_when_its_time_is_over", a_detached_cluster_ends_when_its_time_is_over),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn three_brokers_live_die_and_come_back() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let dirs = dirs(base.path())?;
+    let began = Instant::now();
+    let cluster = LocalCluster::start(&quick(3), &dirs, &launcher())?;
+    report(&format!("three quick brokers, zero to ready: {:.1} s", began.elapsed().as_secs_f64()));
+    for addr in cluster.bootstrap() {
+        assert_eq!(listed(&addr)?, [1, 2, 3], "by {addr}");
+    }
+
+    let pid_before = process_of(&cluster, 2)?;
+    let before_ns = monotonic_ns();
+    let killed = cluster.kill(2)?;
+    assert!(before_ns <= killed.sent_ns && killed.sent_ns <= killed.seen_ns && killed.seen_ns <= monotonic_ns());
+    assert!(!pid_before.is_alive());
+    let NodeState::Exited(exit) = state_of(&cluster, 2)? else { return Err("not seen as gone".into()) };
+    assert_eq!((exit.code, exit.signal), (None, Some(9)));
+    assert!(cluster.kill(2).is_err(), "it is dead already");
+
+    let began = Instant::now();
+    cluster.start_node(2)?;
+    assert!(cluster.start_node(2).is_err(), "it runs already");
+    cluster.wait_ready(2, LIMIT)?;
+    report(&format!("a killed broker, start to registered: {:.1} s", began.elapsed().as_secs_f64()));
+    assert_ne!(process_of(&cluster, 2)?, pid_before);
+
+    let paused = cluster.pause(3)?;
+    assert!(paused.sent_ns <= paused.seen_ns);
+    assert!(process_of(&cluster, 3)?.all_threads_stopped()?);
+    assert_eq!(state_of(&cluster, 3)?, NodeState::Paused);
+    assert!(cluster.stop(3, LIMIT).is_err(), "a paused process sees no SIGTERM");
+    let resumed = cluster.resume(3)?;
+    assert!(paused.seen_ns <= resumed.sent_ns);
+    assert!(!process_of(&cluster, 3)?.all_threads_stopped()?);
+    cluster.wait_ready(3, LIMIT)?;
+
+    cluster.stop(1, LIMIT)?;
+    let NodeState::Exited(exit) = state_of(&cluster, 1)? else { return Err("not seen as gone".into()) };
+    // The JVM's own convention for "ended by SIGTERM after its hooks ran": 128 + 15.
+    assert_eq!((exit.code, exit.signal), (Some(143), None));
+
+    let brokers: Vec<ProcessIdentity> = cluster.statuses()?.iter().map(|status| status.process).collect();
+    cluster.shutdown()?;
+    assert!(brokers.iter().all(|process| !process.is_alive()));
+    assert!(!dirs.data.exists(), "data is removed");
+    assert!(dirs.logs.join("broker-1.log").is_file(), "logs stay");
+    let gc_log = std::fs::read_to_string(dirs.logs.join("broker-1-gc.log"))?;
+    assert!(gc_log.contains("safepoint"), "{gc_log:.300}");
+    Ok(())
+}
+
+/// A second version, and the other arrangement of the quorum, in one cluster.
+fn isolated_controllers_of_kafka_3_9() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let spec = LocalSpec {
+        controllers: Controllers::Isolated(1),
+        kafka: gauntlet_chaos::KafkaSource::Maven("3.9.1".parse()?),
+        ..quick(2)
+    };
+    let cluster = LocalCluster::start(&spec, &dirs(base.path())?, &launcher())?;
+    let ids: Vec<i32> = cluster.nodes().iter().map(|node| node.node.id).collect();
+    assert_eq!(ids, [1, 2, 101]);
+    assert_eq!(listed(&cluster.bootstrap()[0])?, [1, 2]);
+    // Both brokers down at once: the quorum lives on its own, so both come back.
+    cluster.kill(1)?;
+    cluster.kill(2)?;
+    assert_eq!(state_of(&cluster, 101)?, NodeState::Running);
+    cluster.start_node(1)?;
+    cluster.start_node(2)?;
+    cluster.wait_ready(1, LIMIT)?;
+    cluster.wait_ready(2, LIMIT)?;
+    Ok(cluster.shutdown()?)
+}
+
+/// SIGKILL runs no destructor: only the lifeline can tell the supervisor. One broker is paused, which must not save it.
+fn a_killed_run_leaves_nothing() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let mut run = Run::start(base.path())?;
+    assert!(run.brokers.iter().all(|process| process.is_alive()));
+    run.child.kill()?;
+    run.child.wait()?;
+    let everything = run.brokers.iter().chain([&run.supervisor]);
+    eventually("everything is gone", || everything.clone().all(|process| !process.is_alive()))?;
+    assert!(!base.path().join("data").exists());
+    assert!(base.path().join("logs/supervisor.log").is_file());
+    Ok(())
+}
+
+/// The last line of defence: nobody is left to clean up, and the kernel does.
+fn a_killed_supervisor_takes_its_brokers_along() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let run = Run::start(base.path())?;
+    Command::new("kill").args(["-9", &run.supervisor.pid.to_string()]).status()?;
+    eventually("all brokers are gone", || run.brokers.iter().all(|process| !process.is_alive()))
+}
+
+fn a_broken_config_is_told_in_the_brokers_words() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let dirs = dirs(base.path())?;
+    let mut spec = quick(1);
+    spec.config.insert("num.network.threads".to_owned(), "minus one".to_owned());
+    let error = match LocalCluster::start(&spec, &dirs, &launcher()) {
+        Ok(_) => return Err("it started".into()),
+        Err(error) => error.to_string(),
+    };
+    assert!(error.contains("broker-1 is not ready: it ended with exit status 1"), "{error}");
+    assert!(error.contains("Invalid value minus one for configuration num.network.threads"), "{error}");
+    assert!(!dirs.data.exists(), "nothing is left");
+    Ok(())
+}
+
+fn a_detached_cluster_is_found_and_ended() -> TestResult {
+    // Jars from the real cache, clusters in one of our own, so that `down_all` can't hit a developer's.
+    let cache = tempfile::tempdir()?;
+    share_jars(cache.path())?;
+    let registry = Registry::new(cache.path());
+    let entry = registry.up("one", &quick(1), &launcher(), Duration::from_secs(600))?;
+    assert_eq!(registry.list()?, std::slice::from_ref(&entry));
+    assert_eq!(listed(&entry.bootstrap[0])?, [1]);
+    let refusal = registry.up("one", &quick(1), &launcher(), LIMIT).map(|_| ()).unwrap_err().to_string();
+    assert!(refusal.contains("up already"), "{refusal}");
+    assert_eq!(registry.down_all()?, ["one"]);
+    assert!(!entry.supervisor.is_alive());
+    assert!(listed(&entry.bootstrap[0]).is_err());
+    assert_eq!(registry.list()?, []);
+    Ok(())
+}
+
+fn a_detached_cluster_ends_when_its_time_is_over() -> TestResult {
+    let cache = tempfile::tempdir()?;
+    share_jars(cache.path())?;
+    let registry = Registry::new(cache.path());
+    let entry = registry.up("brief", &quick(1), &launcher(), Duration::from_millis(1))?;
+    eventually("the supervisor is gone", || !entry.supervisor.is_alive())?;
+    assert!(!cache.path().join("clusters/brief").exists());
+    Ok(())
+}
+
+/// A run in a process of its own, which can be killed like one.
+struct Run {
+    child: Child,
+    supervisor: ProcessIdentity,
+    brokers: Vec<ProcessIdentity>,
+}
+
+impl Run {
+    fn start(base: &Path) -> Result<Self, Failed> {
+        let exe = std::env::current_exe()?;
+        let mut child = Command::new(exe).arg(RUN).arg(base).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let mut processes: Vec<ProcessIdentity> = serde_json::from_str(&line)?;
+        let supervisor = processes.remove(0);
+        assert_eq!(processes.len(), 2);
+        Ok(Self { child, supervisor, brokers: processes })
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The other side of [`Run`]: two brokers, one of them paused; tells its processes and waits for its end.
+fn run_until_killed(base: &Path) -> ExitCode {
+    let body = || -> Result<(), Failed> {
+        let cluster = LocalCluster::start(&quick(2), &dirs(base)?, &launcher())?;
+        cluster.pause(2)?;
+        let mut processes = vec![cluster.supervisor_process()];
+        processes.extend(cluster.statuses()?.iter().map(|status| status.process));
+        writeln!(std::io::stdout(), "{}", serde_json::to_string(&processes)?)?;
+        loop {
+            std::thread::park();
+        }
+    };
+    match body() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&format!("the run failed: {:?}", error.message()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn launcher() -> Launcher {
+    Launcher::current_exe([SUPERVISE])
+}
+
+fn quick(brokers: u16) -> LocalSpec {
+    LocalSpec { brokers, jvm: Jvm::Quick, ..LocalSpec::default() }
+}
+
+fn dirs(base: &Path) -> Result<ClusterDirs, Failed> {
+    Ok(ClusterDirs { data: base.join("data"), logs: base.join("logs"), cache: cache_dir()?, keep_data: false })
+}
+
+fn share_jars(cache: &Path) -> TestResult {
+    let jars: PathBuf = cache_dir()?.join("kafka");
+    std::fs::create_dir_all(&jars)?;
+    Ok(std::os::unix::fs::symlink(jars, cache.join("kafka"))?)
+}
+
+fn listed(addr: &str) -> Result<Vec<i32>, Failed> {
+    let mut ids: Vec<i32> = Connection::connect(addr, &ConnectOptions::default())?
+        .metadata(Some(&[]))?
+        .brokers
+        .iter()
+        .map(|broker| broker.id)
+        .collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+fn state_of(cluster: &LocalCluster, id: i32) -> Result<NodeState, Failed> {
+    let status = cluster.statuses()?.into_iter().find(|status| status.node == id).ok_or("no such node")?;
+    Ok(status.state)
+}
+
+fn process_of(cluster: &LocalCluster, id: i32) -> Result<ProcessIdentity, Failed> {
+    let status = cluster.statuses()?.into_iter().find(|status| status.node == id).ok_or("no such node")?;
+    Ok(status.process)
+}
+
+fn eventually(what: &str, reached: impl Fn() -> bool) -> TestResult {
+    let deadline = Instant::now() + LIMIT;
+    while !reached() {
+        if Instant::now() >= deadline {
+            return Err(format!("not within {} s: {what}", LIMIT.as_secs()).into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// A measured number, for whoever reads the test's output.
+fn report(message: &str) {
+    let _ = writeln!(std::io::stderr(), "{message}");
+}
