@@ -32,6 +32,8 @@ mod phantom;
 mod reorder;
 mod stream;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod unseen;
 mod watermark;
 
@@ -220,6 +222,7 @@ impl Shard {
             let distance = (piece.start - first) as i64;
             self.settle_piece(stream, piece, settlement.outcome, distance);
         }
+        self.limit_check.tick();
         self.check_limit();
     }
 

@@ -115,18 +115,17 @@ impl Shard {
     }
 
     /// Lets the older half of what waits for its other side forget where it was.
-    fn forget_offsets(&mut self, _target: usize) {
-        for claim in self.claims.take_lower_half() {
-            self.streams.get_mut(claim.stream).unplaced.insert(claim.pseqs());
+    fn forget_offsets(&mut self, target: usize) {
+        // What is in flight in a healthy run is not worth forgetting.
+        let share = target / 4;
+        if self.claims.fragments() > share {
+            for claim in self.claims.take_lower_half() {
+                self.streams.get_mut(claim.stream).unplaced.insert(claim.pseqs());
+            }
         }
-        for stream in self.streams.iter_mut() {
-            for read in stream.ahead.take_lower_half() {
-                stream.unlocated.insert(read.pseqs());
-            }
-            for copy in std::mem::take(&mut stream.copies) {
-                stream.unlocated.insert(copy.pseqs());
-                stream.ahead.take(copy.pseqs(), &mut Vec::new());
-            }
+        let reads_of = |stream: &Stream| stream.ahead.fragments() + stream.copies.len();
+        if self.streams.iter().map(reads_of).sum::<usize>() > share {
+            self.streams.iter_mut().for_each(Stream::forget_offsets);
         }
     }
 

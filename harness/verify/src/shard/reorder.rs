@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use crate::finding::FindingClass;
+use crate::interval_set::IntervalSet;
 use crate::run::Run;
 
 use super::stream::Stream;
@@ -16,7 +17,7 @@ use super::{BatchHeader, Shard};
 
 /// How many ranges of overtaking records are kept: with more, the lowest are forgotten, which can only
 /// move a finding to the class that is promised less.
-const OVERTAKERS_MAX: usize = 8;
+const OVERTAKERS_MAX: usize = 64;
 
 /// Records that were overtaken, and what was seen before them though sent after them.
 #[derive(Debug)]
@@ -27,10 +28,10 @@ pub(super) struct Overtaken {
 }
 
 impl Overtaken {
-    /// The parts of the run that were acked, if one of those that overtook it was acked too.
-    fn acked_parts(&self, stream: &Stream) -> Vec<Range<u64>> {
+    /// The part of the run that was acked, if one of those that overtook it was acked too.
+    fn acked_part(&self, stream: &Stream) -> IntervalSet {
         let by_acked = self.by.iter().any(|range| !stream.acked_in(range.clone()).is_empty());
-        if by_acked { stream.acked_in(self.run.pseqs()).ranges().to_vec() } else { Vec::new() }
+        if by_acked { stream.acked_in(self.run.pseqs()) } else { IntervalSet::new() }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -60,15 +61,15 @@ impl Shard {
     }
 
     pub(super) fn resolve_overtaken_run(&self, tally: &mut Tally, overtaken: &Overtaken) {
-        let parts = overtaken.acked_parts(self.streams.get(overtaken.run.stream));
-        for part in &parts {
+        let acked = overtaken.acked_part(self.streams.get(overtaken.run.stream));
+        for part in acked.ranges() {
             let run = overtaken.run.slice(part.clone());
             tally.summary.reordered_acked += run.count;
             tally.witness(FindingClass::Reorder, self.sighting_of_overtaken(&run, overtaken));
         }
-        if parts.is_empty() {
-            let sighting = self.sighting_of_overtaken(&overtaken.run, overtaken);
-            tally.witness(FindingClass::ReorderAmongUnacked, sighting);
+        for part in acked.missing_in(overtaken.run.pseqs()) {
+            let run = overtaken.run.slice(part);
+            tally.witness(FindingClass::ReorderAmongUnacked, self.sighting_of_overtaken(&run, overtaken));
         }
     }
 

@@ -99,6 +99,18 @@ impl Stream {
         }
     }
 
+    /// Forgets where older reads were, and all further copies, that are not settled yet.
+    pub(super) fn forget_offsets(&mut self) {
+        for read in self.ahead.take_lower_half() {
+            self.unlocated.insert(read.pseqs());
+        }
+        for copy in std::mem::take(&mut self.copies) {
+            self.unlocated.insert(copy.pseqs());
+            // The first read alone would contradict an ack that names the copy.
+            self.ahead.take(copy.pseqs(), &mut Vec::new());
+        }
+    }
+
     pub(super) fn sets(&self) -> [&IntervalSet; 7] {
         [
             &self.seen,

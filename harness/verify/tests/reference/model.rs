@@ -1,0 +1,170 @@
+//! The definitions, taken literally: whole history in maps, one question per record.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gauntlet_verify::{Outcome, StreamKey, Summary};
+
+use crate::history::{Content, Event, History};
+
+type Id = (StreamKey, u64);
+
+#[derive(Default)]
+struct Facts {
+    outcome: BTreeMap<Id, Outcome>,
+    /// Offset the ack gave to each record.
+    acked_at: BTreeMap<Id, i64>,
+    read: BTreeMap<i64, Content>,
+    /// All offsets of a record, in reading order.
+    places: BTreeMap<Id, Vec<i64>>,
+    expired: BTreeSet<i64>,
+    position: i64,
+    log_start: i64,
+    summary: Summary,
+}
+
+/// What a perfect checker reports.
+pub(crate) fn judge(history: &History) -> Summary {
+    let mut facts = gather(history);
+    facts.position = facts.position.max(history.end.position);
+    count_settled(&mut facts);
+    count_read(&mut facts, history.created_by_run);
+    count_order(&mut facts);
+    let ids: Vec<Id> = facts.outcome.keys().copied().collect();
+    for id in ids {
+        judge_record(&mut facts, history, id);
+    }
+    facts.summary
+}
+
+fn gather(history: &History) -> Facts {
+    let mut facts = Facts::default();
+    let mut epoch = i32::MIN;
+    for event in &history.events {
+        match event {
+            Event::Settle(s) => {
+                for index in 0..u64::from(s.count) {
+                    let id = (s.stream, s.first_pseq + index);
+                    facts.outcome.insert(id, s.outcome);
+                    if let Outcome::Acked { base_offset: Some(base) } = s.outcome {
+                        facts.acked_at.insert(id, base + index as i64);
+                    }
+                }
+            }
+            Event::LogStart(offset) => facts.log_start = *offset,
+            Event::Advance(position) => skip(&mut facts, *position),
+            Event::Batch(header, records) => {
+                skip(&mut facts, header.base_offset);
+                facts.summary.batches += 1;
+                facts.summary.leader_epoch_regressions += u64::from(header.leader_epoch < epoch);
+                epoch = header.leader_epoch;
+                for record in records {
+                    facts.read.insert(record.offset, record.content);
+                    if let Content::Ours(stream, pseq) = record.content {
+                        facts.places.entry((stream, pseq)).or_default().push(record.offset);
+                    }
+                }
+                facts.position = header.last_offset + 1;
+            }
+        }
+    }
+    facts
+}
+
+fn skip(facts: &mut Facts, position: i64) {
+    facts.expired.extend((facts.position..position).filter(|offset| *offset < facts.log_start));
+    facts.position = facts.position.max(position);
+}
+
+fn count_settled(facts: &mut Facts) {
+    for outcome in facts.outcome.values() {
+        match outcome {
+            Outcome::Acked { .. } => facts.summary.acked += 1,
+            Outcome::Failed => facts.summary.failed += 1,
+            Outcome::Indeterminate => facts.summary.indeterminate += 1,
+            Outcome::Unacknowledged => facts.summary.unacknowledged += 1,
+        }
+    }
+}
+
+fn count_read(facts: &mut Facts, created_by_run: bool) {
+    let summary = &mut facts.summary;
+    for content in facts.read.values() {
+        match content {
+            Content::Ours(..) => summary.checked += 1,
+            Content::Corrupt => summary.corrupt += 1,
+            Content::Misrouted => summary.misrouted += 1,
+            Content::Foreign if created_by_run => summary.phantom += 1,
+            Content::Foreign => summary.foreign += 1,
+        }
+    }
+    for (id, places) in &facts.places {
+        summary.duplicates += places.len() as u64 - 1;
+        summary.phantom += u64::from(!facts.outcome.contains_key(id));
+    }
+}
+
+fn count_order(facts: &mut Facts) {
+    let is_acked = |id: &Id| matches!(facts.outcome.get(id), Some(Outcome::Acked { .. }));
+    let first = |id: &Id| facts.places[id][0];
+    for id in facts.places.keys() {
+        let overtakers: Vec<&Id> = facts
+            .places
+            .keys()
+            .filter(|other| other.0 == id.0 && other.1 > id.1 && first(other) < first(id))
+            .collect();
+        facts.summary.reordered += u64::from(!overtakers.is_empty());
+        let among_acked = is_acked(id) && overtakers.into_iter().any(is_acked);
+        facts.summary.reordered_acked += u64::from(among_acked);
+    }
+}
+
+fn judge_record(facts: &mut Facts, history: &History, id: Id) {
+    let seen = facts.places.contains_key(&id);
+    match facts.outcome[&id] {
+        Outcome::Failed => facts.summary.failed_but_present += u64::from(seen),
+        Outcome::Indeterminate => facts.summary.indeterminate_present += u64::from(seen),
+        Outcome::Unacknowledged if seen => facts.summary.unacknowledged_present += 1,
+        Outcome::Unacknowledged => facts.summary.unacknowledged_absent += 1,
+        Outcome::Acked { base_offset: None } => judge_unplaced(facts, history, id, seen),
+        Outcome::Acked { .. } => judge_placed(facts, history, id, seen),
+    }
+}
+
+fn judge_unplaced(facts: &mut Facts, history: &History, id: Id, seen: bool) {
+    if seen {
+        return;
+    }
+    let complete = facts.position >= history.end.end_offset;
+    let later_seen = facts.places.keys().any(|other| other.0 == id.0 && other.1 > id.1);
+    if !facts.expired.is_empty() {
+        facts.summary.expired += 1;
+    } else if complete || history.in_order && later_seen {
+        facts.summary.lost += 1;
+    } else {
+        count_unseen(facts, history);
+    }
+}
+
+fn judge_placed(facts: &mut Facts, history: &History, id: Id, seen: bool) {
+    let offset = facts.acked_at[&id];
+    let places = facts.places.get(&id).map_or(&[][..], Vec::as_slice);
+    let complete = facts.position >= history.end.end_offset;
+    let passed = offset < facts.position;
+    if places.contains(&offset) || facts.read.get(&offset) == Some(&Content::Corrupt) {
+        return;
+    }
+    if facts.expired.contains(&offset) || !passed && offset < facts.log_start {
+        facts.summary.expired += u64::from(!seen);
+    } else if !(passed || history.end.end_is_final && complete) {
+        count_unseen(facts, history);
+    } else if seen {
+        facts.summary.inconsistent_offsets += 1;
+    } else {
+        facts.summary.lost += 1;
+    }
+}
+
+fn count_unseen(facts: &mut Facts, history: &History) {
+    facts.summary.unseen += 1;
+    facts.summary.unseen_reader_limited += u64::from(history.end.reader_was_limit);
+}
