@@ -31,11 +31,16 @@ mod tests {
     #[test]
     fn the_most_specific_variable_wins() {
         let with = |vars: &'static [(&str, &str)]| {
-            choose(move |name| vars.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value)))
+            choose(move |name| {
+                vars.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+            })
         };
         assert_eq!(with(&[("GAUNTLET_CACHE", "/g"), ("HOME", "/h")]).unwrap(), PathBuf::from("/g"));
         assert_eq!(with(&[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")]).unwrap(), PathBuf::from("/x/gauntlet"));
-        assert_eq!(with(&[("XDG_CACHE_HOME", "x"), ("HOME", "/h")]).unwrap(), PathBuf::from("/h/.cache/gauntlet"));
+        assert_eq!(
+            with(&[("XDG_CACHE_HOME", "x"), ("HOME", "/h")]).unwrap(),
+            PathBuf::from("/h/.cache/gauntlet")
+        );
         assert!(with(&[]).is_err());
     }
 }

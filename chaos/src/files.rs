@@ -46,7 +46,8 @@ pub(crate) fn create_marked_dir(dir: &Path) -> Result<(), FileError> {
         return Err(FileError { action: "use directory", path: dir.to_path_buf(), source });
     }
     let marker = dir.join(MARKER);
-    fs::write(&marker, b"created by gauntlet; removed with everything in it when its cluster ends\n").on("write", &marker)
+    fs::write(&marker, b"created by gauntlet; removed with everything in it when its cluster ends\n")
+        .on("write", &marker)
 }
 
 /// Removes a directory made by [`create_marked_dir`]. One that is gone already is a success; one without the marker is

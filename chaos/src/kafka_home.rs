@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use java::{Java, JavaError};
 pub use maven::MavenError;
+pub(crate) use maven::is_installed as is_maven_installed;
 pub use version::{KafkaVersion, UnknownVersion};
 
 use crate::files::{FileError, OnPath};
@@ -100,8 +101,10 @@ impl KafkaHome {
 
     fn open(dir: &Path, format_cache: Option<PathBuf>) -> Result<Self, KafkaHomeError> {
         let libs = dir.join("libs");
-        let not_a_distribution =
-            |reason: &str| KafkaHomeError::NotADistribution { dir: dir.to_path_buf(), reason: reason.to_owned() };
+        let not_a_distribution = |reason: &str| KafkaHomeError::NotADistribution {
+            dir: dir.to_path_buf(),
+            reason: reason.to_owned(),
+        };
         let mut jars = Vec::new();
         for entry in fs::read_dir(&libs).map_err(|error| not_a_distribution(&format!("libs/: {error}")))? {
             let name = entry.on("list", &libs)?.file_name();
@@ -134,7 +137,8 @@ fn cached_dir(cache: &Path, version: &KafkaVersion) -> PathBuf {
 fn version_of_broker_jar(name: &str) -> Option<&str> {
     let rest = name.strip_prefix("kafka_2.")?.strip_suffix(".jar")?;
     let (_scala_minor, version) = rest.split_once('-')?;
-    let side_jar = ["-sources", "-javadoc", "-test", "-scaladoc"].iter().any(|suffix| version.ends_with(suffix));
+    let side_jar =
+        ["-sources", "-javadoc", "-test", "-scaladoc"].iter().any(|suffix| version.ends_with(suffix));
     (!side_jar).then_some(version)
 }
 

@@ -4,10 +4,12 @@
 //! - [`supervisor`]: the process between a run and its brokers, so that no broker outlives its run
 //! - [`registry`]: clusters that are left running on purpose
 //! - [`kafka_home`]: jars and Java
+//! - [`doctor`]: what this host needs for all that
 //! - [`process`], [`clock`], `files`, `cache`, `random`: what they stand on
 
 mod cache;
 pub mod clock;
+pub mod doctor;
 mod error;
 mod files;
 pub mod kafka_home;

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use format::FormatError;
-pub(crate) use ports::ReservedPorts;
 pub use ports::PortError;
+pub(crate) use ports::{ReservedPorts, broker_range};
 pub use readiness::NotReady;
 pub use spec::{Controllers, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError};
 pub use topology::{Node, Roles};

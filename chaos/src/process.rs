@@ -98,7 +98,8 @@ impl ProcessStat {
 /// Reads and parses `/proc/<pid>/stat`.
 pub(crate) fn read_stat(pid: i32) -> io::Result<ProcessStat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    parse_stat(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("unreadable stat: {text:?}")))
+    parse_stat(&text)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("unreadable stat: {text:?}")))
 }
 
 /// Parses a stat line. Field 2, the command name, stands in parentheses and may itself contain blanks and parentheses,

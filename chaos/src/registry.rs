@@ -52,7 +52,9 @@ pub struct ClusterEntry {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RegistryError {
     /// The name can't be a file name everywhere.
-    #[error("cluster name {name:?} must be 1 to {NAME_CHARS_MAX} lower-case letters, digits and dashes, and start with no dash")]
+    #[error(
+        "cluster name {name:?} must be 1 to {NAME_CHARS_MAX} lower-case letters, digits and dashes, and start with no dash"
+    )]
     Name {
         /// The name given.
         name: String,
@@ -208,7 +210,8 @@ impl Registry {
 
 fn check_name(name: &str) -> Result<(), RegistryError> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let good = (1..=NAME_CHARS_MAX).contains(&name.len()) && !name.starts_with('-') && name.chars().all(allowed);
+    let good =
+        (1..=NAME_CHARS_MAX).contains(&name.len()) && !name.starts_with('-') && name.chars().all(allowed);
     if good { Ok(()) } else { Err(RegistryError::Name { name: name.to_owned() }) }
 }
 

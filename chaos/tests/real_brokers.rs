@@ -38,10 +38,19 @@ fn main() -> ExitCode {
         Trial::test("three_brokers_live_die_and_come_back", three_brokers_live_die_and_come_back),
         Trial::test("isolated_controllers_of_kafka_3_9", isolated_controllers_of_kafka_3_9),
         Trial::test("a_killed_run_leaves_nothing", a_killed_run_leaves_nothing),
-        Trial::test("a_killed_supervisor_takes_its_brokers_along", a_killed_supervisor_takes_its_brokers_along),
-        Trial::test("a_broken_config_is_told_in_the_brokers_words", a_broken_config_is_told_in_the_brokers_words),
+        Trial::test(
+            "a_killed_supervisor_takes_its_brokers_along",
+            a_killed_supervisor_takes_its_brokers_along,
+        ),
+        Trial::test(
+            "a_broken_config_is_told_in_the_brokers_words",
+            a_broken_config_is_told_in_the_brokers_words,
+        ),
         Trial::test("a_detached_cluster_is_found_and_ended", a_detached_cluster_is_found_and_ended),
-        Trial::test("a_detached_cluster_ends_when_its_time_is_over", a_detached_cluster_ends_when_its_time_is_over),
+        Trial::test(
+            "a_detached_cluster_ends_when_its_time_is_over",
+            a_detached_cluster_ends_when_its_time_is_over,
+        ),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -59,7 +68,9 @@ fn three_brokers_live_die_and_come_back() -> TestResult {
     let pid_before = process_of(&cluster, 2)?;
     let before_ns = monotonic_ns();
     let killed = cluster.kill(2)?;
-    assert!(before_ns <= killed.sent_ns && killed.sent_ns <= killed.seen_ns && killed.seen_ns <= monotonic_ns());
+    assert!(
+        before_ns <= killed.sent_ns && killed.sent_ns <= killed.seen_ns && killed.seen_ns <= monotonic_ns()
+    );
     assert!(!pid_before.is_alive());
     let NodeState::Exited(exit) = state_of(&cluster, 2)? else { return Err("not seen as gone".into()) };
     assert_eq!((exit.code, exit.signal), (None, Some(9)));
@@ -242,7 +253,12 @@ fn quick(brokers: u16) -> LocalSpec {
 }
 
 fn dirs(base: &Path) -> Result<ClusterDirs, Failed> {
-    Ok(ClusterDirs { data: base.join("data"), logs: base.join("logs"), cache: cache_dir()?, keep_data: false })
+    Ok(ClusterDirs {
+        data: base.join("data"),
+        logs: base.join("logs"),
+        cache: cache_dir()?,
+        keep_data: false,
+    })
 }
 
 fn share_jars(cache: &Path) -> TestResult {

@@ -86,8 +86,9 @@ impl Java {
 /// The first executable file called `name` on the PATH.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
-    let is_executable =
-        |path: &PathBuf| path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    let is_executable = |path: &PathBuf| {
+        path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
     env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(is_executable)
 }
 

@@ -17,7 +17,9 @@ const RESOLVE_LIMIT: Duration = Duration::from_secs(600);
 #[derive(Debug, thiserror::Error)]
 pub enum MavenError {
     /// Neither cached jars nor a Maven to fetch them.
-    #[error("the jars of Kafka {version} are not in the cache and there is no mvn on the PATH; install Maven, or name a distribution with --kafka-home")]
+    #[error(
+        "the jars of Kafka {version} are not in the cache and there is no mvn on the PATH; install Maven, or name a distribution with --kafka-home"
+    )]
     NotInstalled {
         /// The version that was wanted.
         version: KafkaVersion,
@@ -31,7 +33,10 @@ pub enum MavenError {
         source: io::Error,
     },
     /// `mvn` ran and failed.
-    #[error("mvn could not resolve Kafka {version} ({how}); it said:\n{}\ncheck the version and mvn's settings (network, mirrors), or name a distribution with --kafka-home", indented(last_lines))]
+    #[error(
+        "mvn could not resolve Kafka {version} ({how}); it said:\n{}\ncheck the version and mvn's settings (network, mirrors), or name a distribution with --kafka-home",
+        indented(last_lines)
+    )]
     Failed {
         /// The version that was wanted.
         version: KafkaVersion,
@@ -47,6 +52,11 @@ pub enum MavenError {
 
 fn indented(lines: &[String]) -> String {
     lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether there is an `mvn` to fetch jars with.
+pub(crate) fn is_installed() -> bool {
+    on_path("mvn").is_some()
 }
 
 /// Fetches the jars of `version` so that `dir/libs` either holds all of them or does not exist.

@@ -39,7 +39,11 @@ pub enum FormatError {
 }
 
 /// The `bootstrap.checkpoint` of `home`'s version: from the cache, else from a run of `StorageTool` in `scratch`.
-pub(super) fn bootstrap_checkpoint(home: &KafkaHome, java: &Java, scratch: &Path) -> Result<Vec<u8>, FormatError> {
+pub(super) fn bootstrap_checkpoint(
+    home: &KafkaHome,
+    java: &Java,
+    scratch: &Path,
+) -> Result<Vec<u8>, FormatError> {
     let cached = home.format_cache.as_ref().map(|dir| dir.join(CHECKPOINT));
     if let Some(path) = cached.as_ref().filter(|path| path.is_file()) {
         return Ok(fs::read(path).on("read", path)?);
@@ -115,7 +119,10 @@ mod tests {
             fs::read_to_string(dir.join("meta.properties")).unwrap()
         };
         let (one, two) = (meta(1), meta(2));
-        assert!(one.starts_with("version=1\ncluster.id=Zm9vYmFyZm9vYmFyZm9vYg\nnode.id=1\ndirectory.id="), "{one}");
+        assert!(
+            one.starts_with("version=1\ncluster.id=Zm9vYmFyZm9vYmFyZm9vYg\nnode.id=1\ndirectory.id="),
+            "{one}"
+        );
         assert_ne!(one.lines().last(), two.lines().last());
     }
 }

@@ -21,7 +21,12 @@ pub(super) fn node_command(java: &Java, home: &KafkaHome, jvm: Jvm, paths: &Node
     let mut args: Vec<String> = heap_and_collector(jvm).iter().map(|flag| (*flag).to_owned()).collect();
     args.extend(common_flags(paths));
     args.push(logging_flag(home.logging, paths.logging_config));
-    args.extend(["-cp".to_owned(), home.class_path(), "kafka.Kafka".to_owned(), paths.properties.display().to_string()]);
+    args.extend([
+        "-cp".to_owned(),
+        home.class_path(),
+        "kafka.Kafka".to_owned(),
+        paths.properties.display().to_string(),
+    ]);
     NodeCommand {
         program: java.program.clone(),
         args,
@@ -132,7 +137,7 @@ mod tests {
         };
         let command = node_command(&java, &home, Jvm::Quick, &paths);
         assert_eq!(command.program, Path::new("/jdk/bin/java"));
-        
+
         let expected = [
             "-Xms512m",
             "-Xmx512m",

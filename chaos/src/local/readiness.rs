@@ -91,7 +91,8 @@ fn running(statuses: &[NodeStatus]) -> BTreeSet<i32> {
 
 /// The brokers among the nodes that run: one that is down or paused on purpose can't be waited for.
 fn expected_brokers(statuses: &[NodeStatus], nodes: &[LocalNode]) -> BTreeSet<i32> {
-    let is_broker = |id: &i32| nodes.iter().any(|node| node.node.id == *id && node.node.client_port.is_some());
+    let is_broker =
+        |id: &i32| nodes.iter().any(|node| node.node.id == *id && node.node.client_port.is_some());
     running(statuses).into_iter().filter(is_broker).collect()
 }
 
@@ -103,7 +104,9 @@ fn find_exit<'a>(
     broker: &LocalNode,
 ) -> Option<(&'a LocalNode, crate::supervisor::ExitRecord)> {
     statuses.iter().find_map(|status| match status.state {
-        NodeState::Exited(exit) if running_at_first.contains(&status.node) || status.node == broker.node.id => {
+        NodeState::Exited(exit)
+            if running_at_first.contains(&status.node) || status.node == broker.node.id =>
+        {
             nodes.iter().find(|node| node.node.id == status.node).map(|node| (node, exit))
         }
         NodeState::Running | NodeState::Paused | NodeState::Exited(_) => None,

@@ -137,7 +137,9 @@ impl LocalSpec {
             }
         }
         match &self.kafka {
-            KafkaSource::Directory(dir) if !dir.is_dir() => Err(SpecError::NoSuchDirectory { dir: dir.clone() }),
+            KafkaSource::Directory(dir) if !dir.is_dir() => {
+                Err(SpecError::NoSuchDirectory { dir: dir.clone() })
+            }
             KafkaSource::Directory(_) | KafkaSource::Maven(_) => Ok(()),
         }
     }
@@ -170,7 +172,10 @@ mod tests {
         let cases = [
             (LocalSpec { brokers: 0, ..base.clone() }, "brokers must be from 1"),
             (LocalSpec { brokers: 51, ..base.clone() }, "not 51"),
-            (LocalSpec { controllers: Controllers::Isolated(2), ..base.clone() }, "tolerate no more failures than 1"),
+            (
+                LocalSpec { controllers: Controllers::Isolated(2), ..base.clone() },
+                "tolerate no more failures than 1",
+            ),
             (LocalSpec { config: with("node.id"), ..base.clone() }, "may not set node.id"),
             (LocalSpec { config: with("a=b\nnode.id"), ..base.clone() }, "no property name"),
             (LocalSpec { kafka: KafkaSource::Directory("/nonexistent".into()), ..base }, "not a directory"),

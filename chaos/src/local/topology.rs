@@ -70,7 +70,12 @@ pub(super) fn lay_out(spec: &LocalSpec, ports: &[u16]) -> Vec<Node> {
     }
     if let Controllers::Isolated(count) = spec.controllers {
         for id in FIRST_CONTROLLER_ID..FIRST_CONTROLLER_ID + i32::from(count) {
-            nodes.push(Node { id, roles: Roles::Controller, client_port: None, controller_port: ports.next() });
+            nodes.push(Node {
+                id,
+                roles: Roles::Controller,
+                client_port: None,
+                controller_port: ports.next(),
+            });
         }
     }
     nodes
@@ -91,7 +96,8 @@ mod tests {
                 assert_eq!(node.client_port.is_some(), node.roles != Roles::Controller, "{node:?}");
                 assert_eq!(node.controller_port.is_some(), node.roles != Roles::Broker, "{node:?}");
             }
-            let mut used: Vec<u16> = nodes.iter().flat_map(|n| [n.client_port, n.controller_port]).flatten().collect();
+            let mut used: Vec<u16> =
+                nodes.iter().flat_map(|n| [n.client_port, n.controller_port]).flatten().collect();
             used.sort_unstable();
             assert_eq!(used, ports);
         }

@@ -60,7 +60,8 @@ impl Children {
             return Err(format!("node {node} is running already"));
         }
         let sent_ns = monotonic_ns();
-        let mut child = spawn(command).map_err(|error| format!("cannot run {}: {error}", command.program.display()))?;
+        let mut child =
+            spawn(command).map_err(|error| format!("cannot run {}: {error}", command.program.display()))?;
         let seen_ns = monotonic_ns();
         let pid = child.id().cast_signed();
         let watched = ProcessIdentity::of(pid).and_then(|process| {
@@ -136,7 +137,11 @@ impl Children {
             (None, true) => NodeState::Paused,
             (None, false) => NodeState::Running,
         };
-        let status = |(node, known): (&i32, &Node)| NodeStatus { node: *node, process: known.process, state: state(known) };
+        let status = |(node, known): (&i32, &Node)| NodeStatus {
+            node: *node,
+            process: known.process,
+            state: state(known),
+        };
         self.nodes.iter().map(status).collect()
     }
 

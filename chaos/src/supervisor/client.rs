@@ -130,7 +130,8 @@ impl Supervisor {
     /// Starts a supervisor and waits until it takes requests.
     pub fn launch(launcher: &Launcher, config: &SupervisorConfig) -> Result<Self, SupervisorError> {
         let config_path = config.state_dir.join("supervisor.json");
-        let text = serde_json::to_vec_pretty(config).map_err(|error| SupervisorError::Refused(error.to_string()))?;
+        let text =
+            serde_json::to_vec_pretty(config).map_err(|error| SupervisorError::Refused(error.to_string()))?;
         write_atomically(&config_path, &text)?;
         let log = OpenOptions::new().create(true).append(true).open(&config.log).on("open", &config.log)?;
         let not_runnable = |source| SupervisorError::NotRunnable { exe: launcher.exe.clone(), source };
@@ -246,9 +247,14 @@ impl Supervisor {
                 }
                 Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
                 Ok(None) => {
-                    return Err(SupervisorError::StillRunning { process: self.process, limit: SHUTDOWN_LIMIT });
+                    return Err(SupervisorError::StillRunning {
+                        process: self.process,
+                        limit: SHUTDOWN_LIMIT,
+                    });
                 }
-                Err(source) => return Err(SupervisorError::Unreachable { socket: self.socket.path(), source }),
+                Err(source) => {
+                    return Err(SupervisorError::Unreachable { socket: self.socket.path(), source });
+                }
             }
         }
     }

@@ -74,7 +74,9 @@ pub(super) fn write_line<T: serde::Serialize>(stream: &mut UnixStream, message: 
 }
 
 /// Reads one message; `None` at the end of the stream.
-pub(super) fn read_line<T: serde::de::DeserializeOwned>(stream: &mut BufReader<UnixStream>) -> io::Result<Option<T>> {
+pub(super) fn read_line<T: serde::de::DeserializeOwned>(
+    stream: &mut BufReader<UnixStream>,
+) -> io::Result<Option<T>> {
     let mut line = Vec::new();
     if stream.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
@@ -109,7 +111,8 @@ mod tests {
     #[test]
     fn nobody_listening_names_the_socket() {
         let base = tempfile::tempdir().unwrap();
-        let error = ControlSocket::in_dir(base.path()).request(&Request::List, Duration::from_secs(1)).unwrap_err();
+        let error =
+            ControlSocket::in_dir(base.path()).request(&Request::List, Duration::from_secs(1)).unwrap_err();
         assert!(error.to_string().contains("control.sock"), "{error}");
     }
 }

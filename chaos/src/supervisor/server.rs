@@ -202,7 +202,13 @@ impl SupervisorProcess {
     fn set_paused(&mut self, node: i32, paused: bool, reply: SyncSender<Reply>) {
         match self.children.set_paused(node, paused) {
             Ok(sent_ns) => {
-                self.waiters.push(Waiter { node, what: Awaited::Paused(paused), sent_ns, deadline: None, reply });
+                self.waiters.push(Waiter {
+                    node,
+                    what: Awaited::Paused(paused),
+                    sent_ns,
+                    deadline: None,
+                    reply,
+                });
             }
             Err(message) => answer(&reply, Reply::Failed { message }),
         }
@@ -220,13 +226,16 @@ impl SupervisorProcess {
                             let times = SignalTimes { sent_ns: waiter.sent_ns, seen_ns: exit.gone_ns };
                             Reply::Seen { times }
                         }
-                        Awaited::Paused(_) => Reply::Failed { message: format!("node {node} is gone ({exit})") },
+                        Awaited::Paused(_) => {
+                            Reply::Failed { message: format!("node {node} is gone ({exit})") }
+                        }
                     };
                     answer(&waiter.reply, reply);
                 }
             }
             Event::StateSeen { node, paused, seen } => {
-                let waits_for_it = |waiter: &Waiter| waiter.node == node && waiter.what == Awaited::Paused(paused);
+                let waits_for_it =
+                    |waiter: &Waiter| waiter.node == node && waiter.what == Awaited::Paused(paused);
                 for waiter in self.take_waiters(waits_for_it) {
                     let reply = match &seen {
                         Ok(seen_ns) => {
@@ -278,7 +287,10 @@ impl SupervisorProcess {
         self.wait_until_gone(KILL_LIMIT);
         let left = self.children.live_ids();
         if !left.is_empty() {
-            return Err(format!("nodes {left:?} outlived SIGKILL by {} s; their data is left", KILL_LIMIT.as_secs()));
+            return Err(format!(
+                "nodes {left:?} outlived SIGKILL by {} s; their data is left",
+                KILL_LIMIT.as_secs()
+            ));
         }
         match &config.remove_dir {
             Some(dir) => remove_marked_dir(dir).map_err(|error| error.to_string()),
