@@ -3,20 +3,30 @@
 //!
 //! - [`Connection`], [`admin`], [`metadata`]: blocking calls, one at a time
 //! - [`batch`], [`codec`]: record batches (format v2) and their compression
+//! - [`producer`]: the producer for load, with the recovery rules of idempotence
+//! - [`fetcher`]: the log reader
 //! - [`code`], [`error`]: error codes, what each proves about a produced batch, and this crate's error
 
 pub mod admin;
 pub mod batch;
+mod channel;
+mod clock;
 pub mod code;
 pub mod codec;
 mod connection;
 pub mod error;
+pub mod fetcher;
 mod frame;
+pub mod lateness;
+mod links;
 pub mod metadata;
+pub mod producer;
 mod varint;
 
 pub use admin::{NewTopic, OffsetSpec, ProducerIdentity, Quorum};
+pub use clock::monotonic_ns;
 pub use code::ErrorCode;
 pub use connection::{ApiVersions, ConnectOptions, Connection};
 pub use error::WireError;
+pub use links::LinkConfig;
 pub use metadata::{BrokerNode, ClusterMetadata, PartitionMetadata, TopicMetadata};

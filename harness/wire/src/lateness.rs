@@ -1,0 +1,222 @@
+//! What of a loop's own behaviour made records late.
+//!
+//! An event loop sends what is due on every turn, so a record leaves late for one of two reasons: the broker gave no
+//! room for it (no slot, no leader, no connection …), or the loop did not turn. Only the second is our fault, and it
+//! splits again: the *host* did not run the thread (the kernel counted it as runnable and waiting, or woke it late),
+//! or *gauntlet* was busy with something else. Each turn that was late by more than [`NOTABLE_NS`] leaves an entry
+//! here, so that the lateness of a batch can be charged exactly, for the span of time in which it happened.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// Turns that came less than this late are not remembered; far below what would be charged (5 ms).
+pub const NOTABLE_NS: u64 = 500_000;
+/// How far back lateness can be asked for. Older records have latencies of seconds, of which ten percent is more
+/// than a loop can lose unnoticed (the run's own canary still sees it).
+const REMEMBERED_NS: u64 = 20_000_000_000;
+
+/// Nanoseconds that a record or an answer waited for us, by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Charge {
+    /// The host did not run the thread.
+    pub host_ns: u64,
+    /// The thread was busy.
+    pub gauntlet_ns: u64,
+}
+
+impl Charge {
+    /// Both together.
+    pub fn total_ns(self) -> u64 {
+        self.host_ns + self.gauntlet_ns
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LateTurn {
+    /// When the loop last had a chance to act before.
+    from_ns: u64,
+    /// When it acted again.
+    to_ns: u64,
+    /// How much of the span was the host's, at its end.
+    host_ns: u64,
+    /// How much of the span was ours; the rest the loop slept as it meant to.
+    gauntlet_ns: u64,
+}
+
+/// The late turns of one loop, newest last.
+#[derive(Debug)]
+pub struct Lateness {
+    turns: VecDeque<LateTurn>,
+    run_delay: RunDelay,
+    poll_began_ns: u64,
+    poll_ended_ns: u64,
+    totals: Charge,
+}
+
+impl Lateness {
+    /// For the loop of the calling thread, from now on.
+    pub fn of_this_thread(now_ns: u64) -> Self {
+        Lateness {
+            turns: VecDeque::new(),
+            run_delay: RunDelay::of_this_thread(),
+            poll_began_ns: now_ns,
+            poll_ended_ns: now_ns,
+            totals: Charge::default(),
+        }
+    }
+
+    /// The loop goes to sleep.
+    pub fn poll_begins(&mut self, now_ns: u64) {
+        self.poll_began_ns = now_ns;
+    }
+
+    /// The loop is back: `timeout_ns` is how long it meant to sleep at most.
+    pub fn poll_ended(&mut self, now_ns: u64, timeout_ns: u64) {
+        let busy_ns = self.poll_began_ns.saturating_sub(self.poll_ended_ns);
+        // A thread stopped by a signal is not "runnable": only that it wakes late gives it away.
+        let overslept_ns = now_ns.saturating_sub(self.poll_began_ns).saturating_sub(timeout_ns);
+        let span_ns = now_ns.saturating_sub(self.poll_ended_ns);
+        let host_ns = self.run_delay.since_last_ns().max(overslept_ns).min(span_ns);
+        let gauntlet_ns = busy_ns.saturating_sub(host_ns.saturating_sub(overslept_ns));
+        let turn = LateTurn { from_ns: self.poll_ended_ns, to_ns: now_ns, host_ns, gauntlet_ns };
+        self.poll_ended_ns = now_ns;
+        self.totals.host_ns += host_ns;
+        self.totals.gauntlet_ns += gauntlet_ns;
+        if host_ns + gauntlet_ns >= NOTABLE_NS {
+            self.turns.push_back(turn);
+        }
+        while self.turns.front().is_some_and(|t| t.to_ns + REMEMBERED_NS < now_ns) {
+            self.turns.pop_front();
+        }
+    }
+
+    /// When the current turn began.
+    pub fn turn_began_ns(&self) -> u64 {
+        self.poll_ended_ns
+    }
+
+    /// All lateness since the loop began, for the interval series.
+    pub fn totals(&self) -> Charge {
+        self.totals
+    }
+
+    /// How much of the time between `from_ns` and `to_ns` was lost by us. `from_ns` is when something could have
+    /// been done, `to_ns` when it was done.
+    pub fn between(&self, from_ns: u64, to_ns: u64) -> Charge {
+        let mut charge = Charge::default();
+        for turn in self.turns.iter().rev() {
+            if turn.to_ns <= from_ns {
+                break;
+            }
+            let begin = turn.from_ns.max(from_ns);
+            let end = turn.to_ns.min(to_ns);
+            let mut left = end.saturating_sub(begin);
+            // Lateness ends when the turn does: what was asked for last waited for the end of the span.
+            let host_ns = turn.host_ns.min(left);
+            left -= host_ns;
+            charge.host_ns += host_ns;
+            charge.gauntlet_ns += turn.gauntlet_ns.min(left);
+        }
+        charge
+    }
+
+    /// Lateness of an answer that was read in the current turn and can have arrived at any time since the loop last
+    /// looked, but not before `asked_ns`.
+    pub fn of_answer(&self, asked_ns: u64) -> Charge {
+        match self.turns.back() {
+            Some(turn) if turn.to_ns == self.poll_ended_ns => {
+                self.between(turn.from_ns.max(asked_ns), turn.to_ns)
+            }
+            _ => Charge::default(),
+        }
+    }
+}
+
+/// Time that the kernel counted this thread as runnable but not running (`/proc/…/schedstat`, second field).
+#[derive(Debug)]
+struct RunDelay {
+    schedstat: Option<File>,
+    seen_ns: u64,
+}
+
+impl RunDelay {
+    fn of_this_thread() -> Self {
+        // SAFETY: gettid has no preconditions and cannot fail.
+        let tid = unsafe { libc::gettid() };
+        let mut delay =
+            RunDelay { schedstat: File::open(format!("/proc/self/task/{tid}/schedstat")).ok(), seen_ns: 0 };
+        delay.since_last_ns();
+        delay
+    }
+
+    /// Zero where the kernel keeps no such statistics; then only overslept time and the canary speak for the host.
+    fn since_last_ns(&mut self) -> u64 {
+        let Some(file) = &self.schedstat else { return 0 };
+        let mut text = [0u8; 96];
+        let Ok(length) = file.read_at(&mut text, 0) else { return 0 };
+        let total = std::str::from_utf8(&text[..length])
+            .ok()
+            .and_then(|t| t.split_ascii_whitespace().nth(1))
+            .and_then(|field| field.parse().ok())
+            .unwrap_or(self.seen_ns);
+        let delta = u64::saturating_sub(total, self.seen_ns);
+        self.seen_ns = total;
+        delta
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn quiet() -> Lateness {
+        let mut lateness = Lateness::of_this_thread(0);
+        lateness.run_delay.schedstat = None;
+        lateness
+    }
+
+    #[test]
+    fn sleeping_as_meant_is_nobodys_fault() {
+        let mut l = quiet();
+        l.poll_begins(0);
+        l.poll_ended(5 * MS, 5 * MS);
+        assert_eq!(l.between(0, 5 * MS), Charge::default());
+        assert_eq!(l.of_answer(0), Charge::default());
+    }
+
+    #[test]
+    fn a_busy_turn_is_charged_to_gauntlet() {
+        let mut l = quiet();
+        l.poll_begins(20 * MS);
+        l.poll_ended(21 * MS, 5 * MS);
+        assert_eq!(l.between(0, 21 * MS), Charge { host_ns: 0, gauntlet_ns: 20 * MS });
+        // Something that became due ten milliseconds before the end waited ten.
+        assert_eq!(l.between(11 * MS, 21 * MS), Charge { host_ns: 0, gauntlet_ns: 10 * MS });
+        assert_eq!(l.of_answer(16 * MS), Charge { host_ns: 0, gauntlet_ns: 5 * MS });
+    }
+
+    #[test]
+    fn waking_late_is_charged_to_the_host() {
+        let mut l = quiet();
+        l.poll_begins(0);
+        l.poll_ended(3_000 * MS, 5 * MS);
+        assert_eq!(l.between(0, 3_000 * MS), Charge { host_ns: 2_995 * MS, gauntlet_ns: 0 });
+        l.poll_begins(3_001 * MS);
+        l.poll_ended(3_002 * MS, 5 * MS);
+        // Still known in the next turn, but no longer the fault of answers read now.
+        assert_eq!(l.between(2_000 * MS, 3_002 * MS).host_ns, 1_000 * MS);
+    }
+
+    #[test]
+    fn old_turns_are_forgotten() {
+        let mut l = quiet();
+        for i in 0..100u64 {
+            l.poll_begins(i * 1_000 * MS + 10 * MS);
+            l.poll_ended(i * 1_000 * MS + 10 * MS, 0);
+        }
+        assert!(l.turns.len() < 25);
+    }
+}
