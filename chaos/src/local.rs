@@ -262,6 +262,13 @@ fn write_nodes(
 mod tests {
     use super::*;
 
+    /// Faults act on a cluster from threads of their own.
+    #[test]
+    fn a_cluster_is_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<LocalCluster>();
+    }
+
     #[test]
     fn paths_a_broker_can_not_be_told_are_refused_before_anything_starts() {
         for path in ["/run/a,b", "/run/a:b", "/run/100%", "/run/\"", "/run/a\nb"] {

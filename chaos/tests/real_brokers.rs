@@ -11,11 +11,16 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use gauntlet_chaos::clock::monotonic_ns;
+use gauntlet_chaos::kafka_home::KafkaHome;
 use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::supervisor::NodeState;
-use gauntlet_chaos::{ClusterDirs, Controllers, Jvm, Launcher, LocalCluster, LocalSpec, Registry, cache_dir};
+use gauntlet_chaos::{
+    ClusterDirs, Controllers, Jvm, KafkaSource, Launcher, LocalCluster, LocalSpec, Registry, cache_dir,
+};
 use gauntlet_wire::{ConnectOptions, Connection};
 use libtest_mimic::{Arguments, Failed, Trial};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getpgid, getsid};
 
 const SUPERVISE: &str = "--hidden-supervise";
 const RUN: &str = "--hidden-run";
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
             "a_killed_supervisor_takes_its_brokers_along",
             a_killed_supervisor_takes_its_brokers_along,
         ),
+        Trial::test("kept_data_is_stopped_in_order_and_stays", kept_data_is_stopped_in_order_and_stays),
         Trial::test(
             "a_broken_config_is_told_in_the_brokers_words",
             a_broken_config_is_told_in_the_brokers_words,
@@ -113,7 +119,7 @@ fn isolated_controllers_of_kafka_3_9() -> TestResult {
     let base = tempfile::tempdir()?;
     let spec = LocalSpec {
         controllers: Controllers::Isolated(1),
-        kafka: gauntlet_chaos::KafkaSource::Maven("3.9.1".parse()?),
+        kafka: KafkaSource::Maven("3.9.1".parse()?),
         ..quick(2)
     };
     let cluster = LocalCluster::start(&spec, &dirs(base.path())?, &launcher())?;
@@ -149,14 +155,40 @@ fn a_killed_run_leaves_nothing() -> TestResult {
 fn a_killed_supervisor_takes_its_brokers_along() -> TestResult {
     let base = tempfile::tempdir()?;
     let run = Run::start(base.path())?;
-    Command::new("kill").args(["-9", &run.supervisor.pid.to_string()]).status()?;
+    assert!(run.supervisor.signal(Signal::SIGKILL)?);
     eventually("all brokers are gone", || run.brokers.iter().all(|process| !process.is_alive()))
 }
 
+/// SIGTERM to the supervisor is an orderly shutdown; SIGINT, which a ^C in the terminal would send, can't even reach it.
+fn kept_data_is_stopped_in_order_and_stays() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let dirs = ClusterDirs { keep_data: true, ..dirs(base.path())? };
+    let cluster = LocalCluster::start(&quick(1), &dirs, &launcher())?;
+    let supervisor = cluster.supervisor_process();
+    let broker = process_of(&cluster, 1)?;
+    let id = |process: ProcessIdentity| Pid::from_raw(process.pid);
+    assert_eq!(getsid(Some(id(supervisor)))?, id(supervisor), "a session of its own");
+    assert_eq!(getpgid(Some(id(broker)))?, id(broker), "a process group of its own");
+
+    assert!(supervisor.signal(Signal::SIGINT)?);
+    assert!(supervisor.signal(Signal::SIGHUP)?);
+    assert_eq!(state_of(&cluster, 1)?, NodeState::Running);
+    assert!(supervisor.signal(Signal::SIGTERM)?);
+    eventually("supervisor and broker are gone", || !supervisor.is_alive() && !broker.is_alive())?;
+    let log = std::fs::read_to_string(dirs.logs.join("broker-1.log"))?;
+    assert!(log.contains("shut down completed"), "{log}");
+    assert!(dirs.data.join("broker-1/data/meta.properties").is_file(), "data stays");
+    // All is as it should be, so the end of a supervisor that ended before us is no error.
+    Ok(cluster.shutdown()?)
+}
+
+/// With jars of a distribution, as `--kafka-home` names one: nothing of it is cached, so the nodes are formatted afresh.
 fn a_broken_config_is_told_in_the_brokers_words() -> TestResult {
     let base = tempfile::tempdir()?;
     let dirs = dirs(base.path())?;
-    let mut spec = quick(1);
+    let libs = KafkaHome::resolve(&KafkaSource::default(), &dirs.cache)?.libs;
+    let distribution = libs.parent().ok_or("libs/ has a parent")?.to_path_buf();
+    let mut spec = LocalSpec { kafka: KafkaSource::Directory(distribution), ..quick(1) };
     spec.config.insert("num.network.threads".to_owned(), "minus one".to_owned());
     let error = match LocalCluster::start(&spec, &dirs, &launcher()) {
         Ok(_) => return Err("it started".into()),
@@ -176,8 +208,8 @@ fn a_detached_cluster_is_found_and_ended() -> TestResult {
     let entry = registry.up("one", &quick(1), &launcher(), Duration::from_secs(600))?;
     assert_eq!(registry.list()?, std::slice::from_ref(&entry));
     assert_eq!(listed(&entry.bootstrap[0])?, [1]);
-    let refusal = registry.up("one", &quick(1), &launcher(), LIMIT).map(|_| ()).unwrap_err().to_string();
-    assert!(refusal.contains("up already"), "{refusal}");
+    let again = registry.up("one", &quick(1), &launcher(), LIMIT);
+    assert!(again.is_err_and(|refusal| refusal.to_string().contains("up already")));
     assert_eq!(registry.down_all()?, ["one"]);
     assert!(!entry.supervisor.is_alive());
     assert!(listed(&entry.bootstrap[0]).is_err());
