@@ -7,9 +7,11 @@
 //! | [`guarantee`]  | what a configuration promises                                              |
 //! | [`finding`]    | the names of everything that can be found                                  |
 //! | [`policy`]     | which finding breaks which promise                                         |
+//! | [`interval_set`] | sorted ranges of integers                                                |
 //! | [`shard`]      | the checker of one partition; one file per anomaly, its definition on top  |
 //! | [`summary`]    | exact counts that merge                                                    |
 //! | [`witness`]    | the evidence behind a count                                                |
+//! | [`mutate`]     | planted faults: is each found, and nothing else?                           |
 //!
 //! Detection and policy are separate: a shard says what it found, [`judge`] says what that means.
 
@@ -17,6 +19,7 @@ pub mod finding;
 pub mod guarantee;
 pub mod identity;
 pub mod interval_set;
+pub mod mutate;
 pub mod outcome;
 pub mod policy;
 pub mod shard;

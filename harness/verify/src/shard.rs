@@ -58,6 +58,9 @@ use tally::Tally;
 use watermark::WatermarkHistory;
 pub use watermark::Watermarks;
 
+/// No log gets there; a broker that names a higher offset is taken to have named this one.
+const OFFSET_MAX: i64 = i64::MAX / 2;
+
 /// What a shard has to know about its partition.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
@@ -211,6 +214,11 @@ impl Shard {
         }
     }
 
+    /// The run, and the seed of this partition's checksums.
+    pub(crate) fn place(&self) -> (u32, CrcSeed) {
+        (self.config.run, self.seed)
+    }
+
     /// Takes the outcome of one produced batch. May come before or after its records are read.
     pub fn settle(&mut self, settlement: &Settlement) {
         self.flush();
@@ -246,7 +254,7 @@ impl Shard {
         match outcome {
             Outcome::Acked { base_offset: Some(base) } if base >= 0 => {
                 summary.acked += count;
-                let first_offset = base.saturating_add(distance);
+                let first_offset = base.min(OFFSET_MAX) + distance;
                 self.claim(Run { stream, first_pseq: piece.start, first_offset, count });
                 return;
             }
@@ -303,6 +311,7 @@ impl Shard {
             && self.open_key == key
             && open.end_pseq() == identity.pseq
             && open.end_offset() == offset
+            && identity.pseq != u64::MAX
         {
             open.count += 1;
             return true;
@@ -313,8 +322,7 @@ impl Shard {
     /// Starts a new run; false if the record was handed in before.
     fn open_run(&mut self, offset: i64, identity: &Identity) -> bool {
         self.flush();
-        if offset < self.position {
-            self.tally.summary.reread += 1;
+        if !self.is_next(offset) {
             return false;
         }
         if identity.pseq == u64::MAX {
@@ -327,6 +335,13 @@ impl Shard {
         let stream = self.streams.index_of(identity.stream());
         self.open = Some(Run { stream, first_pseq: identity.pseq, first_offset: offset, count: 1 });
         true
+    }
+
+    /// True if the reader may be given this offset now; counts it as a fault of the caller otherwise.
+    fn is_next(&mut self, offset: i64) -> bool {
+        let is_next = (self.position..=OFFSET_MAX).contains(&offset);
+        self.tally.summary.reread += u64::from(!is_next);
+        is_next
     }
 
     /// Ends the batch: none of its offsets will be delivered again.

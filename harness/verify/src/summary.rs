@@ -89,7 +89,8 @@ summary! {
     last_stable_offset_regressions,
     /// Settled a second time and ignored: a fault of the caller.
     settled_twice,
-    /// Handed in again below the reader's position and ignored: a fault of the caller.
+    /// Handed in again below the reader's position, or at an impossible offset, and ignored: a fault of
+    /// the caller.
     reread,
     /// Given up on for want of memory; see `degraded`.
     unchecked,

@@ -16,15 +16,16 @@ impl Shard {
     #[cold]
     pub(super) fn note_unreadable(&mut self, offset: i64, value: &[u8], error: DecodeError) {
         self.flush();
-        if offset < self.position {
-            self.tally.summary.reread += 1;
+        if !self.is_next(offset) {
             return;
         }
-        self.pass_to(offset.saturating_add(1));
-        match (error, self.home_of(value)) {
-            (DecodeError::Checksum { .. }, Some(home)) => self.note_misrouted(offset, value, &home),
-            (DecodeError::Checksum { .. }, None) => self.note_corrupt(offset, error),
-            (DecodeError::Foreign, _) => self.note_foreign(offset, value),
+        self.pass_to(offset + 1);
+        if error == DecodeError::Foreign {
+            return self.note_foreign(offset, value);
+        }
+        match self.home_of(value) {
+            Some(home) => self.note_misrouted(offset, value, &home),
+            None => self.note_corrupt(offset, error),
         }
     }
 
@@ -32,6 +33,9 @@ impl Shard {
         self.tally.summary.corrupt += 1;
         self.corrupt_at.insert(offset as u64..offset as u64 + 1);
         self.limit_check.tick();
+        if !self.tally.wants(FindingClass::Corrupt, offset) {
+            return;
+        }
         let sighting = Sighting {
             count: 1,
             read_offset: Some(offset),

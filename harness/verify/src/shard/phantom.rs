@@ -18,6 +18,9 @@ impl Shard {
             FindingClass::Phantom => self.tally.summary.phantom += 1,
             _ => self.tally.summary.foreign += 1,
         }
+        if !self.tally.wants(class, offset) {
+            return;
+        }
         let sighting = Sighting {
             count: 1,
             read_offset: Some(offset),

@@ -62,6 +62,11 @@ impl Tally {
         }
     }
 
+    /// True if a sighting of one record at this offset would be kept. Saves putting words to the rest.
+    pub(super) fn wants(&self, class: FindingClass, read_offset: i64) -> bool {
+        self.evidence.wants(class, Some(read_offset), 1)
+    }
+
     /// Keeps the sighting if it is among the first or the worst of its class. Does not count.
     pub(super) fn witness(&mut self, class: FindingClass, sighting: Sighting) {
         let place = sighting.read_offset.or(sighting.acked_offset);

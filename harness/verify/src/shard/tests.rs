@@ -200,6 +200,23 @@ fn what_nobody_sent_is_a_phantom() {
     assert_eq!(findings(&shard.finish(&end(1))), [("foreign", 1)]);
 }
 
+/// What a broken broker or client may say must not break the arithmetic.
+#[test]
+fn extreme_numbers_are_findings() {
+    let mut shard = shard();
+    ack(&mut shard, A, u64::MAX - 1, i64::MAX, 3);
+    ack(&mut shard, A, 0, i64::MAX - 1, u32::MAX);
+    read(&mut shard, B, u64::MAX - 1, 0, 2);
+    shard.begin_batch(&header(i64::MAX - 1, i64::MAX));
+    shard.record(i64::MAX, &value(B, 0));
+    shard.record(-1, &value(B, 0));
+    shard.end_batch();
+    let report = shard.finish(&end(2));
+    // One sequence number less than asked for fits above the first ack's start.
+    let lost = 1 + u64::from(u32::MAX);
+    assert_eq!(findings(&report), [("lost", lost), ("phantom", 2), ("reread", 2)]);
+}
+
 #[test]
 fn order_is_judged_by_outcome() {
     for (outcome, acked) in [(Outcome::Indeterminate, 0), (Outcome::Acked { base_offset: None }, 3)] {
