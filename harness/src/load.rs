@@ -1,0 +1,9 @@
+//! The load: workloads that producers pull from, sinks that readers push into, and the control they share.
+
+pub mod control;
+pub mod producer;
+pub mod reader;
+
+pub use control::{Control, Interval, Origin};
+pub use producer::{ProducerLoad, ProducerPlan};
+pub use reader::{Reader, ReaderPlan};

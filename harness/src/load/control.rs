@@ -1,0 +1,125 @@
+//! What the threads of a run agree on while it goes: when load ends, when to give up, and where intervals go.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gauntlet_wire::fetcher::FetcherStats;
+use gauntlet_wire::lateness::Charge;
+use gauntlet_wire::producer::ProducerStats;
+
+use crate::recorder::SlotMap;
+
+/// Instants that are decided while the run goes; CLOCK_MONOTONIC nanoseconds, `u64::MAX` until decided.
+#[derive(Debug)]
+pub struct Control {
+    load_end_ns: AtomicU64,
+    give_up_ns: AtomicU64,
+    read_until_ns: AtomicU64,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Control {
+            load_end_ns: AtomicU64::new(u64::MAX),
+            give_up_ns: AtomicU64::new(u64::MAX),
+            read_until_ns: AtomicU64::new(u64::MAX),
+        }
+    }
+}
+
+impl Control {
+    /// Records intended at or after this instant are not part of the run.
+    pub fn load_end_ns(&self) -> u64 {
+        self.load_end_ns.load(Ordering::Relaxed)
+    }
+
+    /// Ends the load at `at_ns`, or leaves it where it is if that is earlier.
+    pub fn end_load(&self, at_ns: u64) {
+        self.load_end_ns.fetch_min(at_ns, Ordering::Relaxed);
+    }
+
+    /// When producers stop waiting for answers.
+    pub fn give_up_ns(&self) -> u64 {
+        self.give_up_ns.load(Ordering::Relaxed)
+    }
+
+    /// Makes producers stop waiting at `at_ns`.
+    pub fn give_up(&self, at_ns: u64) {
+        self.give_up_ns.fetch_min(at_ns, Ordering::Relaxed);
+    }
+
+    /// When readers stop even if they are not at their end.
+    pub fn read_until_ns(&self) -> u64 {
+        self.read_until_ns.load(Ordering::Relaxed)
+    }
+
+    /// Makes readers stop at `at_ns`.
+    pub fn read_until(&self, at_ns: u64) {
+        self.read_until_ns.fetch_min(at_ns, Ordering::Relaxed);
+    }
+}
+
+/// Which thread an interval comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// A producer, by index.
+    Producer(u16),
+    /// A reader, by index.
+    Reader(u16),
+}
+
+/// What one thread did since its last interval.
+#[derive(Debug)]
+pub struct Interval {
+    /// Which thread.
+    pub origin: Origin,
+    /// When it was taken.
+    pub at_ns: u64,
+    /// Counts and histograms.
+    pub slots: SlotMap,
+    /// Bytes of acked batches as sent, and before compression.
+    pub wire_bytes: u64,
+    /// Bytes of acked batches before compression.
+    pub uncompressed_bytes: u64,
+    /// The thread's lateness since it began.
+    pub lateness: Charge,
+    /// Running totals of a producer.
+    pub producer: Option<ProducerStats>,
+    /// Running totals of a reader.
+    pub reader: Option<FetcherStats>,
+    /// (when, records between the reader's positions and the high watermarks that it knows).
+    pub lag: Vec<(u64, u64)>,
+    /// First and last ack of each partition in this interval, and the longest time without one.
+    pub acks: Vec<AckSpan>,
+}
+
+/// Acks of one partition in one interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AckSpan {
+    /// Partition index.
+    pub partition: usize,
+    /// First ack.
+    pub first_ns: u64,
+    /// Last ack.
+    pub last_ns: u64,
+    /// Longest time between two neighbouring acks of the span, and when it began.
+    pub longest_gap_ns: u64,
+    /// When the longest gap began.
+    pub gap_began_ns: u64,
+}
+
+impl AckSpan {
+    /// A span of one ack.
+    pub fn at(partition: usize, now_ns: u64) -> Self {
+        AckSpan { partition, first_ns: now_ns, last_ns: now_ns, longest_gap_ns: 0, gap_began_ns: now_ns }
+    }
+
+    /// Adds a later ack.
+    pub fn extend(&mut self, now_ns: u64) {
+        let gap_ns = now_ns.saturating_sub(self.last_ns);
+        if gap_ns > self.longest_gap_ns {
+            self.longest_gap_ns = gap_ns;
+            self.gap_began_ns = self.last_ns;
+        }
+        self.last_ns = now_ns;
+    }
+}

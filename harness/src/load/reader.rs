@@ -1,0 +1,361 @@
+//! What is done with every record that is read: decoded, timed, and handed to the checker of its partition.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crossbeam_channel::{Receiver, Sender};
+use gauntlet_verify::{
+    BatchHeader as CheckedHeader, CrcSeed, Identity, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks,
+};
+use gauntlet_wire::batch::{BatchError, BatchHeader, RecordsBuffer};
+use gauntlet_wire::fetcher::{FetcherStats, Jump, PartitionState, RecordSink};
+use gauntlet_wire::lateness::Charge;
+use gauntlet_wire::producer::Turn;
+
+use super::control::{Control, Interval, Origin};
+use super::producer::PartitionSettlement;
+use crate::recorder::{Recorder, is_ours, latency_us};
+
+/// Where each partition's log ends, once that is known. `-1` until then.
+#[derive(Debug)]
+pub struct EndOffsets(Vec<AtomicI64>);
+
+impl EndOffsets {
+    /// Of a topic with so many partitions; nothing known.
+    pub fn unknown(partitions: u32) -> Self {
+        EndOffsets((0..partitions).map(|_| AtomicI64::new(-1)).collect())
+    }
+
+    /// Sets what is now known to be final.
+    pub fn set(&self, ends: &BTreeMap<i32, i64>) {
+        for (partition, end) in ends {
+            if let Some(slot) = usize::try_from(*partition).ok().and_then(|p| self.0.get(p)) {
+                slot.store(*end, Ordering::Release);
+            }
+        }
+    }
+
+    fn get(&self, partition: usize) -> Option<i64> {
+        self.0.get(partition).map(|o| o.load(Ordering::Acquire)).filter(|o| *o >= 0)
+    }
+}
+
+/// Everything that a reader has to know.
+#[derive(Debug, Clone)]
+pub struct ReaderPlan {
+    /// Index of the reader.
+    pub reader: u16,
+    /// Id of the run.
+    pub run: u32,
+    /// Topic that is read.
+    pub topic: String,
+    /// One checker per partition; `None` with `verify: off`.
+    pub check: Option<CheckPlan>,
+    /// Partitions to read, and the offset to begin at.
+    pub assigned: BTreeMap<usize, i64>,
+}
+
+/// What the checkers have to know.
+#[derive(Debug, Clone)]
+pub struct CheckPlan {
+    /// The run's other topics.
+    pub other_topics: Vec<String>,
+    /// Whether the run created the topic.
+    pub created_by_run: bool,
+    /// Whether every stream is appended in order.
+    pub in_order: bool,
+    /// Examples kept per class.
+    pub examples_max: usize,
+    /// Fragments that a checker may hold.
+    pub fragments_max: usize,
+}
+
+struct Partition {
+    shard: Option<Shard>,
+    seed: CrcSeed,
+    state: Option<PartitionState>,
+    position: i64,
+    log_start: i64,
+    broken_batches: u64,
+}
+
+/// The sink of one reader thread.
+pub struct Reader {
+    plan: ReaderPlan,
+    control: Arc<Control>,
+    ends: Arc<EndOffsets>,
+    partitions: BTreeMap<usize, Partition>,
+    settlements: Receiver<PartitionSettlement>,
+    intervals: Sender<Interval>,
+    interval_ns: u64,
+    next_interval_ns: u64,
+    recorder: Recorder,
+    buffer: RecordsBuffer,
+    last_stats: FetcherStats,
+    last_lateness: Charge,
+    broken: Vec<String>,
+    lag_samples: Vec<(u64, u64)>,
+    next_lag_ns: u64,
+}
+
+/// How often the lag is looked at.
+const LAG_EVERY_NS: u64 = 100_000_000;
+
+/// Broken batches that are described in words; more are only counted.
+const BROKEN_DESCRIBED_MAX: usize = 8;
+
+/// What a reader knows when it has ended.
+pub struct ReaderEnd {
+    /// The report of each partition that was checked.
+    pub reports: Vec<PartitionReport>,
+    /// Partitions that did not reach their end, with position and end.
+    pub short: Vec<(usize, i64, i64)>,
+    /// Batches that could not be read, described.
+    pub broken: Vec<String>,
+    /// Number of batches that could not be read.
+    pub broken_batches: u64,
+}
+
+impl Reader {
+    /// `settlements` is where producers send what became of the batches of the assigned partitions.
+    pub fn new(
+        plan: ReaderPlan,
+        control: Arc<Control>,
+        ends: Arc<EndOffsets>,
+        settlements: Receiver<PartitionSettlement>,
+        intervals: Sender<Interval>,
+        interval_ns: u64,
+    ) -> Self {
+        let partitions = plan
+            .assigned
+            .iter()
+            .map(|(&partition, &start)| {
+                let shard = plan.check.as_ref().map(|check| {
+                    Shard::new(ShardConfig {
+                        run: plan.run,
+                        topic: plan.topic.clone(),
+                        partition: partition as u32,
+                        other_topics: check.other_topics.clone(),
+                        created_by_run: check.created_by_run,
+                        in_order: check.in_order,
+                        start_offset: start,
+                        witness_limit: check.examples_max,
+                        fragment_limit: check.fragments_max,
+                    })
+                });
+                let seed = CrcSeed::new(&plan.topic, partition as u32);
+                (
+                    partition,
+                    Partition { shard, seed, state: None, position: start, log_start: 0, broken_batches: 0 },
+                )
+            })
+            .collect();
+        Reader {
+            plan,
+            control,
+            ends,
+            partitions,
+            settlements,
+            intervals,
+            interval_ns,
+            next_interval_ns: 0,
+            recorder: Recorder::default(),
+            buffer: RecordsBuffer::default(),
+            last_stats: FetcherStats::default(),
+            last_lateness: Charge::default(),
+            broken: Vec::new(),
+            lag_samples: Vec::new(),
+            next_lag_ns: 0,
+        }
+    }
+
+    fn accept_settlements(&mut self) {
+        while let Ok((partition, settlement)) = self.settlements.try_recv() {
+            if let Some(shard) = self.partitions.get_mut(&(partition as usize)).and_then(|p| p.shard.as_mut())
+            {
+                shard.settle(&settlement);
+            }
+        }
+    }
+
+    fn lag(&self) -> u64 {
+        self.partitions
+            .values()
+            .filter_map(|p| p.state)
+            .map(|s| u64::try_from(s.high_watermark - s.position).unwrap_or(0))
+            .sum()
+    }
+
+    fn send_interval(&mut self, at_ns: u64) {
+        self.lag_samples.push((at_ns, self.lag()));
+        let interval = Interval {
+            origin: Origin::Reader(self.plan.reader),
+            at_ns,
+            slots: self.recorder.take(),
+            wire_bytes: 0,
+            uncompressed_bytes: 0,
+            lateness: self.last_lateness,
+            producer: None,
+            reader: Some(self.last_stats.clone()),
+            lag: std::mem::take(&mut self.lag_samples),
+            acks: Vec::new(),
+        };
+        // The collector only goes away when the run is being torn down; nobody is left to tell.
+        let _ = self.intervals.send(interval);
+    }
+
+    /// Judges what was read. Called when the loop has ended and every producer is done.
+    ///
+    /// `end_is_final`: the end offsets were taken after the last ack with every replica in sync.
+    pub fn finish(mut self, end_is_final: bool, reader_was_limit: bool) -> ReaderEnd {
+        self.accept_settlements();
+        self.send_interval(gauntlet_wire::monotonic_ns());
+        let mut end =
+            ReaderEnd { reports: Vec::new(), short: Vec::new(), broken: self.broken, broken_batches: 0 };
+        for (index, partition) in self.partitions {
+            let known_end = self.ends.get(index);
+            let end_offset = known_end.unwrap_or(partition.position);
+            if partition.position < end_offset {
+                end.short.push((index, partition.position, end_offset));
+            }
+            end.broken_batches += partition.broken_batches;
+            if let Some(shard) = partition.shard {
+                end.reports.push(shard.finish(&ReadEnd {
+                    position: partition.position,
+                    end_offset,
+                    end_is_final: end_is_final && known_end.is_some(),
+                    reader_was_limit,
+                }));
+            }
+        }
+        end
+    }
+}
+
+/// The checker's view of a batch header.
+fn checked(header: &BatchHeader) -> CheckedHeader {
+    CheckedHeader {
+        base_offset: header.base_offset,
+        last_offset: header.last_offset(),
+        leader_epoch: header.leader_epoch,
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        control: header.is_control(),
+        transactional: header.is_transactional(),
+    }
+}
+
+impl RecordSink for Reader {
+    fn batch(
+        &mut self,
+        partition: usize,
+        header: &BatchHeader,
+        batch: &[u8],
+        from_offset: i64,
+        turn: Turn<'_>,
+    ) {
+        let Some(state) = self.partitions.get_mut(&partition) else { return };
+        // Read once per batch and before the checker: the checker's own time is nobody's latency.
+        let decoded_ns = gauntlet_wire::monotonic_ns();
+        let late = turn.lateness.of_answer(0);
+        if let Some(shard) = &mut state.shard {
+            shard.begin_batch(&checked(header));
+        }
+        let mut records = match header.records(batch, &mut self.buffer) {
+            Ok(records) => records,
+            Err(error) => return self.broken(partition, &error, turn),
+        };
+        loop {
+            match records.next_record() {
+                Ok(Some(record)) => {
+                    if record.offset < from_offset || header.is_control() {
+                        continue;
+                    }
+                    let value = record.value.unwrap_or_default();
+                    let identity: Option<Identity> = match &mut state.shard {
+                        Some(shard) => shard.record(record.offset, value),
+                        None => gauntlet_verify::identity::decode(value, self.plan.run, &state.seed).ok(),
+                    };
+                    let Some(identity) = identity else { continue };
+                    let slot = self.recorder.slot(identity.intended_ns);
+                    slot.counts.read += 1;
+                    slot.e2e.saturating_record(latency_us(identity.intended_ns, decoded_ns));
+                    let age_ns = decoded_ns.saturating_sub(identity.intended_ns);
+                    slot.counts.read_ours += u64::from(is_ours(late, age_ns));
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.broken(partition, &error, turn);
+                    break;
+                }
+            }
+        }
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            state.position = header.last_offset() + 1;
+            if let Some(shard) = &mut state.shard {
+                shard.end_batch();
+                shard.advance(state.position);
+            }
+        }
+    }
+
+    fn broken(&mut self, partition: usize, error: &BatchError, _turn: Turn<'_>) {
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            state.broken_batches += 1;
+        }
+        if self.broken.len() < BROKEN_DESCRIBED_MAX {
+            self.broken.push(format!("{}-{partition}: {error}", self.plan.topic));
+        }
+    }
+
+    fn jumped(&mut self, partition: usize, _from: i64, to: i64, why: Jump) {
+        let Some(state) = self.partitions.get_mut(&partition) else { return };
+        state.position = to;
+        if let (Some(shard), Jump::Expired) = (&mut state.shard, why) {
+            shard.log_start(to);
+            shard.advance(to);
+        }
+    }
+
+    fn state(&mut self, partition: usize, seen: &PartitionState) {
+        let Some(state) = self.partitions.get_mut(&partition) else { return };
+        state.state = Some(*seen);
+        // A leader that was just elected may not know its high watermark yet (KIP-207).
+        let known = seen.high_watermark >= 0 && seen.last_stable_offset >= 0;
+        if let Some(shard) = state.shard.as_mut().filter(|_| known) {
+            shard.watermarks(&Watermarks {
+                replica: seen.leader,
+                leader_epoch: seen.leader_epoch,
+                high_watermark: seen.high_watermark,
+                last_stable_offset: seen.last_stable_offset,
+            });
+            if seen.log_start_offset > state.log_start {
+                state.log_start = seen.log_start_offset;
+                shard.log_start(seen.log_start_offset);
+            }
+        }
+    }
+
+    fn turned(&mut self, turn: Turn<'_>, stats: &FetcherStats) -> u64 {
+        self.accept_settlements();
+        self.last_lateness = turn.lateness.totals();
+        if turn.now_ns >= self.next_lag_ns {
+            self.next_lag_ns = turn.now_ns + LAG_EVERY_NS;
+            self.lag_samples.push((turn.now_ns, self.lag()));
+        }
+        if turn.now_ns >= self.next_interval_ns {
+            self.next_interval_ns = (turn.now_ns / self.interval_ns + 1) * self.interval_ns;
+            self.last_stats.clone_from(stats);
+            self.send_interval(turn.now_ns);
+        }
+        self.next_interval_ns
+    }
+
+    fn finished(&self, now_ns: u64) -> bool {
+        let at_end =
+            |(index, p): (&usize, &Partition)| self.ends.get(*index).is_some_and(|end| p.position >= end);
+        now_ns >= self.control.read_until_ns() || self.partitions.iter().all(at_end)
+    }
+}
