@@ -2,6 +2,10 @@
 //!
 //! - [`local`]: a cluster on this host; [`LocalCluster`] starts, kills, stops, pauses, resumes and ends its nodes
 //! - [`supervisor`]: the process between a run and its brokers, so that no broker outlives its run
+//! - [`fault`], [`target`]: what is broken, and who is hit
+//! - [`injector`]: faults on a schedule, healed whatever happens; [`journal`]: what is broken right now, on disk
+//! - [`watcher`], [`history`]: what the cluster says about leaders and replicas while it is broken
+//! - [`clocks`]: how long recovery took
 //! - [`registry`]: clusters that are left running on purpose
 //! - [`kafka_home`]: jars and Java
 //! - [`doctor`]: what this host needs for all that
@@ -9,20 +13,33 @@
 
 mod cache;
 pub mod clock;
+pub mod clocks;
 pub mod doctor;
 mod error;
+pub mod fault;
 mod files;
+pub mod history;
+pub mod injector;
+pub mod journal;
 pub mod kafka_home;
 pub mod local;
 pub mod process;
 mod random;
 pub mod registry;
 pub mod supervisor;
+pub mod target;
+pub mod watcher;
 
 pub use cache::{NoCacheDir, cache_dir};
 pub use error::ChaosError;
+pub use fault::{FaultAction, FaultRecord, FaultSpec};
 pub use files::FileError;
+pub use history::ClusterHistory;
+pub use injector::{FaultEvent, FaultStep, Injector};
+pub use journal::UndoJournal;
 pub use kafka_home::{KafkaSource, KafkaVersion};
 pub use local::{ClusterDirs, Controllers, Jvm, LocalCluster, LocalNode, LocalSpec};
 pub use registry::{ClusterEntry, Registry};
 pub use supervisor::{Launcher, SignalTimes, supervisor_main};
+pub use target::{ResolvedTarget, Target};
+pub use watcher::Watcher;

@@ -11,6 +11,7 @@ mod readiness;
 mod spec;
 mod topology;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,6 +41,9 @@ pub struct ClusterDirs {
     pub cache: PathBuf,
     /// Stop the nodes in order at the end and leave `data` in place.
     pub keep_data: bool,
+    /// The run's undo journal ([`crate::UndoJournal::path`]), if faults may be injected. When the run dies, the supervisor
+    /// heals what it says before it ends the nodes, and marks it.
+    pub undo_journal: Option<PathBuf>,
 }
 
 /// A running local cluster. Dropping it ends all of it and waits until it is gone.
@@ -93,6 +97,7 @@ impl LocalCluster {
             state_dir: dirs.data.clone(),
             remove_dir: (!dirs.keep_data).then(|| dirs.data.clone()),
             log: dirs.logs.join("supervisor.log"),
+            undo_journal: dirs.undo_journal.clone(),
         };
         let supervisor = Supervisor::launch(launcher, &config)?;
         let ports = supervisor.reserve_ports(topology::ports_needed(spec))?;
@@ -113,6 +118,12 @@ impl LocalCluster {
     #[must_use]
     pub fn bootstrap(&self) -> Vec<String> {
         self.nodes.iter().filter_map(|node| node.node.client_addr()).collect()
+    }
+
+    /// `host:port` of every broker, by id.
+    #[must_use]
+    pub fn broker_addresses(&self) -> BTreeMap<i32, String> {
+        self.nodes.iter().filter_map(|node| Some((node.node.id, node.node.client_addr()?))).collect()
     }
 
     /// All nodes: brokers by id, then isolated controllers by id.
@@ -176,6 +187,14 @@ impl LocalCluster {
         self.wait_until_ready(self.node(id)?, Instant::now() + limit)
     }
 
+    /// Waits until node `id` is whole after a fault; gives the time when that was seen, CLOCK_MONOTONIC. A broker is whole
+    /// when it answers and lists itself: it is registered and not fenced. An isolated controller, which answers no client,
+    /// is when its process runs. Unlike [`LocalCluster::wait_ready`] it does not mind what other nodes do, so that faults
+    /// may overlap.
+    pub(crate) fn wait_registered(&self, id: i32, limit: Duration) -> Result<u64, ChaosError> {
+        readiness::wait_registered(&self.supervisor, self.node(id)?, Instant::now() + limit)
+    }
+
     /// Ends all nodes and the supervisor, removes the data unless it is to be kept, and reports what went wrong with it.
     pub fn shutdown(self) -> Result<(), ChaosError> {
         Ok(self.supervisor.shutdown()?)
@@ -205,7 +224,12 @@ impl LocalCluster {
 /// Makes the directories and returns their absolute paths.
 fn prepare(dirs: &ClusterDirs, home: &KafkaHome) -> Result<ClusterDirs, ChaosError> {
     let absolute = |path: &Path| std::path::absolute(path).on("resolve", path);
-    let dirs = ClusterDirs { data: absolute(&dirs.data)?, logs: absolute(&dirs.logs)?, ..dirs.clone() };
+    let dirs = ClusterDirs {
+        data: absolute(&dirs.data)?,
+        logs: absolute(&dirs.logs)?,
+        undo_journal: dirs.undo_journal.as_deref().map(absolute).transpose()?,
+        ..dirs.clone()
+    };
     for path in [&dirs.data, &dirs.logs, &home.libs] {
         refuse_awkward(path)?;
     }

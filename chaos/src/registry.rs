@@ -103,6 +103,7 @@ impl Registry {
             logs: dir.join("logs"),
             cache: self.cache.clone(),
             keep_data: false,
+            undo_journal: None,
         };
         let cluster = LocalCluster::start(spec, &dirs, launcher)?;
         let entry = ClusterEntry {

@@ -290,6 +290,7 @@ fn dirs(base: &Path) -> Result<ClusterDirs, Failed> {
         logs: base.join("logs"),
         cache: cache_dir()?,
         keep_data: false,
+        undo_journal: None,
     })
 }
 

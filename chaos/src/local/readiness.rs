@@ -69,6 +69,34 @@ pub(super) fn wait(
     }
 }
 
+/// Waits until `node` itself is whole: its process lives and, if it is a broker, it answers and lists itself. Gives the time
+/// when that was seen.
+pub(super) fn wait_registered(
+    supervisor: &Supervisor,
+    node: &LocalNode,
+    deadline: Instant,
+) -> Result<u64, ChaosError> {
+    let id = node.node.id;
+    let options = ConnectOptions { timeout: ANSWER_LIMIT, ..ConnectOptions::default() };
+    let mut connection = None;
+    loop {
+        let statuses = supervisor.list()?;
+        if let Some(NodeState::Exited(exit)) = statuses.iter().find(|s| s.node == id).map(|s| &s.state) {
+            return Err(not_ready(node, format!("it ended with {exit}")));
+        }
+        let Some(addr) = node.node.client_addr() else { return Ok(monotonic_ns()) };
+        let missing = match registered(&addr, &options, &mut connection) {
+            Ok(listed) if listed.contains(&id) => return Ok(monotonic_ns()),
+            Ok(listed) => format!("it lists brokers {listed:?}, not itself"),
+            Err(error) => error.to_string(),
+        };
+        if Instant::now() >= deadline {
+            return Err(not_ready(node, format!("deadline over, {missing}")));
+        }
+        thread::sleep(POLL);
+    }
+}
+
 /// Which brokers the one at `addr` lists. The connection is kept for the next look unless it failed.
 fn registered(
     addr: &str,

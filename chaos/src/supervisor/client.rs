@@ -53,6 +53,8 @@ pub struct SupervisorConfig {
     pub remove_dir: Option<PathBuf>,
     /// File to which it appends what it did.
     pub log: PathBuf,
+    /// The run's undo journal, if faults may be injected: what it says is healed before the nodes end.
+    pub undo_journal: Option<PathBuf>,
 }
 
 /// Why the supervisor did not do what was asked.

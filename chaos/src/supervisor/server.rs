@@ -20,6 +20,7 @@ use super::control::{ControlSocket, read_line, write_line};
 use super::protocol::{ExitRecord, Reply, Request, SignalTimes};
 use crate::clock::monotonic_ns;
 use crate::files::{OnPath, remove_marked_dir, write_atomically};
+use crate::journal::{JournalError, PendingUndo, UndoAction, UndoJournal};
 use crate::local::ReservedPorts;
 use crate::process::ProcessIdentity;
 
@@ -273,11 +274,7 @@ impl SupervisorProcess {
         for waiter in std::mem::take(&mut self.waiters) {
             answer(&waiter.reply, Reply::Failed { message: "the supervisor is shutting down".to_owned() });
         }
-        for node in self.children.live_ids() {
-            if self.children.is_paused(node) {
-                self.log_failure(self.children.signal(node, Signal::SIGCONT));
-            }
-        }
+        let journal = self.heal(config);
         // Data that is removed anyway needs no orderly stop; data that somebody will read does.
         if config.remove_dir.is_none() {
             self.signal_all(Signal::SIGTERM);
@@ -292,10 +289,37 @@ impl SupervisorProcess {
                 KILL_LIMIT.as_secs()
             ));
         }
+        if let Some(journal) = journal {
+            mark_ended(&journal).map_err(|error| error.to_string())?;
+        }
         match &config.remove_dir {
             Some(dir) => remove_marked_dir(dir).map_err(|error| error.to_string()),
             None => Ok(()),
         }
+    }
+
+    /// Resumes what is paused, by what the journal says and by what we did ourselves: a paused process would see no SIGTERM.
+    /// Gives the journal, if there is one. One that can't be read must not keep the nodes alive.
+    fn heal(&self, config: &SupervisorConfig) -> Option<UndoJournal> {
+        let opened = config.undo_journal.as_deref().filter(|path| path.exists()).map(UndoJournal::open_file);
+        let (journal, pending) = match opened.map(|journal| journal.and_then(|j| j.pending().map(|p| (j, p))))
+        {
+            Some(Ok((journal, pending))) => (Some(journal), pending),
+            Some(Err(error)) => {
+                log(&error.to_string());
+                (None, Vec::new())
+            }
+            None => (None, Vec::new()),
+        };
+        let resume = |pending: &PendingUndo| pending.planned.undo == UndoAction::Resume;
+        let journaled: Vec<i32> = pending.iter().filter(|p| resume(p)).map(|p| p.planned.node).collect();
+        for node in self.children.live_ids() {
+            if journaled.contains(&node) || self.children.is_paused(node) {
+                let resumed = self.children.signal(node, Signal::SIGCONT);
+                log(&format!("healing: resume node {node}: {resumed:?}"));
+            }
+        }
+        journal
     }
 
     fn signal_all(&self, signal: Signal) {
@@ -322,6 +346,15 @@ impl SupervisorProcess {
             }
         }
     }
+}
+
+/// Marks every pending fault of `journal`: all nodes are gone, so nothing is left of any fault.
+fn mark_ended(journal: &UndoJournal) -> Result<(), JournalError> {
+    for pending in journal.pending()? {
+        journal.mark_undone(pending.id)?;
+        log(&format!("fault {} on node {} ended with it", pending.planned.fault, pending.planned.node));
+    }
+    Ok(())
 }
 
 /// Whoever asked may be gone; that is its own affair.
