@@ -1,1 +1,21 @@
-//! Metrics, expectations, verdicts, run records and their rendering: pure.
+//! Metrics, expectations, verdicts and the run record: pure, no I/O.
+//!
+//! - [`metric`]: what can be measured, its unit and statistics, and which part of a plan produces it
+//! - [`expect`]: the expectation grammar, parsed and type-checked before anything starts
+//! - [`evaluate`]: expectations against what was observed
+//! - [`verdict`]: PASS, FAIL, VIOLATION, INCONCLUSIVE; [`exit_code`]: what a pipeline sees of them
+//! - [`record`]: `run.json`
+
+pub mod evaluate;
+pub mod exit_code;
+pub mod expect;
+pub mod metric;
+pub mod quantity;
+pub mod record;
+pub mod verdict;
+
+pub use evaluate::{Judged, Observations, Observed, evaluate};
+pub use exit_code::ExitReason;
+pub use expect::{ExpectError, Expectation, Severity};
+pub use metric::{Capabilities, Metric, Stat, Unit};
+pub use verdict::Verdict;
