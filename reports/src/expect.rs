@@ -129,7 +129,7 @@ impl Expectation {
     ) -> Result<Expectation, ExpectError> {
         let text = Text { whole: rule };
         let (left, op, right) = split(&text)?;
-        let (name, label, rest) = subject(&text, left)?;
+        let Subject { name, label, rest } = subject(&text, left)?;
         let metric = metric::find(name).ok_or_else(|| unknown_metric(&text, name))?;
         if let Some(why) = capabilities.lacks(metric.needs) {
             return Err(text.wrong(name, format!("this plan cannot produce `{name}`: {why}"), None));
@@ -194,22 +194,25 @@ fn split<'a>(text: &Text<'a>) -> Result<(&'a str, Op, &'a str), ExpectError> {
     Ok((text.whole[..at].trim(), *op, text.whole[at + symbol.len()..].trim()))
 }
 
-/// Metric name, label and the rest of the left side.
-fn subject<'a>(
-    text: &Text<'a>,
-    left: &'a str,
-) -> Result<(&'a str, Option<(&'a str, &'a str)>, &'a str), ExpectError> {
-    let Some(open) = left.find('{') else {
+/// The left side: metric, label, and what is left for a statistic.
+struct Subject<'a> {
+    name: &'a str,
+    label: Option<(&'a str, &'a str)>,
+    rest: &'a str,
+}
+
+fn subject<'a>(text: &Text<'a>, left: &'a str) -> Result<Subject<'a>, ExpectError> {
+    let Some((name, labelled)) = left.split_once('{') else {
         let (name, rest) = left.split_once(char::is_whitespace).unwrap_or((left, &left[left.len()..]));
-        return Ok((name, None, rest.trim()));
+        return Ok(Subject { name, label: None, rest: rest.trim() });
     };
-    let close =
-        left.find('}').ok_or_else(|| text.wrong(&left[open..], "the label is not closed with `}`", None))?;
-    let inside = &left[open + 1..close];
+    let (inside, rest) = labelled
+        .split_once('}')
+        .ok_or_else(|| text.wrong(labelled, "the label is not closed with `}`", None))?;
     let (key, value) = inside
         .split_once('=')
         .ok_or_else(|| text.wrong(inside, "a label is written `{name=value}`", None))?;
-    Ok((left[..open].trim(), Some((key.trim(), value.trim())), left[close + 1..].trim()))
+    Ok(Subject { name: name.trim(), label: Some((key.trim(), value.trim())), rest: rest.trim() })
 }
 
 fn unknown_metric(text: &Text<'_>, name: &str) -> ExpectError {

@@ -3,8 +3,9 @@
 //! - [`metric`]: what can be measured, its unit and statistics, and which part of a plan produces it
 //! - [`expect`]: the expectation grammar, parsed and type-checked before anything starts
 //! - [`evaluate`]: expectations against what was observed
-//! - [`verdict`]: PASS, FAIL, VIOLATION, INCONCLUSIVE; [`exit_code`]: what a pipeline sees of them
-//! - [`record`]: `run.json`
+//! - [`verdict`]: PASS, FAIL, VIOLATION, INCONCLUSIVE
+//! - [`exit_code`]: what a pipeline sees of them
+//! - [`mod@record`]: what a run found, `run.json`
 
 pub mod evaluate;
 pub mod exit_code;
