@@ -7,6 +7,8 @@
 //! The format is one JSON object per line, append only. A crash can tear the last line. That loses nothing: a torn entry was
 //! never acknowledged as durable, so its fault was not injected; a torn mark means that something is undone once more.
 
+mod leftovers;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,6 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use leftovers::Leftovers;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::monotonic_ns;

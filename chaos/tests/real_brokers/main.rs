@@ -4,30 +4,29 @@
 //! (`harness = false`): it dispatches on the hidden arguments, and is an ordinary test runner otherwise. The alternative, a
 //! binary of its own for tests, would be installed with the crate and would not test re-execution.
 
+mod faults;
+mod support;
+
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use faults::SharedCluster;
 use gauntlet_chaos::clock::monotonic_ns;
+use gauntlet_chaos::journal::{Leftovers, PlannedUndo, UndoAction, read_pending, undo_pending};
 use gauntlet_chaos::kafka_home::KafkaHome;
 use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::supervisor::NodeState;
-use gauntlet_chaos::{
-    ClusterDirs, Controllers, Jvm, KafkaSource, Launcher, LocalCluster, LocalSpec, Registry, cache_dir,
-};
-use gauntlet_wire::{ConnectOptions, Connection};
-use libtest_mimic::{Arguments, Failed, Trial};
+use gauntlet_chaos::{ClusterDirs, Controllers, KafkaSource, LocalCluster, LocalSpec, Registry, UndoJournal};
+use libtest_mimic::{Arguments, Trial};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpgid, getsid};
-
-const SUPERVISE: &str = "--hidden-supervise";
-const RUN: &str = "--hidden-run";
-/// Nothing here should take as long; it only has to end.
-const LIMIT: Duration = Duration::from_secs(60);
-
-type TestResult = Result<(), Failed>;
+use support::{
+    LIMIT, RUN, Run, SUPERVISE, TestResult, dirs, eventually, launcher, listed, process_of, quick, report,
+    run_until_killed, share_jars, state_of,
+};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -39,7 +38,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Two clusters at once on two cores only make both slow.
     arguments.test_threads.get_or_insert(1);
-    let trials = vec![
+    let shared = Arc::new(SharedCluster::default());
+    let mut trials = vec![
         Trial::test("three_brokers_live_die_and_come_back", three_brokers_live_die_and_come_back),
         Trial::test("isolated_controllers_of_kafka_3_9", isolated_controllers_of_kafka_3_9),
         Trial::test("a_killed_run_leaves_nothing", a_killed_run_leaves_nothing),
@@ -58,7 +58,15 @@ fn main() -> ExitCode {
             a_detached_cluster_ends_when_its_time_is_over,
         ),
     ];
-    libtest_mimic::run(&arguments, trials).exit_code()
+    trials.extend(faults::trials(&shared));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    match shared.shutdown() {
+        Ok(()) => conclusion.exit_code(),
+        Err(error) => {
+            report(&format!("the shared cluster: {:?}", error.message()));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn three_brokers_live_die_and_come_back() -> TestResult {
@@ -126,15 +134,10 @@ fn isolated_controllers_of_kafka_3_9() -> TestResult {
     let ids: Vec<i32> = cluster.nodes().iter().map(|node| node.node.id).collect();
     assert_eq!(ids, [1, 2, 101]);
     assert_eq!(listed(&cluster.bootstrap()[0])?, [1, 2]);
-    // Both brokers down at once: the quorum lives on its own, so both come back.
-    cluster.kill(1)?;
-    cluster.kill(2)?;
-    assert_eq!(state_of(&cluster, 101)?, NodeState::Running);
-    cluster.start_node(1)?;
-    cluster.start_node(2)?;
-    cluster.wait_ready(1, LIMIT)?;
-    cluster.wait_ready(2, LIMIT)?;
-    Ok(cluster.shutdown()?)
+    let cluster = Arc::new(cluster);
+    faults::two_faults_at_once(&cluster, base.path())?;
+    faults::the_active_controller_may_be_no_broker(&cluster, base.path())?;
+    Ok(Arc::into_inner(cluster).ok_or("somebody holds the cluster")?.shutdown()?)
 }
 
 /// SIGKILL runs no destructor: only the lifeline can tell the supervisor. One broker is paused, which must not save it.
@@ -142,12 +145,18 @@ fn a_killed_run_leaves_nothing() -> TestResult {
     let base = tempfile::tempdir()?;
     let mut run = Run::start(base.path())?;
     assert!(run.brokers.iter().all(|process| process.is_alive()));
+    let journal = base.path().join("undo.journal");
+    let pending = read_pending(&journal)?;
+    assert_eq!(pending.len(), 1, "{pending:?}");
+    assert_eq!(pending[0].planned.process, run.brokers[1]);
     run.child.kill()?;
     run.child.wait()?;
     let everything = run.brokers.iter().chain([&run.supervisor]);
     eventually("everything is gone", || everything.clone().all(|process| !process.is_alive()))?;
     assert!(!base.path().join("data").exists());
-    assert!(base.path().join("logs/supervisor.log").is_file());
+    assert_eq!(read_pending(&journal)?, [], "nothing is left to undo");
+    let log = std::fs::read_to_string(base.path().join("logs/supervisor.log"))?;
+    assert!(log.contains("healing: resume node 2: Ok"), "{log}");
     Ok(())
 }
 
@@ -156,13 +165,21 @@ fn a_killed_supervisor_takes_its_brokers_along() -> TestResult {
     let base = tempfile::tempdir()?;
     let run = Run::start(base.path())?;
     assert!(run.supervisor.signal(Signal::SIGKILL)?);
-    eventually("all brokers are gone", || run.brokers.iter().all(|process| !process.is_alive()))
+    eventually("all brokers are gone", || run.brokers.iter().all(|process| !process.is_alive()))?;
+    // Nobody could mark the journal: whoever finds it does.
+    let journal = UndoJournal::open(base.path())?;
+    assert_eq!(undo_pending(&journal, &Leftovers)?.undone.len(), 1);
+    assert_eq!(journal.pending()?, []);
+    Ok(())
 }
 
 /// SIGTERM to the supervisor is an orderly shutdown; SIGINT, which a ^C in the terminal would send, can't even reach it.
+/// Orderly even for a broker of whose pause only the journal knows.
 fn kept_data_is_stopped_in_order_and_stays() -> TestResult {
     let base = tempfile::tempdir()?;
-    let dirs = ClusterDirs { keep_data: true, ..dirs(base.path())? };
+    let journal = UndoJournal::open(base.path())?;
+    let undo_journal = Some(journal.path().to_path_buf());
+    let dirs = ClusterDirs { keep_data: true, undo_journal, ..dirs(base.path())? };
     let cluster = LocalCluster::start(&quick(1), &dirs, &launcher())?;
     let supervisor = cluster.supervisor_process();
     let broker = process_of(&cluster, 1)?;
@@ -173,6 +190,9 @@ fn kept_data_is_stopped_in_order_and_stays() -> TestResult {
     assert!(supervisor.signal(Signal::SIGINT)?);
     assert!(supervisor.signal(Signal::SIGHUP)?);
     assert_eq!(state_of(&cluster, 1)?, NodeState::Running);
+    let pause = PlannedUndo { fault: "pause".to_owned(), node: 1, process: broker, undo: UndoAction::Resume };
+    journal.begin(&pause)?;
+    assert!(broker.signal(Signal::SIGSTOP)?);
     assert!(supervisor.signal(Signal::SIGTERM)?);
     eventually("supervisor and broker are gone", || !supervisor.is_alive() && !broker.is_alive())?;
     let log = std::fs::read_to_string(dirs.logs.join("broker-1.log"))?;
@@ -225,114 +245,4 @@ fn a_detached_cluster_ends_when_its_time_is_over() -> TestResult {
     eventually("the supervisor is gone", || !entry.supervisor.is_alive())?;
     assert!(!cache.path().join("clusters/brief").exists());
     Ok(())
-}
-
-/// A run in a process of its own, which can be killed like one.
-struct Run {
-    child: Child,
-    supervisor: ProcessIdentity,
-    brokers: Vec<ProcessIdentity>,
-}
-
-impl Run {
-    fn start(base: &Path) -> Result<Self, Failed> {
-        let exe = std::env::current_exe()?;
-        let mut child = Command::new(exe).arg(RUN).arg(base).stdout(Stdio::piped()).spawn()?;
-        let stdout = child.stdout.take().ok_or("no stdout")?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        let mut processes: Vec<ProcessIdentity> = serde_json::from_str(&line)?;
-        let supervisor = processes.remove(0);
-        assert_eq!(processes.len(), 2);
-        Ok(Self { child, supervisor, brokers: processes })
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The other side of [`Run`]: two brokers, one of them paused; tells its processes and waits for its end.
-fn run_until_killed(base: &Path) -> ExitCode {
-    let body = || -> Result<(), Failed> {
-        let cluster = LocalCluster::start(&quick(2), &dirs(base)?, &launcher())?;
-        cluster.pause(2)?;
-        let mut processes = vec![cluster.supervisor_process()];
-        processes.extend(cluster.statuses()?.iter().map(|status| status.process));
-        writeln!(std::io::stdout(), "{}", serde_json::to_string(&processes)?)?;
-        loop {
-            std::thread::park();
-        }
-    };
-    match body() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&format!("the run failed: {:?}", error.message()));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn launcher() -> Launcher {
-    Launcher::current_exe([SUPERVISE])
-}
-
-fn quick(brokers: u16) -> LocalSpec {
-    LocalSpec { brokers, jvm: Jvm::Quick, ..LocalSpec::default() }
-}
-
-fn dirs(base: &Path) -> Result<ClusterDirs, Failed> {
-    Ok(ClusterDirs {
-        data: base.join("data"),
-        logs: base.join("logs"),
-        cache: cache_dir()?,
-        keep_data: false,
-        undo_journal: None,
-    })
-}
-
-fn share_jars(cache: &Path) -> TestResult {
-    let jars: PathBuf = cache_dir()?.join("kafka");
-    std::fs::create_dir_all(&jars)?;
-    Ok(std::os::unix::fs::symlink(jars, cache.join("kafka"))?)
-}
-
-fn listed(addr: &str) -> Result<Vec<i32>, Failed> {
-    let mut ids: Vec<i32> = Connection::connect(addr, &ConnectOptions::default())?
-        .metadata(Some(&[]))?
-        .brokers
-        .iter()
-        .map(|broker| broker.id)
-        .collect();
-    ids.sort_unstable();
-    Ok(ids)
-}
-
-fn state_of(cluster: &LocalCluster, id: i32) -> Result<NodeState, Failed> {
-    let status = cluster.statuses()?.into_iter().find(|status| status.node == id).ok_or("no such node")?;
-    Ok(status.state)
-}
-
-fn process_of(cluster: &LocalCluster, id: i32) -> Result<ProcessIdentity, Failed> {
-    let status = cluster.statuses()?.into_iter().find(|status| status.node == id).ok_or("no such node")?;
-    Ok(status.process)
-}
-
-fn eventually(what: &str, reached: impl Fn() -> bool) -> TestResult {
-    let deadline = Instant::now() + LIMIT;
-    while !reached() {
-        if Instant::now() >= deadline {
-            return Err(format!("not within {} s: {what}", LIMIT.as_secs()).into());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
-}
-
-/// A measured number, for whoever reads the test's output.
-fn report(message: &str) {
-    let _ = writeln!(std::io::stderr(), "{message}");
 }

@@ -1,0 +1,146 @@
+//! What the tests stand on: clusters, runs in processes of their own, and questions to brokers.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use gauntlet_chaos::clock::monotonic_ns;
+use gauntlet_chaos::process::ProcessIdentity;
+use gauntlet_chaos::supervisor::NodeState;
+use gauntlet_chaos::{
+    ClusterDirs, FaultAction, FaultSpec, FaultStep, Injector, Jvm, Launcher, LocalCluster, LocalSpec, Target,
+    UndoJournal, cache_dir,
+};
+use gauntlet_wire::{ConnectOptions, Connection};
+use libtest_mimic::Failed;
+
+pub(crate) const SUPERVISE: &str = "--hidden-supervise";
+pub(crate) const RUN: &str = "--hidden-run";
+/// Nothing here should take as long; it only has to end.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) type TestResult = Result<(), Failed>;
+
+/// A run in a process of its own, which can be killed like one.
+pub(crate) struct Run {
+    pub(crate) child: Child,
+    pub(crate) supervisor: ProcessIdentity,
+    pub(crate) brokers: Vec<ProcessIdentity>,
+}
+
+impl Run {
+    pub(crate) fn start(base: &Path) -> Result<Self, Failed> {
+        let exe = std::env::current_exe()?;
+        let mut child = Command::new(exe).arg(RUN).arg(base).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let mut processes: Vec<ProcessIdentity> = serde_json::from_str(&line)?;
+        let supervisor = processes.remove(0);
+        assert_eq!(processes.len(), 2);
+        Ok(Self { child, supervisor, brokers: processes })
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The other side of [`Run`]: two brokers, one of them under a pause that lasts until the run ends; tells its processes and
+/// waits for its end.
+pub(crate) fn run_until_killed(base: &Path) -> ExitCode {
+    let body = || -> Result<(), Failed> {
+        let journal = Arc::new(UndoJournal::open(base)?);
+        let dirs = ClusterDirs { undo_journal: Some(journal.path().to_path_buf()), ..dirs(base)? };
+        let cluster = Arc::new(LocalCluster::start(&quick(2), &dirs, &launcher())?);
+        let pause = FaultSpec {
+            name: "pause".to_owned(),
+            action: FaultAction::BrokerPause,
+            target: Target::Broker { id: 2 },
+            at_ns: 0,
+            recover_after: None,
+        };
+        let (events, told) = mpsc::channel();
+        let _injector = Injector::start(Arc::clone(&cluster), vec![pause], monotonic_ns(), journal, events)?;
+        while !matches!(told.recv_timeout(LIMIT)?.step, FaultStep::TookEffect { .. }) {}
+        let mut processes = vec![cluster.supervisor_process()];
+        processes.extend(cluster.statuses()?.iter().map(|status| status.process));
+        writeln!(std::io::stdout(), "{}", serde_json::to_string(&processes)?)?;
+        loop {
+            std::thread::park();
+        }
+    };
+    match body() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&format!("the run failed: {:?}", error.message()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+pub(crate) fn launcher() -> Launcher {
+    Launcher::current_exe([SUPERVISE])
+}
+
+pub(crate) fn quick(brokers: u16) -> LocalSpec {
+    LocalSpec { brokers, jvm: Jvm::Quick, ..LocalSpec::default() }
+}
+
+pub(crate) fn dirs(base: &Path) -> Result<ClusterDirs, Failed> {
+    Ok(ClusterDirs {
+        data: base.join("data"),
+        logs: base.join("logs"),
+        cache: cache_dir()?,
+        keep_data: false,
+        undo_journal: None,
+    })
+}
+
+pub(crate) fn share_jars(cache: &Path) -> TestResult {
+    let jars: PathBuf = cache_dir()?.join("kafka");
+    std::fs::create_dir_all(&jars)?;
+    Ok(std::os::unix::fs::symlink(jars, cache.join("kafka"))?)
+}
+
+pub(crate) fn listed(addr: &str) -> Result<Vec<i32>, Failed> {
+    let mut ids: Vec<i32> = Connection::connect(addr, &ConnectOptions::default())?
+        .metadata(Some(&[]))?
+        .brokers
+        .iter()
+        .map(|broker| broker.id)
+        .collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+pub(crate) fn state_of(cluster: &LocalCluster, id: i32) -> Result<NodeState, Failed> {
+    let status = cluster.statuses()?.into_iter().find(|status| status.node == id).ok_or("no such node")?;
+    Ok(status.state)
+}
+
+pub(crate) fn process_of(cluster: &LocalCluster, id: i32) -> Result<ProcessIdentity, Failed> {
+    let status = cluster.statuses()?.into_iter().find(|status| status.node == id).ok_or("no such node")?;
+    Ok(status.process)
+}
+
+pub(crate) fn eventually(what: &str, reached: impl Fn() -> bool) -> TestResult {
+    let deadline = Instant::now() + LIMIT;
+    while !reached() {
+        if Instant::now() >= deadline {
+            return Err(format!("not within {} s: {what}", LIMIT.as_secs()).into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// A measured number, for whoever reads the test's output.
+pub(crate) fn report(message: &str) {
+    let _ = writeln!(std::io::stderr(), "{message}");
+}
