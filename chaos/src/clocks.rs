@@ -14,7 +14,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::FaultRecord;
-use crate::history::{CONFIRM_NS, ClusterHistory, PartitionState, TopicPartition};
+use crate::history::{CONFIRM_NS, ClusterHistory, Distrust, PartitionState, TopicPartition};
+
+/// How long after its heal a victim may still tell what was true before: until its metadata has caught up. A resumed voter
+/// first loses its fetch session and may have to find the leader again (quorum fetch timeout 2 s, election timeout 1 s).
+const CATCH_UP_NS: u64 = 5_000_000_000;
 
 /// How long something took, or why there is no such number.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,9 +133,50 @@ struct Acted {
     heal_failed: bool,
 }
 
-/// Computes the clocks of one fault. All are unknown if it was not seen to act.
+/// Computes the clocks of all faults of a run, in the order of `records`, which must be all of them: the victim of one is no
+/// witness for another.
 #[must_use]
-pub fn recovery_clocks(record: &FaultRecord, history: &ClusterHistory, acks: &AckGaps) -> FaultClocks {
+pub fn recovery_clocks(
+    records: &[FaultRecord],
+    history: &ClusterHistory,
+    acks: &AckGaps,
+) -> Vec<FaultClocks> {
+    let distrust = distrust_victims(records);
+    let seen = Seen { history, distrust: &distrust, acks };
+    records.iter().map(|record| clocks_of(record, &seen)).collect()
+}
+
+/// Nobody is believed about the ISR from when a fault hit it until its metadata has caught up after the heal.
+#[must_use]
+pub fn distrust_victims(records: &[FaultRecord]) -> Distrust {
+    let mut distrust = Distrust::default();
+    for record in records {
+        // Injected without a time is a fault that failed half-way: it began to heal at once.
+        let from_ns = record.injected_ns.or(record.heal_began_ns);
+        if let (Some(target), Some(from_ns)) = (&record.target, from_ns) {
+            let to_ns = record.healed_ns.map_or(u64::MAX, |healed_ns| healed_ns.saturating_add(CATCH_UP_NS));
+            distrust.add(target.node, from_ns, to_ns);
+        }
+    }
+    distrust
+}
+
+/// All that was seen of the run.
+struct Seen<'a> {
+    history: &'a ClusterHistory,
+    distrust: &'a Distrust,
+    acks: &'a AckGaps,
+}
+
+impl Seen<'_> {
+    /// Whether what was not seen did not happen: somebody looked at `at_ns` or later, and nothing is missing.
+    fn was_watched(&self, at_ns: u64) -> bool {
+        self.history.cut_ns().is_none() && self.history.watched_at(at_ns, self.distrust)
+    }
+}
+
+/// All are unknown if the fault was not seen to act.
+fn clocks_of(record: &FaultRecord, seen: &Seen<'_>) -> FaultClocks {
     let acted = || {
         Some(Acted {
             victim: record.target.as_ref()?.node,
@@ -143,7 +188,7 @@ pub fn recovery_clocks(record: &FaultRecord, history: &ClusterHistory, acks: &Ac
         })
     };
     match acted() {
-        Some(acted) => measure(&record.name, &acted, history, acks),
+        Some(acted) => measure(&record.name, &acted, seen),
         None => FaultClocks {
             fault: record.name.clone(),
             controller_elected: RecoveryTime::Unknown,
@@ -157,8 +202,8 @@ pub fn recovery_clocks(record: &FaultRecord, history: &ClusterHistory, acks: &Ac
     }
 }
 
-fn measure(fault: &str, acted: &Acted, history: &ClusterHistory, acks: &AckGaps) -> FaultClocks {
-    let isr_full = isr_full(acted, history);
+fn measure(fault: &str, acted: &Acted, seen: &Seen<'_>) -> FaultClocks {
+    let isr_full = isr_full(acted, seen);
     let until_ns = match (isr_full, acted.heal_began_ns) {
         (RecoveryTime::Seconds(seconds), Some(heal_began_ns)) => {
             heal_began_ns.saturating_add(nanoseconds(seconds))
@@ -166,19 +211,19 @@ fn measure(fault: &str, acted: &Acted, history: &ClusterHistory, acks: &AckGaps)
         // Never full again: every later gap belongs to this fault.
         _ => u64::MAX,
     };
-    let watched = history.partitions();
-    let produced_only = acks.keys().filter(|partition| !watched.contains(partition));
+    let watched = seen.history.partitions();
+    let produced_only = seen.acks.keys().filter(|partition| !watched.contains(partition));
     let partitions: Vec<PartitionClocks> = watched
         .iter()
         .chain(produced_only)
-        .map(|partition| measure_partition(partition, acted, until_ns, history, acks.get(partition)))
+        .map(|partition| measure_partition(partition, acted, until_ns, seen))
         .collect();
     let worst = |clock: fn(&PartitionClocks) -> RecoveryTime| {
         partitions.iter().map(clock).fold(RecoveryTime::NotAffected, RecoveryTime::worse)
     };
     FaultClocks {
         fault: fault.to_owned(),
-        controller_elected: controller_elected(acted, history),
+        controller_elected: controller_elected(acted, seen),
         // Nothing was ever seen: then "it led nothing" is not known either.
         leader_elected: if watched.is_empty() { RecoveryTime::Unknown } else { worst(|p| p.leader_elected) },
         first_ack: worst(|p| p.first_ack),
@@ -193,28 +238,28 @@ fn measure_partition(
     partition: &TopicPartition,
     acted: &Acted,
     until_ns: u64,
-    history: &ClusterHistory,
-    gaps: Option<&Vec<AckGap>>,
+    seen: &Seen<'_>,
 ) -> PartitionClocks {
-    let before = history.state_at(partition, acted.injected_ns);
+    let before = seen.history.state_at(partition, acted.injected_ns);
+    let gaps = seen.acks.get(partition);
     let (longest, total) =
         (unavailable_longest(acted, until_ns, gaps), unavailable_total(acted, until_ns, gaps));
     PartitionClocks {
         partition: partition.clone(),
-        leader_elected: leader_elected(partition, before, acted, history),
+        leader_elected: leader_elected(partition, before, acted, seen),
         first_ack: first_ack(before, acted, gaps),
         unavailable_longest: longest,
         unavailable_total: total,
     }
 }
 
-fn controller_elected(acted: &Acted, history: &ClusterHistory) -> RecoveryTime {
-    match history.controller_at(acted.injected_ns) {
+fn controller_elected(acted: &Acted, seen: &Seen<'_>) -> RecoveryTime {
+    match seen.history.controller_at(acted.injected_ns) {
         None => RecoveryTime::Unknown,
         Some((controller, _)) if controller != acted.victim => RecoveryTime::NotAffected,
         Some((_, epoch)) => {
-            let elected = history.controller_elected_at(acted.injected_ns, epoch);
-            found_or_never(elected, acted.took_effect_ns, acted, history)
+            let elected = seen.history.controller_elected_at(acted.injected_ns, epoch);
+            found_or_never(elected, acted.took_effect_ns, seen)
         }
     }
 }
@@ -223,50 +268,39 @@ fn leader_elected(
     partition: &TopicPartition,
     before: Option<&PartitionState>,
     acted: &Acted,
-    history: &ClusterHistory,
+    seen: &Seen<'_>,
 ) -> RecoveryTime {
     let Some(before) = before else { return RecoveryTime::Unknown };
     if before.leader != Some(acted.victim) {
         return RecoveryTime::NotAffected;
     }
-    let elected = history.leader_elected_at(
+    let elected = seen.history.leader_elected_at(
         partition,
         acted.injected_ns,
         before.leader_epoch,
         acted.victim,
         acted.heal_began_ns,
     );
-    found_or_never(elected, acted.took_effect_ns, acted, history)
+    found_or_never(elected, acted.took_effect_ns, seen)
 }
 
 /// What was not seen did not happen, provided that somebody looked after the fault took effect.
-fn found_or_never(
-    found_ns: Option<u64>,
-    from_ns: u64,
-    acted: &Acted,
-    history: &ClusterHistory,
-) -> RecoveryTime {
+fn found_or_never(found_ns: Option<u64>, from_ns: u64, seen: &Seen<'_>) -> RecoveryTime {
     match found_ns {
         Some(found_ns) => RecoveryTime::between(from_ns, found_ns),
-        None if history.cut_ns().is_some() || !history.watched_at(from_ns, acted.victim) => {
-            RecoveryTime::Unknown
-        }
-        None => RecoveryTime::Never,
+        None if seen.was_watched(from_ns) => RecoveryTime::Never,
+        None => RecoveryTime::Unknown,
     }
 }
 
 /// Looked for only once the victim was whole: before that, the metadata may not have noticed yet that it was gone.
-fn isr_full(acted: &Acted, history: &ClusterHistory) -> RecoveryTime {
+fn isr_full(acted: &Acted, seen: &Seen<'_>) -> RecoveryTime {
     match (acted.heal_began_ns, acted.healed_ns) {
-        (Some(heal_began_ns), Some(healed_ns)) => {
-            let full_ns = history.isr_full_at(healed_ns, acted.victim);
-            let watched = history.watched_at(healed_ns.saturating_add(CONFIRM_NS), acted.victim);
-            match full_ns {
-                Some(full_ns) => RecoveryTime::between(heal_began_ns, full_ns),
-                None if history.cut_ns().is_some() || !watched => RecoveryTime::Unknown,
-                None => RecoveryTime::Never,
-            }
-        }
+        (Some(heal_began_ns), Some(healed_ns)) => match seen.history.isr_full_at(healed_ns, seen.distrust) {
+            Some(full_ns) => RecoveryTime::between(heal_began_ns, full_ns),
+            None if seen.was_watched(healed_ns.saturating_add(CONFIRM_NS)) => RecoveryTime::Never,
+            None => RecoveryTime::Unknown,
+        },
         _ if acted.heal_failed => RecoveryTime::Never,
         _ => RecoveryTime::Unknown,
     }

@@ -1,9 +1,12 @@
 //! What brokers said about the cluster, and when: only changes, each by the broker that said it.
 //!
 //! Two brokers are asked, and they need not agree: each answers from its own copy of the metadata, which may lag. So an
-//! observation names its witness, and questions about the cluster are answered by the rules written at each method. Two things
-//! make a witness useless: silence ([`Change::Blind`]: what it said before no longer counts), and being the victim itself (a
-//! resumed broker first tells what was true before its pause). Victims are heard only if nobody else was ever asked.
+//! observation names its witness, and questions about the cluster are answered by the rules written at each method:
+//!
+//! - A higher epoch is true whoever says it: epochs come from the log and no copy runs ahead of it.
+//! - "All replicas are in sync" may be old news. It counts only from a witness that answers ([`Change::Blind`] ends what it
+//!   said before), is no victim of a fault at that time ([`Distrust`]: a resumed broker first tells what was true before its
+//!   pause), and still says so a little later ([`CONFIRM_NS`]).
 //!
 //! Pure: no I/O, no clock. [`crate::watcher`] fills it.
 
@@ -114,6 +117,32 @@ pub struct ClusterHistory {
     cut_ns: Option<u64>,
 }
 
+/// Who is not to be believed about the ISR, and when: the victims of faults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distrust {
+    /// From and until when, by broker; CLOCK_MONOTONIC, nanoseconds.
+    spans: BTreeMap<i32, Vec<(u64, u64)>>,
+}
+
+impl Distrust {
+    /// Distrusts `witness` from `from_ns` until `to_ns`.
+    pub fn add(&mut self, witness: i32, from_ns: u64, to_ns: u64) {
+        let spans = self.spans.entry(witness).or_default();
+        spans.push((from_ns, to_ns));
+        spans.sort_unstable();
+    }
+
+    /// The first moment from `at_ns` on that is followed by [`CONFIRM_NS`] without distrust.
+    fn trusted_from(&self, witness: i32, at_ns: u64) -> u64 {
+        let spans = self.spans.get(&witness).map_or(&[][..], Vec::as_slice);
+        // In order of their beginnings, so that none can catch us again after we went past its end.
+        spans.iter().fold(at_ns, |at_ns, (from_ns, to_ns)| {
+            let touches = *from_ns < at_ns.saturating_add(CONFIRM_NS) && *to_ns > at_ns;
+            if touches { *to_ns } else { at_ns }
+        })
+    }
+}
+
 /// An observation, and until when its witness is known to have said what it said before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Kept {
@@ -160,11 +189,12 @@ impl ClusterHistory {
         self.cut_ns
     }
 
-    /// Whether anybody but `victim` (or the victim, if nobody else is ever asked) answered at `at_ns` or later, within what
-    /// is kept: without that, "it was not seen" says nothing.
+    /// Whether a witness that is to be trusted answered at `at_ns` or later, within what is kept: without that, "it was not
+    /// seen" says nothing.
     #[must_use]
-    pub fn watched_at(&self, at_ns: u64, victim: i32) -> bool {
-        self.witnesses(victim).iter().any(|witness| self.known_until(*witness) >= at_ns)
+    pub fn watched_at(&self, at_ns: u64, distrust: &Distrust) -> bool {
+        let mut witnesses = self.last_answer_ns.keys();
+        witnesses.any(|witness| self.known_until(*witness) >= self.trusted_from(*witness, at_ns, distrust))
     }
 
     /// What was known of a partition at `at_ns`: of all that was said until then, the state with the highest leader epoch,
@@ -195,7 +225,7 @@ impl ClusterHistory {
         later.map(|(seen_ns, _, _)| seen_ns).min()
     }
 
-    /// When a witness first said, after `after_ns`, that `partition` has a leader with a higher epoch than `epoch`. The victim
+    /// When somebody first said, after `after_ns`, that `partition` has a leader with a higher epoch than `epoch`. The victim
     /// counts as one only from `victim_back_ns` on: before that its leadership is one that it can't exercise.
     #[must_use]
     pub fn leader_elected_at(
@@ -206,37 +236,33 @@ impl ClusterHistory {
         victim: i32,
         victim_back_ns: Option<u64>,
     ) -> Option<u64> {
-        let witnesses = self.witnesses(victim);
-        let victim_is_back = |at_ns| victim_back_ns.is_some_and(|back_ns| at_ns >= back_ns);
+        let serves = |leader: i32, at_ns: u64| {
+            leader != victim || victim_back_ns.is_some_and(|back_ns| at_ns >= back_ns)
+        };
         let elections = self.observations().filter(|observation| match &observation.change {
             Change::Partition { at, state } => {
                 at == partition
                     && state.leader_epoch > epoch
-                    && state
-                        .leader
-                        .is_some_and(|leader| leader != victim || victim_is_back(observation.at_ns))
+                    && state.leader.is_some_and(|leader| serves(leader, observation.at_ns))
             }
             _ => false,
         });
-        elections
-            .filter(|observation| observation.at_ns > after_ns && witnesses.contains(&observation.seen_by))
-            .map(|observation| observation.at_ns)
-            .min()
+        elections.map(|observation| observation.at_ns).filter(|at_ns| *at_ns > after_ns).min()
     }
 
-    /// The first moment from `after_ns` on at which a witness other than `victim` saw every partition with all replicas in
+    /// The first moment from `after_ns` on at which a witness that is to be trusted saw every partition with all replicas in
     /// sync, and still did [`CONFIRM_NS`] later.
     #[must_use]
-    pub fn isr_full_at(&self, after_ns: u64, victim: i32) -> Option<u64> {
-        let full_by = |witness: &i32| self.isr_full_by(*witness, after_ns);
-        self.witnesses(victim).iter().filter_map(full_by).min()
+    pub fn isr_full_at(&self, after_ns: u64, distrust: &Distrust) -> Option<u64> {
+        let witnesses = self.last_answer_ns.keys();
+        witnesses.filter_map(|witness| self.isr_full_by(*witness, after_ns, distrust)).min()
     }
 
-    fn isr_full_by(&self, witness: i32, after_ns: u64) -> Option<u64> {
+    fn isr_full_by(&self, witness: i32, after_ns: u64, distrust: &Distrust) -> Option<u64> {
         let mut full: BTreeSet<&TopicPartition> = BTreeSet::new();
         let mut since_ns = None;
         let confirmed = |since_ns: Option<u64>, answered_ns: u64| {
-            since_ns.filter(|since_ns| answered_ns >= since_ns + CONFIRM_NS)
+            since_ns.filter(|since_ns: &u64| answered_ns >= since_ns.saturating_add(CONFIRM_NS))
         };
         for kept in self.kept.iter().filter(|kept| kept.observation.seen_by == witness) {
             let observation = &kept.observation;
@@ -254,18 +280,16 @@ impl ClusterHistory {
                 Change::Controller { .. } | Change::Brokers { .. } => {}
             }
             let all_full = !full.is_empty() && full.len() == self.partitions.len();
-            since_ns = all_full.then(|| since_ns.unwrap_or(observation.at_ns.max(after_ns)));
+            let from_ns = || self.trusted_from(witness, observation.at_ns.max(after_ns), distrust);
+            since_ns = all_full.then(|| since_ns.unwrap_or_else(from_ns));
         }
         confirmed(since_ns, self.known_until(witness))
     }
 
-    /// Everybody who was ever asked, without the victim unless it is the only one.
-    fn witnesses(&self, victim: i32) -> BTreeSet<i32> {
-        let mut all: BTreeSet<i32> = self.last_answer_ns.keys().copied().collect();
-        if all.len() > 1 {
-            all.remove(&victim);
-        }
-        all
+    /// The first moment from `at_ns` on from which `witness` may be believed. An only witness is always believed: there is no
+    /// other copy of the metadata that it could lag behind.
+    fn trusted_from(&self, witness: i32, at_ns: u64, distrust: &Distrust) -> u64 {
+        if self.last_answer_ns.len() == 1 { at_ns } else { distrust.trusted_from(witness, at_ns) }
     }
 
     fn known_until(&self, witness: i32) -> u64 {

@@ -62,6 +62,13 @@ fn caught_up() -> Vec<Observation> {
     vec![said(7000, 0, 3, 6, ALL), said(7500, 1, 2, 5, ALL)]
 }
 
+/// The clocks of the only fault of a run.
+fn clocks_of(record: &FaultRecord, history: &ClusterHistory, acks: &AckGaps) -> FaultClocks {
+    let clocks = recovery_clocks(std::slice::from_ref(record), history, acks);
+    let [clocks] = <[FaultClocks; 1]>::try_from(clocks).unwrap();
+    clocks
+}
+
 fn gap(last_ms: u64, next_ms: Option<u64>) -> AckGap {
     AckGap { last_ack_ns: last_ms * MS, next_ack_ns: next_ms.map(|ms| ms * MS) }
 }
@@ -77,7 +84,7 @@ fn a_kill_that_recovers() {
         ),
         (t(1), vec![gap(999, Some(3600))]),
     ]);
-    let clocks = recovery_clocks(&kill(), &history, &acks);
+    let clocks = clocks_of(&kill(), &history, &acks);
     assert_eq!(clocks.fault, "kill");
     assert_eq!(clocks.controller_elected, RecoveryTime::NotAffected);
     assert_eq!(clocks.leader_elected, RecoveryTime::Seconds(2.5));
@@ -96,7 +103,7 @@ fn a_kill_that_recovers() {
 fn never_recovered() {
     let history = history([before(), failover()].concat(), 60_000);
     let acks = AckGaps::from([(t(0), vec![gap(1000, None)]), (t(1), vec![])]);
-    let clocks = recovery_clocks(&kill(), &history, &acks);
+    let clocks = clocks_of(&kill(), &history, &acks);
     assert_eq!(clocks.leader_elected, RecoveryTime::Seconds(2.5));
     assert_eq!(clocks.isr_full, RecoveryTime::Never);
     assert_eq!(clocks.first_ack, RecoveryTime::Never);
@@ -105,7 +112,7 @@ fn never_recovered() {
     assert_eq!(clocks.partitions[1].first_ack, RecoveryTime::Seconds(0.0), "t-1 was never interrupted");
 
     let no_leader = history_of_no_leader();
-    assert_eq!(recovery_clocks(&kill(), &no_leader, &acks).leader_elected, RecoveryTime::Never);
+    assert_eq!(clocks_of(&kill(), &no_leader, &acks).leader_elected, RecoveryTime::Never);
 }
 
 fn history_of_no_leader() -> ClusterHistory {
@@ -119,11 +126,11 @@ fn history_of_no_leader() -> ClusterHistory {
 #[test]
 fn nobody_watched_is_not_never() {
     let unseen = history(before(), 500);
-    let clocks = recovery_clocks(&kill(), &unseen, &AckGaps::new());
+    let clocks = clocks_of(&kill(), &unseen, &AckGaps::new());
     assert_eq!(clocks.leader_elected, RecoveryTime::Unknown);
     assert_eq!(clocks.isr_full, RecoveryTime::Unknown);
     assert_eq!(clocks.first_ack, RecoveryTime::NotAffected, "nobody produced");
-    let nothing = recovery_clocks(&kill(), &ClusterHistory::default(), &AckGaps::new());
+    let nothing = clocks_of(&kill(), &ClusterHistory::default(), &AckGaps::new());
     assert_eq!(nothing.leader_elected, RecoveryTime::Unknown);
     assert_eq!(nothing.controller_elected, RecoveryTime::Unknown);
 }
@@ -132,7 +139,7 @@ fn nobody_watched_is_not_never() {
 fn a_fault_that_was_not_seen_to_act_has_no_clocks() {
     let history = history([before(), failover(), caught_up()].concat(), 10_000);
     let unseen = FaultRecord { took_effect_ns: None, ..kill() };
-    let clocks = recovery_clocks(&unseen, &history, &AckGaps::from([(t(0), vec![])]));
+    let clocks = clocks_of(&unseen, &history, &AckGaps::from([(t(0), vec![])]));
     assert_eq!(clocks.leader_elected, RecoveryTime::Unknown);
     assert_eq!(clocks.unavailable_total, RecoveryTime::Unknown);
 }
@@ -141,9 +148,9 @@ fn a_fault_that_was_not_seen_to_act_has_no_clocks() {
 fn a_victim_that_did_not_heal_is_never_full() {
     let history = history([before(), failover(), caught_up()].concat(), 10_000);
     let broken = FaultRecord { healed_ns: None, heal_error: Some("gone".to_owned()), ..kill() };
-    assert_eq!(recovery_clocks(&broken, &history, &AckGaps::new()).isr_full, RecoveryTime::Never);
+    assert_eq!(clocks_of(&broken, &history, &AckGaps::new()).isr_full, RecoveryTime::Never);
     let open = FaultRecord { heal_began_ns: None, healed_ns: None, ..kill() };
-    assert_eq!(recovery_clocks(&open, &history, &AckGaps::new()).isr_full, RecoveryTime::Unknown);
+    assert_eq!(clocks_of(&open, &history, &AckGaps::new()).isr_full, RecoveryTime::Unknown);
 }
 
 /// SIGTERM: leadership moves between the signal and the end of the process.
@@ -151,7 +158,7 @@ fn a_victim_that_did_not_heal_is_never_full() {
 fn leaders_elected_before_the_effect_took_no_time() {
     let handed_over = [said(995, 0, 3, 6, &[2, 3]), said(995, 1, 2, 5, &[2, 3])];
     let history = history([before(), handed_over.to_vec(), caught_up()].concat(), 10_000);
-    let clocks = recovery_clocks(&kill(), &history, &AckGaps::new());
+    let clocks = clocks_of(&kill(), &history, &AckGaps::new());
     assert_eq!(clocks.leader_elected, RecoveryTime::Seconds(0.0));
 }
 
@@ -160,8 +167,27 @@ fn a_controllers_successor_has_a_higher_epoch() {
     let mut seen = before();
     seen[0] = controller(0, 1, 4);
     seen.extend([controller(500, 1, 4), controller(4000, 2, 5), controller(9000, 1, 6)]);
-    let clocks = recovery_clocks(&kill(), &history(seen, 10_000), &AckGaps::new());
+    let clocks = clocks_of(&kill(), &history(seen, 10_000), &AckGaps::new());
     assert_eq!(clocks.controller_elected, RecoveryTime::Seconds(3.0));
+}
+
+/// Broker 2, the only one that sees the ISR full at 7500, is under a fault itself then.
+#[test]
+fn a_victim_of_one_fault_is_no_witness_for_another() {
+    let mut history = history([before(), failover(), caught_up()].concat(), 60_000);
+    history.answered(3, 60_000 * MS);
+    let other = FaultRecord {
+        target: Some(ResolvedTarget { node: 2, why: "node 2, by its id".to_owned() }),
+        injected_ns: Some(7200 * MS),
+        took_effect_ns: Some(7300 * MS),
+        heal_began_ns: Some(8000 * MS),
+        healed_ns: Some(8100 * MS),
+        ..FaultRecord::planned("pause", FaultAction::BrokerPause, 7200 * MS)
+    };
+    let alone = recovery_clocks(&[kill()], &history, &AckGaps::new());
+    assert_eq!(alone[0].isr_full, RecoveryTime::Seconds(2.5));
+    let both = recovery_clocks(&[kill(), other], &history, &AckGaps::new());
+    assert_eq!(both[0].isr_full, RecoveryTime::Seconds(8.1), "believed once its metadata has caught up");
 }
 
 #[test]

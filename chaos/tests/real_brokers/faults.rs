@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gauntlet_chaos::clock::monotonic_ns;
-use gauntlet_chaos::clocks::{AckGaps, FaultClocks, RecoveryTime, recovery_clocks};
+use gauntlet_chaos::clocks::{AckGaps, FaultClocks, RecoveryTime, distrust_victims, recovery_clocks};
 use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_chaos::history::{Change, Observation, PartitionState, TopicPartition};
 use gauntlet_chaos::journal::UndoAction;
@@ -70,6 +70,7 @@ pub(crate) fn trials(shared: &Arc<SharedCluster>) -> Vec<Trial> {
         trial("a_killed_leader_is_replaced_and_comes_back", a_killed_leader_is_replaced_and_comes_back),
         trial("a_stopped_controller_hands_over", a_stopped_controller_hands_over),
         trial("a_pause_ends_with_the_run", a_pause_ends_with_the_run),
+        trial("healing_during_an_injection", healing_during_an_injection),
         trial("what_did_not_happen_is_recorded_as_such", what_did_not_happen_is_recorded_as_such),
     ]
 }
@@ -175,6 +176,32 @@ fn a_pause_ends_with_the_run(cluster: &Arc<LocalCluster>) -> TestResult {
     Ok(())
 }
 
+/// The run ends at whatever moment of a pause's life: before its turn, while it is journaled or injected, or after. Each time
+/// nothing is left of it.
+fn healing_during_an_injection(cluster: &Arc<LocalCluster>) -> TestResult {
+    let base = tempfile::tempdir()?;
+    let journal = Arc::new(UndoJournal::open(base.path())?);
+    let process = process_of(cluster, 3)?;
+    let mut acted = 0;
+    for round in 0..30 {
+        let (events, _told) = mpsc::channel();
+        let pause = fault("pause", FaultAction::BrokerPause, Target::Broker { id: 3 }, None);
+        let (cluster, journal) = (Arc::clone(cluster), Arc::clone(&journal));
+        let injector = Injector::start(cluster, vec![pause], monotonic_ns(), Arc::clone(&journal), events)?;
+        // From 0 to some ms in, which is how long journal and signal take: not a wait for a state but its opposite.
+        std::thread::sleep(Duration::from_micros(round * 200));
+        injector.heal_all()?;
+        let record = only(injector.join())?;
+        assert_eq!(record.injected_ns.is_some(), record.healed_ns.is_some(), "{record:?}");
+        assert!(!process.all_threads_stopped()?, "{record:?}");
+        assert_eq!(journal.pending()?, []);
+        acted += usize::from(record.injected_ns.is_some());
+    }
+    report(&format!("a run ended at 30 moments; in {acted} of them a pause was injected"));
+    cluster.wait_ready(3, LIMIT)?;
+    Ok(())
+}
+
 /// A stop whose deadline is over at once is not seen to act, and healed all the same; a role that nobody has hits nobody.
 fn what_did_not_happen_is_recorded_as_such(cluster: &Arc<LocalCluster>) -> TestResult {
     let stage = Stage::set(cluster, "unseen")?;
@@ -200,8 +227,8 @@ fn what_did_not_happen_is_recorded_as_such(cluster: &Arc<LocalCluster>) -> TestR
         assert_eq!((record.injected_ns, record.heal_began_ns), (None, None));
     }
     assert_eq!(stage.journal.pending()?, []);
-    let clocks = recovery_clocks(impatient, &stage.watcher.finish().history, &AckGaps::new());
-    assert_eq!(clocks.isr_full, RecoveryTime::Unknown);
+    let clocks = recovery_clocks(&records, &stage.watcher.finish().history, &AckGaps::new());
+    assert!(clocks.iter().all(|clocks| clocks.isr_full == RecoveryTime::Unknown), "{clocks:?}");
     cluster.wait_ready(1, LIMIT)?;
     Ok(())
 }
@@ -317,16 +344,17 @@ impl Stage {
 
     /// Waits until the ISR is full after the heal; then everything seen, and the clocks.
     fn recovered(self, record: &FaultRecord) -> Result<(ClusterHistory, FaultClocks), Failed> {
-        let victim = record.target.as_ref().ok_or("no target")?.node;
+        let distrust = distrust_victims(std::slice::from_ref(record));
         let healed_ns = record.healed_ns.ok_or("not healed")?;
         eventually("the ISR is full", || {
-            self.watcher.read(|history| history.isr_full_at(healed_ns, victim).is_some())
+            self.watcher.read(|history| history.isr_full_at(healed_ns, &distrust).is_some())
         })?;
         let Watched { history, stream_error } = self.watcher.finish();
         assert!(stream_error.is_none());
         let streamed = self.stream.parse()?;
         assert!(streamed.iter().eq(history.observations()), "the stream is the history");
-        let clocks = recovery_clocks(record, &history, &AckGaps::new());
+        let mut clocks = recovery_clocks(std::slice::from_ref(record), &history, &AckGaps::new());
+        let clocks = clocks.pop().ok_or("one fault, one set of clocks")?;
         Ok((history, clocks))
     }
 }
