@@ -1,0 +1,215 @@
+//! The scenario file: YAML text in, a complete and valid [`Scenario`] or good error messages out.
+//!
+//! The layers, each a module that knows only the ones before it:
+//!
+//! 1. `tree`: text to nodes that know their place.
+//! 2. `merge`: the chosen profile and `--set` over the file.
+//! 3. `interpolate`: `${vars.x}`, `${env.X}`.
+//! 4. `deserialize`: nodes to `written`, the grammar of the file, by serde.
+//! 5. `resolve`: defaults that depend on something, giving [`types`].
+//! 6. `validate`: contradictions, all of them at once.
+//!
+//! Layers 1 to 4 stop at the first mistake (3 collects), because what comes after would only echo it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+mod deserialize;
+mod diagnostic;
+mod emit;
+mod interpolate;
+mod later;
+mod merge;
+mod problems;
+mod resolve;
+mod schema;
+mod tree;
+pub mod types;
+mod validate;
+mod written;
+
+pub use diagnostic::{Diagnostic, Place, ScenarioError};
+pub use schema::schema;
+pub use types::Scenario;
+
+use diagnostic::{Problem, Sources, did_you_mean, scenario_error};
+use merge::ProfileError;
+use problems::Problems;
+use tree::{Content, Located, Node};
+
+/// Checks an expectation's expression: `Err` has the byte offset of the mistake in it and what is wrong.
+pub type ExpectationCheck<'c> = &'c dyn Fn(&str) -> Result<(), (usize, String)>;
+
+/// What decides the scenario besides the file.
+#[derive(Clone, Default)]
+pub struct LoadOptions<'c> {
+    /// Profile to put over the file.
+    pub profile: Option<String>,
+    /// Arguments of `--set`, `path=value`, in the order given; later ones win.
+    pub sets: Vec<String>,
+    /// Environment for `${env.X}`.
+    pub env: BTreeMap<String, String>,
+    /// Cores of this machine, which decide the default number of producers. 0 counts as 1.
+    pub cores: usize,
+    /// Parser of expectations. None: their text is taken as it is.
+    pub expectation_check: Option<ExpectationCheck<'c>>,
+}
+
+impl LoadOptions<'_> {
+    /// The options of this process: its environment, its cores; no profile, no `--set`, no check of expectations.
+    ///
+    /// Variables that are not UTF-8 are left out.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let env = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { env, cores, ..Self::default() }
+    }
+}
+
+impl fmt::Debug for LoadOptions<'_> {
+    /// Without the environment, which holds secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("LoadOptions")
+            .field("profile", &self.profile)
+            .field("sets", &self.sets)
+            .field("cores", &self.cores)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A scenario with what it was read from.
+#[derive(Clone, Debug)]
+pub struct LoadedScenario {
+    /// The complete scenario.
+    pub scenario: Scenario,
+    /// The scenario as YAML after profile, `--set` and interpolation. Reads back to the same scenario.
+    pub resolved_yaml: String,
+    /// The text of the file.
+    pub source: String,
+    /// Names of the file's profiles.
+    pub profiles: Vec<String>,
+    root: Node,
+    sources: Sources,
+}
+
+impl LoadedScenario {
+    /// Where the field at `path` was written, for example `faults[0].target` or
+    /// `workload.producers[0].config.batch.size`; if it was left out, the closest block around it.
+    #[must_use]
+    pub fn span_of(&self, path: &str) -> Place {
+        self.sources.place(self.root.span_of(path))
+    }
+
+    /// An error about the field at `path` that only a later stage can find: `message` says what, `label` what stands
+    /// at the place, `help` the next step.
+    #[must_use]
+    pub fn diagnostic(&self, path: &str, message: &str, label: &str, help: &str) -> Diagnostic {
+        Diagnostic {
+            message: message.to_owned(),
+            place: Some(self.span_of(path)),
+            label: label.to_owned(),
+            help: (!help.is_empty()).then(|| help.to_owned()),
+        }
+    }
+}
+
+impl Scenario {
+    /// Reads the scenario file `path`.
+    ///
+    /// # Errors
+    /// The file can't be read, or is no valid scenario under `options`.
+    pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<LoadedScenario, ScenarioError> {
+        let name = path.display().to_string();
+        let unreadable = |reason: String| ScenarioError {
+            diagnostics: vec![Diagnostic::without_place(format!("{name}: {reason}"), None)],
+        };
+        // Asked for first, so that a wrong file of many gigabytes is not read.
+        let length = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+        if length > tree::BYTES_MAX as u64 {
+            return Err(unreadable(format!("{length} bytes are no scenario; at most {} are read", tree::BYTES_MAX)));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+        Self::parse(&name, &text, options)
+    }
+
+    /// Reads a scenario from `text`; `name` is what errors call the file.
+    ///
+    /// # Errors
+    /// The text is no valid scenario under `options`.
+    pub fn parse(name: &str, text: &str, options: &LoadOptions<'_>) -> Result<LoadedScenario, ScenarioError> {
+        let sources = Sources::new(name, text, &options.sets);
+        let fail = |problems: Vec<Problem>| scenario_error(&sources, problems);
+        let one = |problem: Problem| fail(vec![problem]);
+
+        let mut root = tree::parse(Located { source: 0, column_offset: 0, text }).map_err(one)?;
+        let profiles = merge::apply_profile(&mut root, options.profile.as_deref()).map_err(|error| match error {
+            ProfileError::Problem(problem) => one(problem),
+            ProfileError::Unknown { chosen, names } => unknown_profile(name, &chosen, &names),
+        })?;
+        for (index, argument) in options.sets.iter().enumerate() {
+            merge::apply_set(&mut root, argument, index + 1).map_err(one)?;
+        }
+        let bad_references = interpolate::interpolate(&mut root, &options.env);
+        if !bad_references.is_empty() {
+            return Err(fail(bad_references));
+        }
+        let mut without_value = Vec::new();
+        find_nulls(&root, &mut without_value);
+        if !without_value.is_empty() {
+            return Err(fail(without_value));
+        }
+        let written = deserialize::from_tree(&root).map_err(one)?;
+        let mut problems = Problems::new(&root);
+        let scenario = resolve::resolve(written, options.cores, &mut problems);
+        validate::validate(&scenario, &sources, options.expectation_check, &mut problems);
+        let found = problems.into_found();
+        if !found.is_empty() {
+            return Err(fail(found));
+        }
+        let resolved_yaml = emit::to_yaml(&root);
+        Ok(LoadedScenario { scenario, resolved_yaml, source: text.to_owned(), profiles, root, sources })
+    }
+}
+
+fn unknown_profile(file: &str, chosen: &str, names: &[String]) -> ScenarioError {
+    let suggestion = did_you_mean(chosen, names.iter().map(String::as_str));
+    let help = match names.is_empty() {
+        true => "the file has no profiles".to_owned(),
+        false => format!("{}profiles of this file: {}", suggestion.map(|text| text + " ").unwrap_or_default(), names.join(", ")),
+    };
+    let diagnostic = Diagnostic::without_place(format!("{file}: unknown profile `{chosen}`"), Some(help));
+    ScenarioError { diagnostics: vec![diagnostic] }
+}
+
+/// Keys that stand there without a value: a default is asked for by leaving the key out, so this is a slip, and for
+/// some keys (`bootstrap_servers:`) taking it as absent would do something quite different from what was meant.
+fn find_nulls(node: &Node, problems: &mut Vec<Problem>) {
+    match &node.content {
+        Content::Scalar(_) => {}
+        Content::Sequence(items) => {
+            for item in items {
+                if item.is_null() {
+                    problems.push(Problem::new(item.span, "an item of the list has no value", "nothing here"));
+                }
+                find_nulls(item, problems);
+            }
+        }
+        Content::Mapping(entries) => {
+            for entry in entries {
+                if entry.value.is_null() {
+                    let message = format!("`{}` has no value", entry.key);
+                    problems.push(
+                        Problem::new(entry.key_span, message, "")
+                            .help("give it a value, or remove the line to get the default"),
+                    );
+                }
+                find_nulls(&entry.value, problems);
+            }
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! From the scenario as written to the complete one: defaults that depend on other fields, and forms that differ by
+//! field. Where something is missing or ambiguous, the problem is noted and the nearest value stands in, so that the
+//! rest can be checked as well.
+
+use super::interpolate::RUN_ID;
+use super::problems::{Finding, Problems};
+use super::types::{
+    Cluster, Expectation, Extent, Fault, HealAction, Lifecycle, Load, LocalCluster, PartitionChoice, Recover, Report,
+    Scenario, Shape, Target, Topic, Verify, Warmup, Window, Workload,
+};
+use super::written::{
+    ClusterWritten, ExpectationWritten, FaultWritten, LoadWritten, Model, PartitionWritten, Role, ScenarioWritten,
+    ShapeName, TargetWritten, TopicWritten, VerifyWritten, WarmupWritten, WorkloadWritten,
+};
+use crate::units::{Duration, Rate};
+
+mod clients;
+
+/// Replicas of a topic where nothing is said and enough brokers are there.
+const REPLICATION_FACTOR: u16 = 3;
+/// Partitions of a topic where nothing is said.
+const PARTITIONS: u32 = 12;
+
+/// Fills in what `written` leaves out. `cores` decides the number of producers.
+pub(crate) fn resolve(written: ScenarioWritten, cores: usize, problems: &mut Problems<'_>) -> Scenario {
+    let cluster = cluster(written.cluster, problems);
+    let topics = topics(written.topics, &written.name, &cluster, problems);
+    let workload = workload(written.workload, &topics, cores, problems);
+    let faults = written.faults.into_iter().enumerate();
+    let faults = faults.map(|(index, fault)| self::fault(fault, index, &topics, problems)).collect();
+    let expect = written.expect.into_iter().enumerate();
+    let expect = expect.map(|(index, expectation)| self::expectation(expectation, index, problems)).collect();
+    Scenario {
+        report: report(written.report, &written.name),
+        name: written.name,
+        description: written.description,
+        tags: written.tags,
+        seed: written.seed,
+        load: load(written.load, problems),
+        rollback: written.rollback,
+        verify: verify(written.verify),
+        cluster,
+        topics,
+        workload,
+        faults,
+        expect,
+    }
+}
+
+fn cluster(written: ClusterWritten, problems: &mut Problems<'_>) -> Cluster {
+    match (written.local, written.bootstrap_servers) {
+        (Some(local), Some(_)) => {
+            problems.add(Finding {
+                path: "cluster.bootstrap_servers",
+                message: "`cluster` names two clusters".to_owned(),
+                label: "besides `local`",
+                help: "keep `local` or `bootstrap_servers`",
+            });
+            Cluster::Local(local)
+        }
+        (None, Some(servers)) => Cluster::Bootstrap(servers.0),
+        (Some(local), None) => Cluster::Local(local),
+        (None, None) => Cluster::Local(LocalCluster::default()),
+    }
+}
+
+fn topics(
+    written: Option<Vec<TopicWritten>>,
+    scenario: &str,
+    cluster: &Cluster,
+    problems: &mut Problems<'_>,
+) -> Vec<Topic> {
+    let default_topic = || TopicWritten {
+        name: format!("gauntlet-{scenario}-{RUN_ID}"),
+        partitions: None,
+        replication_factor: None,
+        config: Default::default(),
+        lifecycle: Lifecycle::PerRun,
+    };
+    let written = match written {
+        None => vec![default_topic()],
+        Some(topics) if topics.is_empty() => {
+            problems.add(Finding {
+                path: "topics",
+                message: "`topics` is empty".to_owned(),
+                label: "a run needs a topic",
+                help: "name one, or remove `topics` to get one of 12 partitions",
+            });
+            vec![default_topic()]
+        }
+        Some(topics) => topics,
+    };
+    written.into_iter().map(|topic| self::topic(topic, cluster)).collect()
+}
+
+fn topic(written: TopicWritten, cluster: &Cluster) -> Topic {
+    let created = written.lifecycle != Lifecycle::Reuse;
+    let replicas = match cluster {
+        Cluster::Local(local) if created => Some(local.brokers.min(REPLICATION_FACTOR)),
+        _ => None,
+    };
+    Topic {
+        name: written.name,
+        partitions: written.partitions.or(created.then_some(PARTITIONS)),
+        replication_factor: written.replication_factor.or(replicas),
+        config: written.config.into_iter().map(|(name, text)| (name, text.0)).collect(),
+        lifecycle: written.lifecycle,
+    }
+}
+
+fn workload(
+    written: WorkloadWritten,
+    topics: &[Topic],
+    cores: usize,
+    problems: &mut Problems<'_>,
+) -> Workload {
+    let producers = written.producers.map_or_else(|| vec![Default::default()], |blocks| blocks.0);
+    if producers.is_empty() {
+        problems.add(Finding {
+            path: "workload.producers",
+            message: "`workload.producers` is empty".to_owned(),
+            label: "a run needs a producer",
+            help: "remove `producers` to get the default ones",
+        });
+    }
+    let consumers = written.consumers.map_or_else(|| vec![Default::default()], |blocks| blocks.0);
+    Workload {
+        payload: written.payload,
+        key: written.key,
+        producers: producers
+            .into_iter()
+            .enumerate()
+            .map(|(index, block)| clients::producers(block, index, topics, cores, problems))
+            .collect(),
+        consumers: consumers
+            .into_iter()
+            .enumerate()
+            .map(|(index, block)| clients::consumers(block, index, topics, problems))
+            .collect(),
+    }
+}
+
+/// The topic that a block means: the named one, or the only one there is.
+fn topic_name(
+    written: Option<String>,
+    path: &str,
+    topics: &[Topic],
+    problems: &mut Problems<'_>,
+) -> String {
+    if let Some(name) = written {
+        return name;
+    }
+    if topics.len() > 1 {
+        let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+        problems.add(Finding {
+            path,
+            message: format!("`{path}` is missing, and the scenario has {} topics", topics.len()),
+            label: "which topic?",
+            help: &format!("topics of this scenario: {}", names.join(", ")),
+        });
+    }
+    topics[0].name.clone()
+}
+
+fn load(written: LoadWritten, problems: &mut Problems<'_>) -> Load {
+    let shape = match written.shape {
+        ShapeName::Constant => constant(&written, problems),
+        ShapeName::Unlimited => unlimited(&written, problems),
+    };
+    let warmup = match written.warmup {
+        None => Warmup::For(Duration::from_secs(10)),
+        Some(WarmupWritten::For(duration)) => Warmup::For(duration),
+        Some(WarmupWritten::Until(until)) => Warmup::UntilStable {
+            min: until.min.unwrap_or(Duration::from_secs(60)),
+            max: until.max.unwrap_or(Duration::from_secs(240)),
+        },
+    };
+    Load {
+        shape,
+        warmup,
+        drain: written.drain.unwrap_or(Duration::from_secs(60)),
+        overflow: written.overflow,
+    }
+}
+
+fn constant(written: &LoadWritten, problems: &mut Problems<'_>) -> Shape {
+    if written.rate.is_none() {
+        problems.add(Finding {
+            path: "load",
+            message: "missing field `rate` in `load`".to_owned(),
+            label: "",
+            help: "shape `constant` needs it, for example `rate: 50k/s`",
+        });
+    }
+    if written.duration.is_none() {
+        problems.add(Finding {
+            path: "load",
+            message: "missing field `duration` in `load`".to_owned(),
+            label: "",
+            help: "shape `constant` needs it, for example `duration: 60s`",
+        });
+    }
+    if written.messages.is_some() {
+        problems.add(Finding {
+            path: "load.messages",
+            message: "`load.messages` does not fit shape `constant`".to_owned(),
+            label: "only for `unlimited`",
+            help: "the number of messages follows from `rate` and `duration`",
+        });
+    }
+    if written.model == Some(Model::Closed) {
+        problems.add(Finding {
+            path: "load.model",
+            message: "model `closed` does not fit shape `constant`".to_owned(),
+            label: "a constant rate is an open model",
+            help: "remove `model`, or use `shape: unlimited`",
+        });
+    }
+    Shape::Constant {
+        rate: written.rate.unwrap_or(Rate::per_second(1)),
+        duration: written.duration.unwrap_or(Duration::from_ns(u64::MAX)),
+    }
+}
+
+fn unlimited(written: &LoadWritten, problems: &mut Problems<'_>) -> Shape {
+    if written.rate.is_some() {
+        problems.add(Finding {
+            path: "load.rate",
+            message: "`load.rate` does not fit shape `unlimited`".to_owned(),
+            label: "only for `constant`",
+            help: "remove `rate`, or use `shape: constant`",
+        });
+    }
+    if written.model == Some(Model::Open) {
+        problems.add(Finding {
+            path: "load.model",
+            message: "model `open` does not fit shape `unlimited`".to_owned(),
+            label: "without a rate there is no open model",
+            help: "remove `model`, or use `shape: constant` with a `rate`",
+        });
+    }
+    let extent = match (written.duration, written.messages) {
+        (Some(duration), None) => Extent::Duration(duration),
+        (None, Some(messages)) => Extent::Messages(messages.get()),
+        (duration, messages) => {
+            let (path, count) = if messages.is_some() { ("load.messages", "both") } else { ("load", "neither") };
+            problems.add(Finding {
+                path,
+                message: format!("`load` has {count} of `duration` and `messages`"),
+                label: "",
+                help: "shape `unlimited` ends after one of them, for example `duration: 60s`",
+            });
+            Extent::Duration(duration.unwrap_or(Duration::from_ns(u64::MAX)))
+        }
+    };
+    Shape::Unlimited(extent)
+}
+
+fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut Problems<'_>) -> Fault {
+    let path = format!("faults[{index}]");
+    let mut recover = written.recover.map(|recover| Recover { action: recover.action, after: recover.after });
+    if let Some(pause_for) = written.pause_for {
+        let heal_action = written.action.heal_action();
+        if heal_action != HealAction::BrokerResume {
+            problems.add(Finding {
+                path: &format!("{path}.for"),
+                message: format!("`for` does not fit action `{}`", written.action.name()),
+                label: "only for `broker.pause`",
+                help: &format!("write `recover: {{ action: {}, after: {pause_for} }}`", heal_action.name()),
+            });
+        } else if recover.is_some() {
+            problems.add(Finding {
+                path: &format!("{path}.for"),
+                message: format!("fault `{}` has both `for` and `recover`", written.name),
+                label: "",
+                help: "keep one of the two",
+            });
+        }
+        recover = recover.or(Some(Recover { action: heal_action, after: pause_for }));
+    }
+    Fault {
+        target: target(written.target, &format!("{path}.target"), topics, problems),
+        name: written.name,
+        at: written.at,
+        action: written.action,
+        recover,
+    }
+}
+
+fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut Problems<'_>) -> Target {
+    let mut refuse = |field: &str, why: &str| {
+        problems.add(Finding {
+            path: &format!("{path}.{field}"),
+            message: format!("`{field}` does not fit this target"),
+            label: why,
+            help: "targets are { role: leader, of: { topic, partition } }, { role: controller }, { role: broker }, and { id: N }",
+        });
+    };
+    if written.of.is_some() && written.role != Some(Role::Leader) {
+        refuse("of", "only for `role: leader`");
+    }
+    if written.not.is_some() && !matches!(written.role, Some(Role::Leader | Role::Broker)) {
+        refuse("not", "only for `role: leader` and `role: broker`");
+    }
+    if written.id.is_some() && written.role.is_some() {
+        refuse("id", "a target has a role or an id");
+    }
+    match (written.role, written.id, written.of) {
+        (Some(Role::Leader), _, Some(of)) => {
+            let topic = topic_name(of.topic, &format!("{path}.of.topic"), topics, problems);
+            let partition = match (of.partition, written.not.is_some()) {
+                (PartitionWritten::Lowest, true) => PartitionChoice::LowestNotController,
+                (PartitionWritten::Lowest, false) => PartitionChoice::Lowest,
+                (PartitionWritten::Number(number), false) => PartitionChoice::Number(number),
+                (PartitionWritten::Number(number), true) => {
+                    problems.add(Finding {
+                        path: &format!("{path}.not"),
+                        message: "`not: controller` leaves a single partition without a target".to_owned(),
+                        label: "when its leader is the controller",
+                        help: "write `partition: lowest` for the lowest partition whose leader may be hit",
+                    });
+                    PartitionChoice::Number(number)
+                }
+            };
+            Target::Leader { topic, partition }
+        }
+        (Some(Role::Leader), _, None) => {
+            problems.add(Finding {
+                path,
+                message: "`role: leader` needs `of`".to_owned(),
+                label: "leader of which partition?",
+                help: "write { role: leader, of: { topic: NAME, partition: 0 } }",
+            });
+            Target::Leader { topic: topics[0].name.clone(), partition: PartitionChoice::Lowest }
+        }
+        (Some(Role::Controller), _, _) => Target::Controller,
+        (Some(Role::Broker), _, _) => Target::Broker { not_controller: written.not.is_some() },
+        (None, Some(id), _) => Target::Id(id),
+        (None, None, _) => {
+            problems.add(Finding {
+                path,
+                message: "the target has neither `role` nor `id`".to_owned(),
+                label: "who is hit?",
+                help: "write { role: controller }, { role: broker }, { id: 1 }, or { role: leader, of: { topic: NAME, partition: 0 } }",
+            });
+            Target::Controller
+        }
+    }
+}
+
+fn verify(written: Option<VerifyWritten>) -> Verify {
+    let options = match written {
+        Some(VerifyWritten::Off) => return Verify::Off,
+        Some(VerifyWritten::On(options)) => options,
+        None => Default::default(),
+    };
+    Verify::On {
+        guarantee: options.guarantee,
+        final_read_timeout: options.final_read.map_or(Duration::from_secs(120), |read| read.timeout),
+        max_examples: options.max_examples.unwrap_or(8),
+    }
+}
+
+fn expectation(written: ExpectationWritten, index: usize, problems: &mut Problems<'_>) -> Expectation {
+    match written {
+        ExpectationWritten::Plain(that) => Expectation { that, during: None, severity: Default::default() },
+        ExpectationWritten::Options(options) => Expectation {
+            during: options.during.and_then(|during| window(&during, index, problems)),
+            that: options.that,
+            severity: options.severity,
+        },
+    }
+}
+
+fn window(text: &str, index: usize, problems: &mut Problems<'_>) -> Option<Window> {
+    match (text, text.split_once(':')) {
+        ("all", _) => Some(Window::All),
+        ("before", _) => Some(Window::Before),
+        ("steady", _) => Some(Window::Steady),
+        (_, Some(("fault", name))) => Some(Window::Fault(name.to_owned())),
+        (_, Some(("recovery", name))) => Some(Window::Recovery(name.to_owned())),
+        _ => {
+            problems.add(Finding {
+                path: &format!("expect[{index}].during"),
+                message: format!("unknown window `{text}`"),
+                label: "",
+                help: "windows are all, before, steady, fault:NAME, and recovery:NAME",
+            });
+            None
+        }
+    }
+}
+
+fn report(written: Report, name: &str) -> Report {
+    // The default is the only text that the interpolation has not seen.
+    Report { dir: written.dir.replace("${name}", name), ..written }
+}

@@ -1,0 +1,93 @@
+//! Paths into the tree: `load.rate`, `faults[0].at`, `topics[0].config.min.insync.replicas`.
+//!
+//! Kafka's property names hold dots. Below a `config` segment, everything that is left is therefore one name.
+
+use super::{Content, Node, Span};
+
+/// One step of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Segment {
+    Key(String),
+    Index(usize),
+}
+
+/// The steps of `path`. `None` if it is not of the form.
+pub(crate) fn parse_path(path: &str) -> Option<Vec<Segment>> {
+    let mut segments = Vec::new();
+    let mut rest = path;
+    loop {
+        if segments.last() == Some(&Segment::Key("config".into())) && !rest.is_empty() {
+            segments.push(Segment::Key(rest.to_owned()));
+            return Some(segments);
+        }
+        let end = rest.find(['.', '[']).unwrap_or(rest.len());
+        let (key, tail) = rest.split_at(end);
+        if key.is_empty() || key.contains(']') {
+            return None;
+        }
+        segments.push(Segment::Key(key.to_owned()));
+        rest = tail;
+        while let Some(inner) = rest.strip_prefix('[') {
+            let (index, tail) = inner.split_once(']')?;
+            segments.push(Segment::Index(index.parse().ok()?));
+            rest = tail;
+        }
+        if rest.is_empty() {
+            return Some(segments);
+        }
+        rest = rest.strip_prefix('.')?;
+    }
+}
+
+impl Node {
+    /// The node that a segment leads to. `[0]` of a mapping is the mapping: where a list may be written as its only
+    /// item, both forms have the same paths.
+    fn step(&self, segment: &Segment) -> Option<&Node> {
+        match (segment, &self.content) {
+            (Segment::Key(key), Content::Mapping(_)) => self.get(key),
+            (Segment::Index(index), Content::Sequence(items)) => items.get(*index),
+            (Segment::Index(0), Content::Mapping(_)) => Some(self),
+            _ => None,
+        }
+    }
+
+    /// The place of the node at `path`, or of the closest node above it that was written.
+    pub(crate) fn span_of(&self, path: &str) -> Span {
+        let mut node = self;
+        let mut span = self.span;
+        for segment in parse_path(path).unwrap_or_default() {
+            let Some(next) = node.step(&segment) else { break };
+            // A key is a better place for a whole block than the block's first line.
+            span = match (&segment, &next.content) {
+                (Segment::Key(key), Content::Mapping(_) | Content::Sequence(_)) => node.key_span(key, next.span),
+                _ => next.span,
+            };
+            node = next;
+        }
+        span
+    }
+
+    /// Where the key `key` of this mapping stands, `otherwise` if it isn't there.
+    pub(crate) fn key_span(&self, key: &str, otherwise: Span) -> Span {
+        let entry = self.entries().and_then(|entries| entries.iter().find(|entry| entry.key == key));
+        entry.map_or(otherwise, |entry| entry.key_span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn property_names_keep_their_dots() {
+        let key = |key: &str| Segment::Key(key.to_owned());
+        assert_eq!(parse_path("load.rate"), Some(vec![key("load"), key("rate")]));
+        assert_eq!(
+            parse_path("topics[0].config.min.insync.replicas"),
+            Some(vec![key("topics"), Segment::Index(0), key("config"), key("min.insync.replicas")])
+        );
+        for path in ["", ".", "a.", "a[", "a[x]", "a]", "a[0]b", "[0]"] {
+            assert_eq!(parse_path(path), None, "{path}");
+        }
+    }
+}

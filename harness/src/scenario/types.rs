@@ -1,0 +1,404 @@
+//! The scenario with every default filled in: what the plan is made from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::interpolate::RUN_ID;
+use crate::units::{Bytes, Duration, Fraction, Rate};
+
+mod clients;
+mod faults;
+
+pub use clients::{
+    Acks, Compression, ConsumerConfig, Consumers, Driver, IsolationLevel, ProducerConfig, Producers, RETRIES_MAX,
+};
+pub use faults::{Fault, FaultAction, HealAction, NotController, PartitionChoice, Recover, Rollback, Target};
+
+/// A complete, valid scenario.
+///
+/// Names of topics and the report directory may still hold `${run.id}`; see [`Scenario::with_run_id`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// Lower-case letters, digits, and hyphens.
+    pub name: String,
+    /// What the scenario claims, for people.
+    pub description: Option<String>,
+    /// Words to select scenarios by.
+    pub tags: Vec<String>,
+    /// Decides payloads and targets. None: the plan draws one.
+    pub seed: Option<u64>,
+    /// What to run against.
+    pub cluster: Cluster,
+    /// At least one, with distinct names.
+    pub topics: Vec<Topic>,
+    /// Who sends and who reads what.
+    pub workload: Workload,
+    /// How much is sent, for how long.
+    pub load: Load,
+    /// What is broken on purpose, in the order of the file, with distinct names.
+    pub faults: Vec<Fault>,
+    /// Whether open faults are healed when the run ends early.
+    pub rollback: Rollback,
+    /// What the check of every record demands.
+    pub verify: Verify,
+    /// What must hold besides the built-in expectations, in the order of the file.
+    pub expect: Vec<Expectation>,
+    /// Where results go, and in which forms.
+    pub report: Report,
+}
+
+impl Scenario {
+    /// The scenario of the run `run_id`: `${run.id}` is replaced everywhere.
+    #[must_use]
+    pub fn with_run_id(&self, run_id: &str) -> Self {
+        let mut scenario = self.clone();
+        let fill = |text: &mut String| *text = text.replace(RUN_ID, run_id);
+        scenario.topics.iter_mut().for_each(|topic| fill(&mut topic.name));
+        scenario.workload.producers.iter_mut().for_each(|producers| fill(&mut producers.topic));
+        scenario.workload.consumers.iter_mut().for_each(|consumers| fill(&mut consumers.topic));
+        for fault in &mut scenario.faults {
+            if let Target::Leader { topic, .. } = &mut fault.target {
+                fill(topic);
+            }
+        }
+        fill(&mut scenario.report.dir);
+        scenario
+    }
+
+    /// The topic called `name`.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<&Topic> {
+        self.topics.iter().find(|topic| topic.name == name)
+    }
+}
+
+/// What to run against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cluster {
+    /// Brokers that are started for the run and stopped after it.
+    Local(LocalCluster),
+    /// A cluster that runs already, by `host:port` of some of its brokers. At least one.
+    Bootstrap(Vec<String>),
+}
+
+/// Brokers that are started for the run and stopped after it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a map with `brokers`, `controllers`, `version`, `jvm`, or `config`"
+)]
+pub struct LocalCluster {
+    /// Number of brokers, ids 1 and up.
+    #[schemars(range(min = 1))]
+    pub brokers: u16,
+    /// Who runs the KRaft quorum: the brokers themselves, or so many processes of their own.
+    pub controllers: Controllers,
+    /// Version of Apache Kafka.
+    pub version: String,
+    /// How the JVMs are set.
+    pub jvm: Jvm,
+    /// Broker properties by Kafka's names.
+    #[serde(deserialize_with = "property_texts")]
+    #[schemars(with = "BTreeMap<String, super::written::PropertyText>")]
+    pub config: BTreeMap<String, String>,
+}
+
+impl Default for LocalCluster {
+    fn default() -> Self {
+        Self {
+            brokers: 3,
+            controllers: Controllers::Combined,
+            version: "4.3.0".to_owned(),
+            jvm: Jvm::Steady,
+            config: BTreeMap::new(),
+        }
+    }
+}
+
+fn property_texts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let texts = BTreeMap::<String, super::written::PropertyText>::deserialize(deserializer)?;
+    Ok(texts.into_iter().map(|(name, text)| (name, text.0)).collect())
+}
+
+/// Who runs the KRaft quorum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controllers {
+    /// Every broker.
+    Combined,
+    /// So many processes that are only controllers, ids 101 and up.
+    Isolated(u16),
+}
+
+/// How the JVMs of local brokers are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Jvm {
+    /// As in production: for numbers that are to mean something.
+    Steady,
+    /// Starts faster and uses less memory: for tests of behaviour.
+    Quick,
+}
+
+/// A topic of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// May hold `${run.id}`.
+    pub name: String,
+    /// Number of partitions, at least 1. None for [`Lifecycle::Reuse`]: the topic's own.
+    pub partitions: Option<u32>,
+    /// Number of replicas, at least 1. None where only the cluster can tell: for [`Lifecycle::Reuse`] the topic's own,
+    /// on a cluster that runs already the smaller of 3 and its number of brokers.
+    pub replication_factor: Option<u16>,
+    /// Topic properties by Kafka's names.
+    pub config: BTreeMap<String, String>,
+    /// When it is created and deleted.
+    pub lifecycle: Lifecycle,
+}
+
+/// When a topic is created and deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lifecycle {
+    /// Created before the run, deleted after it.
+    #[default]
+    PerRun,
+    /// Created before the run, left there after it.
+    Keep,
+    /// Must exist; neither created nor deleted.
+    Reuse,
+}
+
+/// Who sends and who reads what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// What the records hold.
+    pub payload: Payload,
+    /// Keys of the records.
+    pub key: Key,
+    /// At least one.
+    pub producers: Vec<Producers>,
+    /// Empty: nobody reads during the load.
+    pub consumers: Vec<Consumers>,
+}
+
+/// What the records hold.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a map with `size` or `random_fraction`")]
+pub struct Payload {
+    /// Size of a record's value, the 34 bytes of its identity included.
+    pub size: Bytes,
+    /// Part of the body that can't be compressed.
+    pub random_fraction: Fraction,
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self { size: Bytes::new(1024), random_fraction: Fraction::new(0.2).unwrap_or_default() }
+    }
+}
+
+/// Keys of the records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Key {
+    /// Records have no keys; partitions take turns.
+    #[default]
+    None,
+}
+
+/// How much is sent, for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Form of the traffic.
+    pub shape: Shape,
+    /// Load before the measurement begins.
+    pub warmup: Warmup,
+    /// Longest wait after the load for what was acked to be read.
+    pub drain: Duration,
+    /// What happens to records that the brokers don't take in time.
+    pub overflow: Overflow,
+}
+
+/// Form of the traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Open model: arrivals follow the clock.
+    Constant {
+        /// Messages per second of all producers together, at least 1.
+        rate: Rate,
+        /// Time after the warm-up, above zero.
+        duration: Duration,
+    },
+    /// Closed model: as fast as the brokers take it.
+    Unlimited(Extent),
+}
+
+impl Shape {
+    /// How long load is sent after the warm-up, where that is known beforehand.
+    #[must_use]
+    pub fn duration(self) -> Option<Duration> {
+        match self {
+            Self::Constant { duration, .. } | Self::Unlimited(Extent::Duration(duration)) => Some(duration),
+            Self::Unlimited(Extent::Messages(_)) => None,
+        }
+    }
+}
+
+/// When an unlimited load ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// After so long, not counting the warm-up.
+    Duration(Duration),
+    /// After so many messages, not counting those of the warm-up.
+    Messages(u64),
+}
+
+/// Load before the measurement begins; excluded from results. Its end is the t = 0 of every fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warmup {
+    /// So long; zero is none at all.
+    For(Duration),
+    /// Until produce latency is stable.
+    UntilStable {
+        /// At least so long.
+        min: Duration,
+        /// At most so long; then the run goes on and counts as not warm.
+        max: Duration,
+    },
+}
+
+/// What happens to records that the brokers don't take in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overflow {
+    /// They wait and are sent late, with the latency that this means.
+    #[default]
+    Queue,
+    /// They are not sent, and counted.
+    Drop,
+}
+
+/// What the check of every record demands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Nothing is checked, and the report says so.
+    Off,
+    /// Every record is checked.
+    On {
+        /// What the cluster is held to. None: what the configuration gives.
+        guarantee: Option<Guarantee>,
+        /// Longest that the last read of topics may take that nobody read during the load.
+        final_read_timeout: Duration,
+        /// Most examples that are kept of each kind of finding.
+        max_examples: u16,
+    },
+}
+
+/// What a cluster is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guarantee {
+    /// No record twice.
+    AtMostOnce,
+    /// No acked record lost.
+    AtLeastOnce,
+    /// No acked record lost, none twice, and those of a producer in order.
+    Idempotent,
+    /// All of `idempotent`, and transactions as a whole or not at all.
+    ExactlyOnce,
+    /// Only what must always hold: no record altered, misplaced, or made up.
+    None,
+}
+
+/// Something that must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// The expression as written.
+    pub that: String,
+    /// Records that it is about. None: what the metric's own default is.
+    pub during: Option<Window>,
+    /// What follows if it is broken.
+    pub severity: Severity,
+}
+
+/// A part of the run, by the intended times of records (design: definitions, windows).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// The load without warm-up and drain.
+    All,
+    /// Up to the first fault.
+    Before,
+    /// Outside of every fault and recovery.
+    Steady,
+    /// From the effect of the faults to the action that heals them. `*` stands for any letters.
+    Fault(String),
+    /// From the healing action to the end of recovery. `*` stands for any letters.
+    Recovery(String),
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => formatter.write_str("all"),
+            Self::Before => formatter.write_str("before"),
+            Self::Steady => formatter.write_str("steady"),
+            Self::Fault(name) => write!(formatter, "fault:{name}"),
+            Self::Recovery(name) => write!(formatter, "recovery:{name}"),
+        }
+    }
+}
+
+/// What follows if an expectation is broken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// The verdict is FAIL.
+    #[default]
+    Fail,
+    /// The report warns.
+    Warn,
+    /// The report shows the value.
+    Info,
+}
+
+/// Where results go, and in which forms.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a map with `dir` or `formats`")]
+pub struct Report {
+    /// Directory of the run; may hold `${run.id}` and `${name}`.
+    pub dir: String,
+    /// Forms, besides what every run directory holds.
+    pub formats: Vec<ReportFormat>,
+}
+
+impl Report {
+    /// The directory as a path; only meaningful after [`Scenario::with_run_id`].
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(&self.dir)
+    }
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        use ReportFormat::{Html, Json, Junit};
+        Self { dir: "out/${name}/${run.id}".to_owned(), formats: vec![Html, Json, Junit] }
+    }
+}
+
+/// Form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReportFormat {
+    /// `report.html`.
+    Html,
+    /// `run.json`.
+    Json,
+    /// `junit.xml`.
+    Junit,
+}

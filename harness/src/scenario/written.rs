@@ -1,0 +1,297 @@
+//! The scenario as users write it: the grammar of the file, from which reading and JSON Schema are derived.
+//!
+//! What may be left out and has a default that depends on something else is an `Option` here;
+//! [`resolve`](super::resolve) fills it in. Nothing outside of this module's parent sees these types.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::types::{
+    Driver, FaultAction, HealAction, Key, Lifecycle, LocalCluster, NotController, Overflow, Payload, Report,
+    Rollback, Severity,
+};
+use crate::units::{Count, Duration, Rate};
+
+mod forms;
+mod properties;
+
+pub(crate) use forms::{
+    ExpectationWritten, OneOrMany, PartitionWritten, PropertyText, ServersWritten, VerifyWritten, Version,
+    WarmupWritten,
+};
+pub(crate) use properties::{ConsumerProperties, Number, ProducerProperties};
+
+/// A gauntlet scenario: one claim about a Kafka cluster, with the load and the faults under which it must hold.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "Scenario")]
+#[serde(deny_unknown_fields, expecting = "a map with `version`, `name`, and `load`")]
+pub(crate) struct ScenarioWritten {
+    /// Version of this format.
+    pub(crate) version: Version,
+    /// Short name, part of the names of topics and reports: lower-case letters, digits, and hyphens.
+    #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
+    pub(crate) name: String,
+    /// What the scenario claims, for people.
+    pub(crate) description: Option<String>,
+    /// Words to select scenarios by.
+    #[serde(default)]
+    pub(crate) tags: Vec<String>,
+    /// Decides payloads and the choice of targets. Drawn and printed if left out.
+    pub(crate) seed: Option<u64>,
+    /// Values to refer to as `${vars.NAME}`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    #[expect(dead_code, reason = "read from the tree by the interpolation; here to be part of the grammar")]
+    pub(crate) vars: serde::de::IgnoredAny,
+    /// Named overlays (merge patches, RFC 7396) for `--profile`; `inherits` names one that comes before.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, BTreeMap<String, serde_json::Value>>")]
+    #[expect(dead_code, reason = "taken from the tree by the merge; here to be part of the grammar")]
+    pub(crate) profiles: serde::de::IgnoredAny,
+    /// What to run against: three local brokers if left out.
+    #[serde(default)]
+    pub(crate) cluster: ClusterWritten,
+    /// Topics of the run. One of 12 partitions if left out.
+    pub(crate) topics: Option<Vec<TopicWritten>>,
+    /// Who sends and who reads what.
+    #[serde(default)]
+    pub(crate) workload: WorkloadWritten,
+    /// How much is sent, for how long.
+    pub(crate) load: LoadWritten,
+    /// What is broken on purpose, and when.
+    #[serde(default)]
+    pub(crate) faults: Vec<FaultWritten>,
+    /// Whether open faults are healed when the run ends early.
+    #[serde(default)]
+    pub(crate) rollback: Rollback,
+    /// What the check of every record demands; `off` switches it off.
+    pub(crate) verify: Option<VerifyWritten>,
+    /// What must hold for the scenario to pass, besides the built-in expectations.
+    #[serde(default)]
+    pub(crate) expect: Vec<ExpectationWritten>,
+    /// Where results go, and in which forms.
+    #[serde(default)]
+    pub(crate) report: Report,
+}
+
+/// What to run against. At most one of the fields.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `local` or `bootstrap_servers`")]
+pub(crate) struct ClusterWritten {
+    /// Brokers that are started for the run and stopped after it.
+    pub(crate) local: Option<LocalCluster>,
+    /// A cluster that runs already: `host:port, host:port` or a list of them.
+    pub(crate) bootstrap_servers: Option<ServersWritten>,
+}
+
+/// A topic.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with at least `name`")]
+pub(crate) struct TopicWritten {
+    /// May hold `${run.id}`.
+    pub(crate) name: String,
+    /// Number of partitions; 12 if left out.
+    #[schemars(range(min = 1))]
+    pub(crate) partitions: Option<u32>,
+    /// Number of replicas; 3 if left out, or the number of brokers if that is less.
+    #[schemars(range(min = 1))]
+    pub(crate) replication_factor: Option<u16>,
+    /// Topic properties by Kafka's names.
+    #[serde(default)]
+    pub(crate) config: BTreeMap<String, PropertyText>,
+    /// When the topic is created and deleted.
+    #[serde(default)]
+    pub(crate) lifecycle: Lifecycle,
+}
+
+/// Who sends and who reads what.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `payload`, `producers`, or `consumers`")]
+pub(crate) struct WorkloadWritten {
+    /// What the records hold.
+    #[serde(default)]
+    pub(crate) payload: Payload,
+    /// Keys of the records.
+    #[serde(default)]
+    pub(crate) key: Key,
+    /// Groups of equal producers: one block or a list.
+    pub(crate) producers: Option<OneOrMany<ProducersWritten>>,
+    /// Groups of readers: one block or a list. An empty list: nobody reads during the load.
+    pub(crate) consumers: Option<OneOrMany<ConsumersWritten>>,
+}
+
+/// Equal producers.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `topic`, `count`, `driver`, or `config`")]
+pub(crate) struct ProducersWritten {
+    /// Topic to send to. May be left out if there is only one.
+    pub(crate) topic: Option<String>,
+    /// How many; one per two cores if left out.
+    #[schemars(range(min = 1))]
+    pub(crate) count: Option<u16>,
+    /// Client that sends.
+    #[serde(default)]
+    pub(crate) driver: Driver,
+    /// Producer properties by Kafka's names.
+    #[serde(default)]
+    pub(crate) config: ProducerProperties,
+}
+
+/// Readers that share the partitions of a topic by assignment.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `topic`, `members`, or `config`")]
+pub(crate) struct ConsumersWritten {
+    /// Topic to read. May be left out if there is only one.
+    pub(crate) topic: Option<String>,
+    /// How many share the partitions; 1 if left out.
+    #[schemars(range(min = 1))]
+    pub(crate) members: Option<u16>,
+    /// Consumer properties by Kafka's names.
+    #[serde(default)]
+    pub(crate) config: ConsumerProperties,
+}
+
+/// How much is sent, for how long.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with at least `shape`")]
+pub(crate) struct LoadWritten {
+    /// Form of the traffic.
+    pub(crate) shape: ShapeName,
+    /// Messages per second of all producers together. For `constant`.
+    pub(crate) rate: Option<Rate>,
+    /// How long load is sent after the warm-up.
+    pub(crate) duration: Option<Duration>,
+    /// How many messages are sent after the warm-up; instead of `duration`, for `unlimited`.
+    pub(crate) messages: Option<Count>,
+    /// Load before the measurement begins, excluded from results; 10s if left out.
+    pub(crate) warmup: Option<WarmupWritten>,
+    /// Longest wait after the load for what was acked to be read; 60s if left out.
+    pub(crate) drain: Option<Duration>,
+    /// What happens to records that the brokers don't take in time.
+    #[serde(default)]
+    pub(crate) overflow: Overflow,
+    /// `open`: the rate does not slow down with the brokers. `closed`: only for `unlimited`, and its default.
+    pub(crate) model: Option<Model>,
+}
+
+/// Form of the traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ShapeName {
+    /// `rate` messages per second.
+    Constant,
+    /// As fast as the brokers take it.
+    Unlimited,
+}
+
+/// Whether arrivals depend on answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Model {
+    /// Arrivals follow the clock.
+    Open,
+    /// The next message is sent when there is room.
+    Closed,
+}
+
+/// A fault: what is done to whom, when, and how it ends.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `name`, `at`, `action`, and `target`")]
+pub(crate) struct FaultWritten {
+    /// What expectations call it: lower-case letters, digits, and hyphens.
+    #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
+    pub(crate) name: String,
+    /// When, counted from the end of the warm-up.
+    pub(crate) at: Duration,
+    /// What is done.
+    pub(crate) action: FaultAction,
+    /// To whom, decided when the fault is due.
+    pub(crate) target: TargetWritten,
+    /// How it ends. Left out: it lasts until the run ends.
+    pub(crate) recover: Option<RecoverWritten>,
+    /// How long a `broker.pause` lasts; short for `recover: { action: broker.resume, after: … }`.
+    #[serde(rename = "for")]
+    pub(crate) pause_for: Option<Duration>,
+}
+
+/// Who is hit: `role` or `id`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `role` or `id`")]
+pub(crate) struct TargetWritten {
+    /// Role that the target has when the fault is due.
+    pub(crate) role: Option<Role>,
+    /// Partition whose leader is meant; for `role: leader`.
+    pub(crate) of: Option<PartitionOfWritten>,
+    /// Spares the node that is the active controller when the fault is due.
+    pub(crate) not: Option<NotController>,
+    /// Number of the node.
+    pub(crate) id: Option<u16>,
+}
+
+/// Role of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Role {
+    /// Leader of a partition.
+    Leader,
+    /// The active controller of the KRaft quorum.
+    Controller,
+    /// Any broker, drawn with the seed.
+    Broker,
+}
+
+/// A partition of a topic.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `topic` and `partition`")]
+pub(crate) struct PartitionOfWritten {
+    /// Topic. May be left out if there is only one.
+    pub(crate) topic: Option<String>,
+    /// Number of the partition, or `lowest`: the first whose leader may be hit.
+    pub(crate) partition: PartitionWritten,
+}
+
+/// The end of a fault.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `action` and `after`")]
+pub(crate) struct RecoverWritten {
+    /// What ends it.
+    pub(crate) action: HealAction,
+    /// How long after the fault.
+    pub(crate) after: Duration,
+}
+
+/// Demands of the check.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "`off`, or a map with `guarantee`, `final_read`, or `max_examples`")]
+pub(crate) struct VerifyOptionsWritten {
+    /// What the cluster is held to; derived from the configuration if left out.
+    pub(crate) guarantee: Option<super::types::Guarantee>,
+    /// The last read of topics that nobody read during the load.
+    pub(crate) final_read: Option<FinalReadWritten>,
+    /// Most examples that are kept of each kind of finding; 8 if left out.
+    pub(crate) max_examples: Option<u16>,
+}
+
+/// The last read of topics that nobody read during the load.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `timeout`")]
+pub(crate) struct FinalReadWritten {
+    /// Longest that it may take.
+    pub(crate) timeout: Duration,
+}
+
+/// An expectation with its options.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an expression, or a map with `that`, `during`, or `severity`")]
+pub(crate) struct ExpectationOptionsWritten {
+    /// The expression.
+    pub(crate) that: String,
+    /// Window it is about: all, before, steady, fault:NAME, or recovery:NAME.
+    #[schemars(regex(pattern = r"^(all|before|steady|(fault|recovery):[a-z0-9*-]+)$"))]
+    pub(crate) during: Option<String>,
+    /// What follows if it is broken.
+    #[serde(default)]
+    pub(crate) severity: Severity,
+}
