@@ -5,8 +5,8 @@
 //! which outlives the run by the time that it needs to clean up:
 //!
 //! - It holds the reading end of a pipe (its stdin) whose writing end only the run has: the **lifeline**. When the run ends
-//!   in any way, the kernel closes the lifeline, and the supervisor heals (resumes what is paused), stops its brokers and
-//!   removes their data.
+//!   in any way, the kernel closes the lifeline, and the supervisor heals (resumes what is paused, by its own knowledge and by
+//!   the run's undo journal, which it then marks), stops its brokers and removes their data.
 //! - It is in a session of its own and so are its brokers' process groups: ^C in the terminal reaches neither, and the run
 //!   decides in which order things end. SIGTERM is an orderly shutdown.
 //! - It is the brokers' parent, so it alone reaps them: an unreaped pid is never reused, and "the process is gone" is

@@ -27,7 +27,7 @@ enum NotInjected {
     Target(#[from] TargetError),
     #[error("node {node} is under fault {other} already")]
     Claimed { node: i32, other: String },
-    #[error("node {} is not running: {:?}", .0.node, .0.state)]
+    #[error("node {} can't be a victim: it is {}", .0.node, .0.state)]
     NotRunning(NodeStatus),
     #[error(transparent)]
     Cluster(#[from] ChaosError),

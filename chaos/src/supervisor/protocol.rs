@@ -90,6 +90,16 @@ pub enum NodeState {
     Exited(ExitRecord),
 }
 
+impl std::fmt::Display for NodeState {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Running => write!(out, "running"),
+            Self::Paused => write!(out, "paused"),
+            Self::Exited(exit) => write!(out, "gone ({exit})"),
+        }
+    }
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,7 +145,9 @@ mod tests {
     fn exits_in_words() {
         let exit = ExitRecord { gone_ns: 0, code: Some(1), signal: None };
         assert_eq!(exit.to_string(), "exit status 1");
-        assert_eq!(ExitRecord { code: None, signal: Some(9), ..exit }.to_string(), "killed by SIGKILL");
+        let killed = ExitRecord { code: None, signal: Some(9), ..exit };
+        assert_eq!(killed.to_string(), "killed by SIGKILL");
+        assert_eq!(NodeState::Exited(killed).to_string(), "gone (killed by SIGKILL)");
         assert_eq!(ExitRecord { code: None, signal: Some(40), ..exit }.to_string(), "killed by signal 40");
     }
 }

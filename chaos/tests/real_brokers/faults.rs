@@ -207,21 +207,27 @@ fn what_did_not_happen_is_recorded_as_such(cluster: &Arc<LocalCluster>) -> TestR
     let stage = Stage::set(cluster, "unseen")?;
     let impatient = FaultAction::BrokerStop { deadline_ms: 0 };
     let nobody = Target::LeaderOf { topic: "no-such-topic".to_owned(), partition: 0 };
+    cluster.kill(3)?;
     let injector = stage.inject(vec![
+        fault("dead", FaultAction::BrokerPause, Target::Broker { id: 3 }, None),
         fault("impatient", impatient, Target::Broker { id: 1 }, Some(LIMIT)),
         fault("nobody", FaultAction::BrokerKill, nobody, None),
         fault("stranger", FaultAction::BrokerKill, Target::Broker { id: 77 }, None),
     ])?;
     let process = process_of(cluster, 1)?;
     let records = injector.join();
-    let [impatient, nobody, stranger] = &records[..] else { return Err("three faults".into()) };
+    let [dead, impatient, nobody, stranger] = &records[..] else { return Err("four faults".into()) };
     assert_eq!(impatient.took_effect_ns, None);
     let error = impatient.error.as_deref().unwrap_or_default();
     assert!(error.contains("not seen to act: node 1 still runs at its deadline"), "{error}");
     assert_eq!(impatient.heal_error, None);
     assert!(impatient.healed_ns.is_some());
     assert!(!process.is_alive(), "a broker that may stop at any time is no healed one");
-    for (record, message) in [(nobody, "topic no-such-topic"), (stranger, "there is no node 77")] {
+    for (record, message) in [
+        (dead, "node 3 can't be a victim: it is gone (killed by SIGKILL)"),
+        (nobody, "topic no-such-topic"),
+        (stranger, "there is no node 77"),
+    ] {
         let error = record.error.as_deref().unwrap_or_default();
         assert!(error.contains(message), "{error}");
         assert_eq!((record.injected_ns, record.heal_began_ns), (None, None));
@@ -229,7 +235,9 @@ fn what_did_not_happen_is_recorded_as_such(cluster: &Arc<LocalCluster>) -> TestR
     assert_eq!(stage.journal.pending()?, []);
     let clocks = recovery_clocks(&records, &stage.watcher.finish().history, &AckGaps::new());
     assert!(clocks.iter().all(|clocks| clocks.isr_full == RecoveryTime::Unknown), "{clocks:?}");
+    cluster.start_node(3)?;
     cluster.wait_ready(1, LIMIT)?;
+    cluster.wait_ready(3, LIMIT)?;
     Ok(())
 }
 
