@@ -1,6 +1,14 @@
 //! gauntlet runs a Kafka cluster through a scenario: load, faults, and an exact check of every record.
 
+pub mod disk;
+pub mod hlog;
 pub mod load;
 pub mod payload;
+pub mod plan;
 pub mod recorder;
+pub mod run;
+pub mod rundir;
+pub mod scenario;
 pub mod schedule;
+pub mod units;
+pub mod windows;

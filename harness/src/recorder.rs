@@ -29,7 +29,7 @@ pub fn latency_histogram() -> LatencyHistogram {
 }
 
 /// What was counted about the records intended in one slot. Additive.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Counts {
     /// Records acked.
     pub acked: u64,
@@ -48,7 +48,7 @@ pub struct Counts {
 }
 
 /// Longest time that a record of the slot left late, by who was the limit. Merged by maximum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Slip {
     /// The broker gave no room.
     pub broker_ns: u64,
@@ -123,6 +123,12 @@ impl Slot {
             add_histogram(self.censored.get_or_insert_with(latency_histogram), censored);
         }
     }
+}
+
+/// Records one sample, whatever its size.
+#[inline]
+pub fn add_sample(histogram: &mut LatencyHistogram, value_us: u64) {
+    histogram.record(value_us).expect("it resizes itself");
 }
 
 /// Adds `from` to `into`, which grows as needed.

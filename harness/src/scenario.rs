@@ -33,13 +33,26 @@ pub use diagnostic::{Diagnostic, Place, ScenarioError};
 pub use schema::schema;
 pub use types::Scenario;
 
+
 use diagnostic::{Problem, Sources, did_you_mean, scenario_error};
 use merge::ProfileError;
 use problems::Problems;
 use tree::{Content, Located, Node};
+use types::Expectation;
 
-/// Checks an expectation's expression: `Err` has the byte offset of the mistake in it and what is wrong.
-pub type ExpectationCheck<'c> = &'c dyn Fn(&str) -> Result<(), (usize, String)>;
+/// Checks the expression of one expectation against the scenario that it belongs to.
+pub type ExpectationCheck<'c> = &'c dyn Fn(&Scenario, &Expectation) -> Result<(), ExpressionMistake>;
+
+/// What is wrong with the expression of an expectation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpressionMistake {
+    /// Where in the expression: a byte offset.
+    pub offset: usize,
+    /// What is wrong there, in a few words.
+    pub message: String,
+    /// The next step.
+    pub help: Option<String>,
+}
 
 /// What decides the scenario besides the file.
 #[derive(Clone, Default)]
@@ -131,7 +144,10 @@ impl Scenario {
         // Asked for first, so that a wrong file of many gigabytes is not read.
         let length = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
         if length > tree::BYTES_MAX as u64 {
-            return Err(unreadable(format!("{length} bytes are no scenario; at most {} are read", tree::BYTES_MAX)));
+            return Err(unreadable(format!(
+                "{length} bytes are no scenario; at most {} are read",
+                tree::BYTES_MAX
+            )));
         }
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
         Self::parse(&name, &text, options)
@@ -147,10 +163,11 @@ impl Scenario {
         let one = |problem: Problem| fail(vec![problem]);
 
         let mut root = tree::parse(Located { source: 0, column_offset: 0, text }).map_err(one)?;
-        let profiles = merge::apply_profile(&mut root, options.profile.as_deref()).map_err(|error| match error {
-            ProfileError::Problem(problem) => one(problem),
-            ProfileError::Unknown { chosen, names } => unknown_profile(name, &chosen, &names),
-        })?;
+        let profiles =
+            merge::apply_profile(&mut root, options.profile.as_deref()).map_err(|error| match error {
+                ProfileError::Problem(problem) => one(problem),
+                ProfileError::Unknown { chosen, names } => unknown_profile(name, &chosen, &names),
+            })?;
         for (index, argument) in options.sets.iter().enumerate() {
             merge::apply_set(&mut root, argument, index + 1).map_err(one)?;
         }
@@ -180,7 +197,11 @@ fn unknown_profile(file: &str, chosen: &str, names: &[String]) -> ScenarioError 
     let suggestion = did_you_mean(chosen, names.iter().map(String::as_str));
     let help = match names.is_empty() {
         true => "the file has no profiles".to_owned(),
-        false => format!("{}profiles of this file: {}", suggestion.map(|text| text + " ").unwrap_or_default(), names.join(", ")),
+        false => format!(
+            "{}profiles of this file: {}",
+            suggestion.map(|text| text + " ").unwrap_or_default(),
+            names.join(", ")
+        ),
     };
     let diagnostic = Diagnostic::without_place(format!("{file}: unknown profile `{chosen}`"), Some(help));
     ScenarioError { diagnostics: vec![diagnostic] }
@@ -194,7 +215,11 @@ fn find_nulls(node: &Node, problems: &mut Vec<Problem>) {
         Content::Sequence(items) => {
             for item in items {
                 if item.is_null() {
-                    problems.push(Problem::new(item.span, "an item of the list has no value", "nothing here"));
+                    problems.push(Problem::new(
+                        item.span,
+                        "an item of the list has no value",
+                        "nothing here",
+                    ));
                 }
                 find_nulls(item, problems);
             }

@@ -14,6 +14,8 @@ pub enum Observed {
     Unknown(String),
 }
 
+const SERVICE_TIME: &str = "produce.service_time";
+
 /// What a run observed.
 pub trait Observations {
     /// The value of a metric in a window. `label` is the fault, or who the metric is `by`.
@@ -78,7 +80,14 @@ fn judge(expectation: &Expectation, window: &str, seen: &impl Observations) -> J
     let (outcome, value, reason) = match observed {
         Observed::Unknown(why) => (Outcome::Unknown, None, Some(why)),
         Observed::Value(value) if expectation.op.holds(value, expectation.limit) => {
-            (Outcome::Held, Some(value), None)
+            // Slip is inside every latency but not inside service time, which can therefore look better than it is.
+            match seen
+                .doubt(expectation.metric, label, window)
+                .filter(|_| expectation.metric.name == SERVICE_TIME)
+            {
+                Some(why) => (Outcome::Unknown, Some(value), Some(why)),
+                None => (Outcome::Held, Some(value), None),
+            }
         }
         Observed::Value(value) => match seen.doubt(expectation.metric, label, window) {
             Some(why) => (Outcome::Unknown, Some(value), Some(why)),
@@ -141,6 +150,15 @@ mod tests {
         assert_eq!(outcome(Observed::Value(50.0), Some("busy")), (Outcome::Unknown, Some(50.0)));
         assert_eq!(outcome(Observed::Unknown("none".into()), None), (Outcome::Unknown, None));
         assert_eq!(outcome(Observed::Value(f64::INFINITY), None), (Outcome::Broken, None));
+    }
+
+    #[test]
+    fn service_time_is_in_doubt_even_if_it_holds() {
+        let capabilities = Capabilities { acks: true, ..Capabilities::default() };
+        let rule = Expectation::parse("produce.service_time p99 < 50ms", None, Severity::Fail, &capabilities)
+            .unwrap();
+        let seen = Seen { value: Observed::Value(1.0), doubt: Some("busy") };
+        assert_eq!(evaluate(&rule, &[], &seen)[0].outcome, Outcome::Unknown);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use gauntlet_wire::producer::{BatchOutcome, ProducerStats, Settled, TakeRequest,
 
 use super::control::{AckSpan, Control, Interval, Origin};
 use crate::payload::BodyMaker;
-use crate::recorder::{Recorder, is_ours, latency_histogram, latency_us};
+use crate::recorder::{Recorder, add_sample, is_ours, latency_histogram, latency_us};
 use crate::schedule::{Schedule, share_of_partition};
 
 /// When a producer's records are due.
@@ -232,8 +232,8 @@ impl ProducerLoad {
             let slot = self.recorder.slot(intended_ns);
             slot.counts.acked += 1;
             slot.counts.ours += u64::from(ours);
-            slot.latency.saturating_record(latency_us(intended_ns, turn.now_ns));
-            slot.service.saturating_record(service_us);
+            add_sample(&mut slot.latency, latency_us(intended_ns, turn.now_ns));
+            add_sample(&mut slot.service, service_us);
         }
         self.record_slip(oldest_ns, taken_ns, slip);
         self.record_ack_time(settled.partition, turn.now_ns);
@@ -277,8 +277,8 @@ impl ProducerLoad {
             } else {
                 slot.counts.indeterminate += 1;
             }
-            slot.latency.saturating_record(age_us);
-            slot.censored.get_or_insert_with(latency_histogram).saturating_record(age_us);
+            add_sample(&mut slot.latency, age_us);
+            add_sample(slot.censored.get_or_insert_with(latency_histogram), age_us);
         }
     }
 

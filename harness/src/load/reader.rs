@@ -15,7 +15,7 @@ use gauntlet_wire::producer::Turn;
 
 use super::control::{Control, Interval, Origin};
 use super::producer::PartitionSettlement;
-use crate::recorder::{Recorder, is_ours, latency_us};
+use crate::recorder::{Recorder, add_sample, is_ours, latency_us};
 
 /// Where each partition's log ends, once that is known. `-1` until then.
 #[derive(Debug)]
@@ -281,7 +281,7 @@ impl RecordSink for Reader {
                     let Some(identity) = identity else { continue };
                     let slot = self.recorder.slot(identity.intended_ns);
                     slot.counts.read += 1;
-                    slot.e2e.saturating_record(latency_us(identity.intended_ns, decoded_ns));
+                    add_sample(&mut slot.e2e, latency_us(identity.intended_ns, decoded_ns));
                     let age_ns = decoded_ns.saturating_sub(identity.intended_ns);
                     slot.counts.read_ours += u64::from(is_ours(late, age_ns));
                 }

@@ -102,7 +102,9 @@ impl Error {
         let (span, path) = self.at.unwrap_or((root.span, String::new()));
         match self.kind {
             ErrorKind::UnknownField { field, expected } => unknown_field(&field, expected, &path, root, span),
-            ErrorKind::UnknownVariant { variant, expected } => unknown_variant(&variant, expected, &path, span),
+            ErrorKind::UnknownVariant { variant, expected } => {
+                unknown_variant(&variant, expected, &path, span)
+            }
             ErrorKind::MissingField(field) => {
                 let message = format!("missing field `{field}`{}", within(&path, root));
                 // The start of the block is the place; its first line is no mistake, so nothing is said there.

@@ -29,11 +29,6 @@ impl Sources {
         Self { file: file.to_owned(), texts }
     }
 
-    /// The content of the scenario file.
-    pub(crate) fn file_text(&self) -> &str {
-        &self.texts[0]
-    }
-
     /// The text of the span's first line, without the line end.
     pub(crate) fn line(&self, span: Span) -> &str {
         self.texts[span.source].lines().nth(span.line - 1).unwrap_or_default()

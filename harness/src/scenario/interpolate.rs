@@ -45,7 +45,8 @@ impl Interpolator<'_> {
             Content::Sequence(items) => items.iter_mut().for_each(|item| self.node(item, path, chain)),
             Content::Mapping(entries) => {
                 for entry in entries {
-                    let below = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+                    let below =
+                        if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
                     self.node(&mut entry.value, &below, chain);
                 }
             }
@@ -113,7 +114,8 @@ impl Interpolator<'_> {
             return Err(self.unknown_variable(var_path, node));
         };
         if chain == CHAIN_MAX {
-            let message = format!("`${{{reference}}}` refers to itself, or through over {CHAIN_MAX} variables");
+            let message =
+                format!("`${{{reference}}}` refers to itself, or through over {CHAIN_MAX} variables");
             return Err(Problem::new(node.span, message, ""));
         }
         let mut found = found.clone();
@@ -139,7 +141,8 @@ impl Interpolator<'_> {
             None => (variable, None),
         };
         // As in shells, `:-` also replaces an empty value.
-        let set = self.env.get(variable).map(String::as_str).filter(|value| default.is_none() || !value.is_empty());
+        let set =
+            self.env.get(variable).map(String::as_str).filter(|value| default.is_none() || !value.is_empty());
         match set.or(default) {
             Some(value) => Ok(Content::Scalar(Scalar::plain(value))),
             None => {
@@ -215,7 +218,8 @@ mod tests {
 
     fn resolved(text: &str) -> Result<Node, Vec<String>> {
         let mut root = parse(Located { source: 0, column_offset: 0, text }).unwrap();
-        let env = BTreeMap::from([("PORT".to_owned(), "9092".to_owned()), ("EMPTY".to_owned(), String::new())]);
+        let env =
+            BTreeMap::from([("PORT".to_owned(), "9092".to_owned()), ("EMPTY".to_owned(), String::new())]);
         let problems = interpolate(&mut root, &env);
         match problems.is_empty() {
             true => Ok(root),
@@ -254,7 +258,9 @@ mod tests {
 
     #[test]
     fn all_bad_references_are_reported() {
-        let messages = resolved("vars: {a: 1}\nx: ${vars.b}\ny: ${env.NOPE}\nz: ${matrix.q}\nw: ${run.id}\nv: ${vars\n").unwrap_err();
+        let messages =
+            resolved("vars: {a: 1}\nx: ${vars.b}\ny: ${env.NOPE}\nz: ${matrix.q}\nw: ${run.id}\nv: ${vars\n")
+                .unwrap_err();
         assert_eq!(
             messages,
             [

@@ -5,7 +5,17 @@
 const LATER_FIELDS: [(&str, &[&str]); 12] = [
     (
         "",
-        &["sweep", "measure", "steady_state", "security", "transactions", "matrix", "processors", "groups", "probes"],
+        &[
+            "sweep",
+            "measure",
+            "steady_state",
+            "security",
+            "transactions",
+            "matrix",
+            "processors",
+            "groups",
+            "probes",
+        ],
     ),
     ("cluster", &["docker", "kubernetes", "security", "ssh", "command", "allow_faults"]),
     ("cluster.local", &["isolation"]),

@@ -113,7 +113,11 @@ fn remove(node: &mut Node, key: &str) -> Option<Node> {
 pub(crate) fn apply_set(root: &mut Node, argument: &str, source: usize) -> Result<(), Problem> {
     let whole = Span { source, line: 1, column: 1, len: argument.chars().count().max(1) };
     let form = || {
-        Problem::new(whole, "`--set` needs a path and a value", "write it like load.rate=50k/s or faults[0].at=20s")
+        Problem::new(
+            whole,
+            "`--set` needs a path and a value",
+            "write it like load.rate=50k/s or faults[0].at=20s",
+        )
     };
     let (path, text) = argument.split_once('=').ok_or_else(form)?;
     let segments = parse_path(path).ok_or_else(form)?;
@@ -128,12 +132,7 @@ pub(crate) fn apply_set(root: &mut Node, argument: &str, source: usize) -> Resul
     set(root, &segments, value, path_span)
 }
 
-fn set(
-    node: &mut Node,
-    segments: &[Segment],
-    value: Node,
-    span: Span,
-) -> Result<(), Problem> {
+fn set(node: &mut Node, segments: &[Segment], value: Node, span: Span) -> Result<(), Problem> {
     let Some((segment, rest)) = segments.split_first() else {
         merge(node, value);
         return Ok(());
@@ -143,7 +142,8 @@ fn set(
         (Segment::Index(index), Content::Sequence(items)) => {
             let len = items.len();
             let Some(item) = items.get_mut(*index) else {
-                let label = format!("the list has {len} item{}, counted from 0", if len == 1 { "" } else { "s" });
+                let label =
+                    format!("the list has {len} item{}, counted from 0", if len == 1 { "" } else { "s" });
                 return Err(Problem::new(span, format!("there is no item [{index}]"), label));
             };
             set(item, rest, value, span)
@@ -195,7 +195,9 @@ mod tests {
     fn plain(node: &Node) -> String {
         match &node.content {
             Content::Scalar(scalar) => scalar.text.clone(),
-            Content::Sequence(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(",")),
+            Content::Sequence(items) => {
+                format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(","))
+            }
             Content::Mapping(entries) => {
                 let pairs: Vec<_> =
                     entries.iter().map(|entry| format!("{}:{}", entry.key, plain(&entry.value))).collect();
@@ -251,7 +253,10 @@ mod tests {
         let names = apply_profile(&mut root, Some("q")).unwrap();
         assert_eq!(plain(&root), "{a:1,b:2}");
         assert_eq!(names, ["p", "q", "r", "s"]);
-        assert!(matches!(apply_profile(&mut tree(text), Some("r")), Err(ProfileError::Problem(_))), "a cycle");
+        assert!(
+            matches!(apply_profile(&mut tree(text), Some("r")), Err(ProfileError::Problem(_))),
+            "a cycle"
+        );
         assert!(matches!(apply_profile(&mut tree(text), Some("x")), Err(ProfileError::Unknown { .. })));
     }
 }

@@ -1,6 +1,6 @@
 //! Collects what is wrong with the meaning of a scenario, so that all of it is reported at once.
 
-use super::diagnostic::{Problem, did_you_mean};
+use super::diagnostic::{Problem, Span, did_you_mean};
 use super::tree::Node;
 
 /// Problems by the paths of the fields that they are about.
@@ -23,9 +23,14 @@ impl<'t> Problems<'t> {
         Self { root, found: Vec::new() }
     }
 
-    /// The tree that the paths lead through.
-    pub(crate) fn root(&self) -> &'t Node {
-        self.root
+    /// Place of the field at `path`, or of the closest block around it that was written.
+    pub(crate) fn span_of(&self, path: &str) -> Span {
+        self.root.span_of(path)
+    }
+
+    /// Whether the field `name` of the block at `path` is in the file.
+    pub(crate) fn is_written(&self, path: &str, name: &str) -> bool {
+        self.root.at(path).is_some_and(|block| block.get(name).is_some())
     }
 
     /// Adds a problem at the field `finding.path`, or at the closest block around it that was written.

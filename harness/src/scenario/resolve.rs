@@ -5,12 +5,12 @@
 use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
 use super::types::{
-    Cluster, Expectation, Extent, Fault, HealAction, Lifecycle, Load, LocalCluster, PartitionChoice, Recover, Report,
-    Scenario, Shape, Target, Topic, Verify, Warmup, Window, Workload,
+    Cluster, Expectation, Extent, Fault, HealAction, Lifecycle, Load, LocalCluster, PartitionChoice, Recover,
+    Report, Scenario, Shape, Target, Topic, Verify, Warmup, Window, Workload,
 };
 use super::written::{
-    ClusterWritten, ExpectationWritten, FaultWritten, LoadWritten, Model, PartitionWritten, Role, ScenarioWritten,
-    ShapeName, TargetWritten, TopicWritten, VerifyWritten, WarmupWritten, WorkloadWritten,
+    ClusterWritten, ExpectationWritten, FaultWritten, LoadWritten, Model, PartitionWritten, Role,
+    ScenarioWritten, ShapeName, TargetWritten, TopicWritten, VerifyWritten, WarmupWritten, WorkloadWritten,
 };
 use crate::units::{Duration, Rate};
 
@@ -141,12 +141,7 @@ fn workload(
 }
 
 /// The topic that a block means: the named one, or the only one there is.
-fn topic_name(
-    written: Option<String>,
-    path: &str,
-    topics: &[Topic],
-    problems: &mut Problems<'_>,
-) -> String {
+fn topic_name(written: Option<String>, path: &str, topics: &[Topic], problems: &mut Problems<'_>) -> String {
     if let Some(name) = written {
         return name;
     }
@@ -243,7 +238,8 @@ fn unlimited(written: &LoadWritten, problems: &mut Problems<'_>) -> Shape {
         (Some(duration), None) => Extent::Duration(duration),
         (None, Some(messages)) => Extent::Messages(messages.get()),
         (duration, messages) => {
-            let (path, count) = if messages.is_some() { ("load.messages", "both") } else { ("load", "neither") };
+            let (path, count) =
+                if messages.is_some() { ("load.messages", "both") } else { ("load", "neither") };
             problems.add(Finding {
                 path,
                 message: format!("`load` has {count} of `duration` and `messages`"),

@@ -29,7 +29,11 @@ impl Transform for AllowReferences {
         for (key, value) in std::mem::take(object) {
             // What describes the field stays outside, where editors look for it.
             let describes = matches!(key.as_str(), "title" | "description" | "default");
-            if describes { outer.insert(key, value) } else { inner.insert(key, value) };
+            if describes {
+                outer.insert(key, value)
+            } else {
+                inner.insert(key, value)
+            };
         }
         let is_integer = inner.get("type") == Some(&json!("integer"));
         let pattern = if is_integer { r"^([0-9][0-9_]*|.*\$\{.+\}.*)$" } else { r"\$\{.+\}" };
@@ -40,7 +44,9 @@ impl Transform for AllowReferences {
 
 /// Whether the schema is of a scalar that is more special than "a string".
 fn is_single_value(object: &Map<String, Value>) -> bool {
-    let is = |value: &Value, name: &str| value == name || value.as_array().is_some_and(|types| types.contains(&json!(name)));
+    let is = |value: &Value, name: &str| {
+        value == name || value.as_array().is_some_and(|types| types.contains(&json!(name)))
+    };
     let restricted = ["pattern", "enum", "const"].iter().any(|key| object.contains_key(*key));
     let number = object.get("type").is_some_and(|value| {
         ["integer", "number", "boolean"].iter().any(|name| is(value, name)) && !is(value, "string")

@@ -176,7 +176,11 @@ impl Builder<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.finish(),
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    return Err(Problem::new(span, "this alias stands inside its own anchor", "refers to itself"));
+                    return Err(Problem::new(
+                        span,
+                        "this alias stands inside its own anchor",
+                        "refers to itself",
+                    ));
                 };
                 let nodes = node.count();
                 self.add(node, 0, nodes)

@@ -14,7 +14,8 @@ mod clients;
 mod faults;
 
 pub use clients::{
-    Acks, Compression, ConsumerConfig, Consumers, Driver, IsolationLevel, ProducerConfig, Producers, RETRIES_MAX,
+    Acks, Compression, ConsumerConfig, Consumers, Driver, IsolationLevel, ProducerConfig, Producers,
+    RETRIES_MAX,
 };
 pub use faults::{Fault, FaultAction, HealAction, NotController, PartitionChoice, Recover, Rollback, Target};
 
@@ -120,7 +121,9 @@ impl Default for LocalCluster {
     }
 }
 
-fn property_texts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+fn property_texts<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
     let texts = BTreeMap::<String, super::written::PropertyText>::deserialize(deserializer)?;
     Ok(texts.into_iter().map(|(name, text)| (name, text.0)).collect())
 }

@@ -81,9 +81,7 @@ impl FromStr for Duration {
             let (unit, next) = tail.split_at(end);
             let (_, unit_ns) = units.find(|(name, _)| *name == unit).ok_or_else(malformed)?;
             let part_ns = number::scaled(number, *unit_ns).ok_or_else(malformed)?;
-            ns = ns
-                .checked_add(part_ns)
-                .ok_or_else(|| Self::out_of_range(text, "at most 584 years"))?;
+            ns = ns.checked_add(part_ns).ok_or_else(|| Self::out_of_range(text, "at most 584 years"))?;
             if next.is_empty() {
                 return Ok(Self { ns });
             }
@@ -132,7 +130,10 @@ mod tests {
             assert!(text.parse::<Duration>().is_err(), "{text}");
         }
         let message = "60".parse::<Duration>().unwrap_err().to_string();
-        assert_eq!(message, "a duration needs a unit, for example 60s, 1h30m, or 250ms, not the bare number 60");
+        assert_eq!(
+            message,
+            "a duration needs a unit, for example 60s, 1h30m, or 250ms, not the bare number 60"
+        );
     }
 
     proptest! {

@@ -41,7 +41,9 @@ impl FromStr for Fraction {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let negative = text.starts_with('-') && number::is_bare(&text[1..]);
         let parsed = match text.strip_suffix('%') {
-            Some(percent) if number::is_bare(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
+            Some(percent) if number::is_bare(percent) => {
+                percent.parse::<f64>().map(|percent| percent / 100.0)
+            }
             None if number::is_bare(text) || negative => text.parse::<f64>(),
             _ => return Err(Self::malformed(text)),
         };

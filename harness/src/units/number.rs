@@ -18,7 +18,8 @@ pub(super) fn scaled(number: &str, unit: u64) -> Option<u64> {
         // 10^24 is far beyond what any unit can make whole.
         scale = scale.checked_mul(10).filter(|scale| *scale <= 10u128.pow(18))?;
     }
-    let digits = u128::from(digits(whole)?) * scale + u128::from(if decimals.is_empty() { 0 } else { digits(decimals)? });
+    let digits = u128::from(digits(whole)?) * scale
+        + u128::from(if decimals.is_empty() { 0 } else { digits(decimals)? });
     let product = digits.checked_mul(u128::from(unit))?;
     if product % scale != 0 {
         return None;

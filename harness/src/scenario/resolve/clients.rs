@@ -1,9 +1,7 @@
 //! Producers and readers with Kafka's defaults.
 
 use super::super::problems::Problems;
-use super::super::types::{
-    Acks, ConsumerConfig, Consumers, ProducerConfig, Producers, RETRIES_MAX, Topic,
-};
+use super::super::types::{Acks, ConsumerConfig, Consumers, ProducerConfig, Producers, RETRIES_MAX, Topic};
 use super::super::written::{
     ConsumerProperties, ConsumersWritten, Number, ProducerProperties, ProducersWritten,
 };
@@ -89,7 +87,10 @@ fn consumer_config(written: ConsumerProperties) -> ConsumerConfig {
         fetch_min_bytes: number(written.fetch_min_bytes, default.fetch_min_bytes),
         fetch_max_bytes: number(written.fetch_max_bytes, default.fetch_max_bytes),
         fetch_max_wait: ms(written.fetch_max_wait_ms, default.fetch_max_wait),
-        max_partition_fetch_bytes: number(written.max_partition_fetch_bytes, default.max_partition_fetch_bytes),
+        max_partition_fetch_bytes: number(
+            written.max_partition_fetch_bytes,
+            default.max_partition_fetch_bytes,
+        ),
         isolation_level: written.isolation_level.unwrap_or(default.isolation_level),
         request_timeout: ms(written.request_timeout_ms, default.request_timeout),
         retry_backoff: ms(written.retry_backoff_ms, default.retry_backoff),

@@ -51,6 +51,11 @@ impl Node {
         }
     }
 
+    /// The node at `path`, if it was written.
+    pub(crate) fn at(&self, path: &str) -> Option<&Node> {
+        parse_path(path)?.iter().try_fold(self, |node, segment| node.step(segment))
+    }
+
     /// The place of the node at `path`, or of the closest node above it that was written.
     pub(crate) fn span_of(&self, path: &str) -> Span {
         let mut node = self;
@@ -59,7 +64,9 @@ impl Node {
             let Some(next) = node.step(&segment) else { break };
             // A key is a better place for a whole block than the block's first line.
             span = match (&segment, &next.content) {
-                (Segment::Key(key), Content::Mapping(_) | Content::Sequence(_)) => node.key_span(key, next.span),
+                (Segment::Key(key), Content::Mapping(_) | Content::Sequence(_)) => {
+                    node.key_span(key, next.span)
+                }
                 _ => next.span,
             };
             node = next;

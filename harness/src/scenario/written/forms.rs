@@ -24,7 +24,9 @@ impl<'de> Deserialize<'de> for Version {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u64::deserialize(deserializer)? {
             1 => Ok(Self),
-            other => Err(de::Error::custom(format!("this gauntlet reads version 1 of the format, not {other}"))),
+            other => {
+                Err(de::Error::custom(format!("this gauntlet reads version 1 of the format, not {other}")))
+            }
         }
     }
 }

@@ -1,0 +1,384 @@
+//! A run, from plan to verdict.
+//!
+//! `cluster -> topics -> readers, producers -> warm-up -> t = 0 -> faults -> end of load -> heal -> drain -> judge`.
+//! Whatever happens on the way, the run directory says so, faults are undone and brokers end.
+
+pub mod collect;
+mod interrupt;
+mod judge;
+mod load_phase;
+mod measure;
+mod threads;
+mod topics;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use gauntlet_chaos::fault::FaultRecord;
+use gauntlet_chaos::watcher::{WatchConfig, WatchError, Watched, Watcher};
+use gauntlet_chaos::{ChaosError, ClusterDirs, FaultEvent, FaultSpec, Launcher, LocalCluster, UndoJournal};
+use gauntlet_reports::record::{Environment, Reason, RunRecord, RunState, SCHEMA_VERSION};
+use gauntlet_reports::{ExitReason, Expectation};
+use gauntlet_wire::admin::connect_first;
+use gauntlet_wire::{ConnectOptions, WireError, monotonic_ns};
+
+pub use collect::Second;
+pub use interrupt::Interrupt;
+pub use threads::ThreadError;
+pub use topics::TopicError;
+
+use crate::load::producer::Stumble;
+use crate::plan::{ClusterPlan, Lifecycle, Plan};
+use crate::rundir::{CLUSTER, FAULTS, RUN_JSON, RunDir, RunDirError, UNDO_JOURNAL};
+
+/// How a run is carried out.
+pub struct RunOptions {
+    /// Where everything goes.
+    pub dir: RunDir,
+    /// How to start a supervisor.
+    pub launcher: Launcher,
+    /// Jars and formats that runs share.
+    pub cache: PathBuf,
+    /// Leave a local cluster's data in place.
+    pub keep_data: bool,
+    /// Set by signals.
+    pub interrupt: Arc<Interrupt>,
+    /// For tests of "who was the limit?": the first sender sleeps once.
+    pub stumble: Option<Stumble>,
+}
+
+/// What can be told while a run goes.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// A phase begins.
+    Phase(&'a str),
+    /// One second of load.
+    Second(&'a Second),
+    /// A fault made a step.
+    Fault(&'a FaultEvent),
+    /// Something that a person should know.
+    Note(&'a str),
+}
+
+/// Why a run did not come to a verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The cluster did not start, or did not do as it was told.
+    #[error(transparent)]
+    Cluster(#[from] ChaosError),
+    /// A topic could not be made ready.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// Brokers could not be reached.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The cluster can't be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The run directory could not be written.
+    #[error(transparent)]
+    Dir(#[from] RunDirError),
+    /// A thread could not be started, or died.
+    #[error(transparent)]
+    Thread(#[from] ThreadError),
+    /// The journal or the faults could not be set up.
+    #[error("{0}")]
+    Faults(String),
+    /// The run directory could not be written any more.
+    #[error("cannot write the run directory: {0}")]
+    Write(#[from] std::io::Error),
+    /// The histogram log could not be read back.
+    #[error(transparent)]
+    Histograms(#[from] crate::hlog::HlogError),
+    /// A signal came before the load began.
+    #[error("interrupted before the load began")]
+    Interrupted,
+}
+
+impl RunError {
+    fn exit_reason(&self) -> ExitReason {
+        match self {
+            RunError::Cluster(_) | RunError::Topic(_) | RunError::Wire(_) | RunError::Watch(_) => {
+                ExitReason::Environment
+            }
+            RunError::Interrupted => ExitReason::Aborted,
+            _ => ExitReason::InternalError,
+        }
+    }
+}
+
+/// The brokers of a run.
+enum Brokers {
+    Local(Arc<LocalCluster>),
+    Foreign(Vec<String>),
+}
+
+impl Brokers {
+    fn bootstrap(&self) -> Vec<String> {
+        match self {
+            Brokers::Local(cluster) => cluster.bootstrap(),
+            Brokers::Foreign(addresses) => addresses.clone(),
+        }
+    }
+}
+
+/// A run under way.
+pub(crate) struct Run<'a> {
+    plan: &'a Plan,
+    expectations: &'a [Expectation],
+    options: &'a RunOptions,
+    tell: &'a mut dyn FnMut(Progress<'_>),
+    admin: ConnectOptions,
+}
+
+/// Carries a plan out. Never fails: what goes wrong is in the record, which is also in the run directory.
+pub fn execute(
+    plan: &Plan,
+    faults: &[FaultSpec],
+    expectations: &[Expectation],
+    options: &RunOptions,
+    tell: &mut dyn FnMut(Progress<'_>),
+) -> RunRecord {
+    let begun = Instant::now();
+    let mut record = first_record(plan);
+    let mut run = Run { plan, expectations, options, tell, admin: ConnectOptions::default() };
+    let outcome =
+        run.write(&record).map_err(RunError::from).and_then(|()| run.carry_out(faults, &mut record));
+    record.wall_s = begun.elapsed().as_secs_f64();
+    if let Err(error) = outcome {
+        record.state = RunState::Aborted;
+        record.reasons.push(Reason { exit: error.exit_reason(), text: error_chain(&error) });
+    }
+    record.reasons.sort_by_key(|r| r.exit);
+    record.exit_code = Some(ExitReason::worst(record.reasons.iter().map(|r| r.exit)).code());
+    if let Err(error) = run.write(&record) {
+        record.reasons.push(Reason { exit: ExitReason::InternalError, text: error.to_string() });
+        record.exit_code = Some(ExitReason::worst(record.reasons.iter().map(|r| r.exit)).code());
+    }
+    record
+}
+
+/// An error with its causes, one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let part = source.to_string();
+        if !text.contains(&part) {
+            text = format!("{text}: {part}");
+        }
+        cause = source.source();
+    }
+    text
+}
+
+impl Run<'_> {
+    fn write(&self, record: &RunRecord) -> Result<(), RunDirError> {
+        let json = serde_json::to_vec_pretty(record).unwrap_or_default();
+        self.options.dir.replace(RUN_JSON, &json)
+    }
+
+    fn carry_out(&mut self, faults: &[FaultSpec], record: &mut RunRecord) -> Result<(), RunError> {
+        (self.tell)(Progress::Phase("starting the cluster"));
+        let brokers = self.bring_up()?;
+        let ended = self.with_brokers(&brokers, faults, record);
+        (self.tell)(Progress::Phase("ending the cluster"));
+        match brokers {
+            Brokers::Local(cluster) => {
+                if let Some(cluster) = Arc::into_inner(cluster) {
+                    cluster.shutdown()?;
+                }
+            }
+            Brokers::Foreign(addresses) => self.remove_topics(&addresses),
+        }
+        ended
+    }
+
+    fn bring_up(&mut self) -> Result<Brokers, RunError> {
+        match &self.plan.cluster {
+            ClusterPlan::Bootstrap(addresses) => {
+                connect_first(addresses, &self.admin)?;
+                Ok(Brokers::Foreign(addresses.clone()))
+            }
+            ClusterPlan::Local(spec) => {
+                let dirs = ClusterDirs {
+                    data: self.options.dir.file("cluster"),
+                    logs: self.options.dir.logs(),
+                    cache: self.options.cache.clone(),
+                    keep_data: self.options.keep_data,
+                    undo_journal: Some(self.options.dir.file(UNDO_JOURNAL)),
+                };
+                Ok(Brokers::Local(Arc::new(LocalCluster::start(spec, &dirs, &self.options.launcher)?)))
+            }
+        }
+    }
+
+    fn remove_topics(&mut self, bootstrap: &[String]) {
+        for topic in self.plan.topics.iter().filter(|t| t.lifecycle == Lifecycle::PerRun) {
+            if let Err(error) = topics::delete(bootstrap, topic, &self.admin) {
+                (self.tell)(Progress::Note(&format!("{error}; delete it by hand")));
+            }
+        }
+    }
+
+    fn with_brokers(
+        &mut self,
+        brokers: &Brokers,
+        faults: &[FaultSpec],
+        record: &mut RunRecord,
+    ) -> Result<(), RunError> {
+        let bootstrap = brokers.bootstrap();
+        (self.tell)(Progress::Phase("preparing topics"));
+        let mut starts = Vec::new();
+        for topic in &self.plan.topics {
+            starts.push(topics::prepare(&bootstrap, topic, &self.admin)?);
+        }
+        if self.options.interrupt.is_set() {
+            return Err(RunError::Interrupted);
+        }
+        let watcher = self.watch(&bootstrap)?;
+        let loaded = self.load(brokers, &bootstrap, faults, &starts, record);
+        let watched = watcher.finish();
+        let loaded = loaded?;
+        if let Some(error) = &watched.stream_error {
+            (self.tell)(Progress::Note(&format!("{CLUSTER} is incomplete: {error}")));
+        }
+        self.judge(loaded, &watched, record)
+    }
+
+    fn watch(&self, bootstrap: &[String]) -> Result<Watcher, RunError> {
+        let metadata = connect_first(bootstrap, &self.admin)?.metadata(Some(&[]))?;
+        let config = WatchConfig {
+            brokers: metadata.addresses(),
+            topics: self.plan.topics.iter().map(|t| t.name.clone()).collect(),
+            interval: Duration::from_millis(100),
+        };
+        let stream: Box<dyn std::io::Write + Send> = Box::new(self.options.dir.append(CLUSTER)?);
+        Ok(Watcher::start(config, stream)?)
+    }
+}
+
+/// What is known of a run before it begins.
+fn first_record(plan: &Plan) -> RunRecord {
+    RunRecord {
+        schema_version: SCHEMA_VERSION,
+        state: RunState::Running,
+        verdict: None,
+        exit_code: None,
+        reasons: Vec::new(),
+        name: plan.name.clone(),
+        run_id: plan.run_id.clone(),
+        seed: plan.seed,
+        started_at: rfc3339(SystemTime::now()),
+        wall_s: 0.0,
+        warm: None,
+        guarantee: plan.verify.map(|v| judge::guarantee_in_words(&v.guarantee)),
+        evidence: plan.evidence.to_owned(),
+        verify: None,
+        findings: Vec::new(),
+        faults: Vec::new(),
+        expect: Vec::new(),
+        load: Default::default(),
+        produce: Default::default(),
+        e2e: Default::default(),
+        client: Default::default(),
+        windows: Default::default(),
+        wire_ratio: None,
+        errors: Default::default(),
+        retries: 0,
+        throttle_ms_max: 0,
+        environment: environment(plan),
+    }
+}
+
+fn environment(plan: &Plan) -> Environment {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory = memory.lines().next().and_then(|l| l.split_whitespace().nth(1)).unwrap_or("0");
+    let gib = memory.parse::<f64>().unwrap_or(0.0) / 1_048_576.0;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Environment {
+        gauntlet: env!("CARGO_PKG_VERSION").to_owned(),
+        kafka: match &plan.cluster {
+            ClusterPlan::Local(spec) => Some(match &spec.kafka {
+                gauntlet_chaos::KafkaSource::Maven(version) => version.to_string(),
+                gauntlet_chaos::KafkaSource::Directory(path) => path.display().to_string(),
+            }),
+            ClusterPlan::Bootstrap(_) => None,
+        },
+        host: format!("Linux {}, {cores} cores, {gib:.0} GiB", kernel.trim()),
+        cores,
+    }
+}
+
+/// RFC 3339 in UTC, to the second (civil-from-days, H. Hinnant).
+pub(crate) fn rfc3339(at: SystemTime) -> String {
+    let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let z = days + 719_468;
+    let era = z / 146_097;
+    let of_era = z % 146_097;
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (h, m, s) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}Z")
+}
+
+/// Writes the fault records, one JSON object a line.
+fn write_faults(dir: &RunDir, records: &[FaultRecord]) -> Result<(), RunError> {
+    use std::io::Write;
+    let mut out: std::io::BufWriter<File> = dir.append(FAULTS)?;
+    for record in records {
+        serde_json::to_writer(&mut out, record).map_err(std::io::Error::from)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// The journal of a run.
+fn journal(dir: &RunDir) -> Result<Arc<UndoJournal>, RunError> {
+    UndoJournal::open(dir.path()).map(Arc::new).map_err(|e| RunError::Faults(e.to_string()))
+}
+
+/// What the load leaves for the judge.
+struct Loaded {
+    collected: collect::Collected,
+    readers: Vec<crate::load::reader::ReaderEnd>,
+    records: Vec<FaultRecord>,
+    times: measure::Times,
+    base_slot: u64,
+    origin_ns: u64,
+    warm: Option<bool>,
+    reasons: Vec<Reason>,
+    unknowns: Vec<String>,
+}
+
+/// Unix time minus CLOCK_MONOTONIC.
+fn unix_minus_monotonic_ns() -> u64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    unix.saturating_sub(monotonic_ns())
+}
+
+/// What was watched, for the judge.
+type History<'a> = &'a Watched;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339() {
+        let at = |s| rfc3339(UNIX_EPOCH + Duration::from_secs(s));
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(at(1_795_271_484), "2026-11-21T14:31:24Z");
+    }
+}

@@ -1,0 +1,369 @@
+//! From the first record to the last read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, unbounded};
+use gauntlet_chaos::fault::FaultRecord;
+use gauntlet_chaos::{FaultEvent, FaultSpec, Injector};
+use gauntlet_reports::ExitReason;
+use gauntlet_reports::record::{Reason, RunRecord};
+use gauntlet_wire::monotonic_ns;
+
+use super::collect::Collector;
+use super::measure::Times;
+use super::threads::{Producers, Readers, Routes, Shared};
+use super::{Brokers, Loaded, Progress, Run, RunError, topics};
+use crate::load::Control;
+use crate::load::reader::ReaderEnd;
+use crate::plan::{PacePlan, ReaderBlock, WarmupPlan};
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// Time for threads to connect and warm their first metadata before the first record is due.
+const HEAD_START_NS: u64 = 500_000_000;
+/// Intervals are sent at full seconds; the collector looks a little later.
+const COLLECT_AFTER_NS: u64 = 60_000_000;
+/// The load is ended when so much of the disk is full.
+const DISK_FULL: f64 = 0.90;
+
+/// A load under way.
+struct Phase {
+    shared: Shared,
+    collector: Collector,
+    producers: Producers,
+    /// Readers during the load, with the index of their topic.
+    readers: Vec<(usize, Readers)>,
+    injector: Option<Injector>,
+    fault_events: Option<Receiver<FaultEvent>>,
+    zero_ns: Option<u64>,
+    warm: Option<bool>,
+    reasons: Vec<Reason>,
+    unknowns: Vec<String>,
+}
+
+impl Run<'_> {
+    /// Loads, injects, heals, drains and reads to the end.
+    pub(super) fn load(
+        &mut self,
+        brokers: &Brokers,
+        bootstrap: &[String],
+        faults: &[FaultSpec],
+        starts: &[BTreeMap<usize, i64>],
+        record: &mut RunRecord,
+    ) -> Result<Loaded, RunError> {
+        (self.tell)(Progress::Phase("warming up"));
+        let (intervals, incoming) = unbounded();
+        let origin_ns = monotonic_ns() + HEAD_START_NS;
+        let shared = Shared {
+            control: Arc::new(Control::default()),
+            intervals,
+            origin_ns,
+            unix_minus_monotonic_ns: super::unix_minus_monotonic_ns(),
+            bootstrap: bootstrap.to_vec(),
+        };
+        let routes = self.routes();
+        let readers = self.start_readers(&routes, starts, &shared)?;
+        let producers = Producers::start(self.plan, &routes, &shared, self.options.stumble)?;
+        let collector = Collector::new(&self.options.dir, incoming, origin_ns)?;
+        let mut phase = Phase {
+            shared,
+            collector,
+            producers,
+            readers,
+            injector: None,
+            fault_events: None,
+            zero_ns: None,
+            warm: None,
+            reasons: Vec::new(),
+            unknowns: Vec::new(),
+        };
+        let loaded = self.go_on(&mut phase, brokers, faults);
+        let records = self.heal(&mut phase);
+        if loaded.is_err() {
+            phase.shared.control.end_load(0);
+            phase.shared.control.give_up(0);
+            phase.shared.control.read_until(0);
+        }
+        let zero_ns = loaded?;
+        record.warm = phase.warm;
+        self.drain(phase, bootstrap, &routes, starts, records, Times { zero_ns, end_ns: 0 })
+    }
+
+    /// Which reader checks which partition: those that read during the load, else the final read.
+    fn routes(&self) -> Vec<Routes> {
+        (0..self.plan.topics.len())
+            .map(|topic| {
+                let members = self.plan.readers.iter().find(|r| r.topic == topic).map_or(1, |r| r.members);
+                Routes::new(self.plan.topics[topic].partitions, members)
+            })
+            .collect()
+    }
+
+    fn start_readers(
+        &self,
+        routes: &[Routes],
+        starts: &[BTreeMap<usize, i64>],
+        shared: &Shared,
+    ) -> Result<Vec<(usize, Readers)>, RunError> {
+        let mut readers = Vec::new();
+        let mut next = 0;
+        for block in &self.plan.readers {
+            let started =
+                Readers::start(self.plan, block, &routes[block.topic], &starts[block.topic], next, shared)?;
+            next += block.members;
+            readers.push((block.topic, started));
+        }
+        Ok(readers)
+    }
+
+    /// From the first record to the end of the load. Returns t = 0.
+    fn go_on(&mut self, phase: &mut Phase, brokers: &Brokers, faults: &[FaultSpec]) -> Result<u64, RunError> {
+        let origin_ns = phase.shared.origin_ns;
+        if let WarmupPlan::For(warmup) = self.plan.load.warmup {
+            self.begin(phase, origin_ns + warmup.as_nanos() as u64, brokers, faults)?;
+        }
+        loop {
+            self.tick(phase)?;
+            let now_ns = monotonic_ns();
+            if phase.zero_ns.is_none()
+                && let WarmupPlan::UntilStable { min, max } = self.plan.load.warmup
+            {
+                let warmed = Duration::from_nanos(now_ns.saturating_sub(origin_ns));
+                let stable = phase.collector.is_stable();
+                if (warmed >= min && stable) || warmed >= max {
+                    phase.warm = Some(stable);
+                    self.begin(phase, now_ns, brokers, faults)?;
+                }
+            }
+            if self.options.interrupt.is_set() {
+                phase.reasons.push(Reason {
+                    exit: ExitReason::Aborted,
+                    text: "a signal ended the load before its time".to_owned(),
+                });
+                phase.shared.control.end_load(now_ns);
+            }
+            self.guard_disk(phase, now_ns);
+            if now_ns >= phase.shared.control.load_end_ns() || phase.producers.are_done() {
+                phase.shared.control.end_load(now_ns);
+                return Ok(phase.zero_ns.unwrap_or(now_ns));
+            }
+        }
+    }
+
+    /// t = 0: from here on it counts.
+    fn begin(
+        &mut self,
+        phase: &mut Phase,
+        zero_ns: u64,
+        brokers: &Brokers,
+        faults: &[FaultSpec],
+    ) -> Result<(), RunError> {
+        phase.zero_ns = Some(zero_ns);
+        if let Some(duration) = self.plan.load.duration {
+            phase.shared.control.end_load(zero_ns + duration.as_nanos() as u64);
+        }
+        (self.tell)(Progress::Phase("t = 0"));
+        let Brokers::Local(cluster) = brokers else { return Ok(()) };
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let (sender, events) = std::sync::mpsc::channel();
+        let (forward, received) = unbounded();
+        // The injector speaks std channels; the loop polls.
+        std::thread::Builder::new()
+            .name("fault-events".to_owned())
+            .spawn(move || events.into_iter().try_for_each(|event| forward.send(event).map_err(drop)))
+            .map_err(RunError::Write)?;
+        let journal = super::journal(&self.options.dir)?;
+        let injector = Injector::start(Arc::clone(cluster), faults.to_vec(), zero_ns, journal, sender)
+            .map_err(|e| RunError::Faults(e.to_string()))?;
+        phase.injector = Some(injector);
+        phase.fault_events = Some(received);
+        Ok(())
+    }
+
+    /// Waits for the next full second, collects it and tells of it.
+    fn tick(&mut self, phase: &mut Phase) -> Result<(), RunError> {
+        let now_ns = monotonic_ns();
+        let next_ns = (now_ns / SECOND_NS + 1) * SECOND_NS + COLLECT_AFTER_NS;
+        let mut left_ns = next_ns.saturating_sub(now_ns);
+        // In small steps, so that a fault is told when it happens.
+        while left_ns > 0 {
+            std::thread::sleep(Duration::from_nanos(left_ns.min(50_000_000)));
+            self.tell_faults(phase);
+            left_ns = next_ns.saturating_sub(monotonic_ns());
+        }
+        let zero_ns = phase.zero_ns.unwrap_or(phase.shared.origin_ns);
+        let second = phase.collector.tick(monotonic_ns(), zero_ns)?;
+        (self.tell)(Progress::Second(&second));
+        Ok(())
+    }
+
+    fn tell_faults(&mut self, phase: &Phase) {
+        while let Some(event) = phase.fault_events.as_ref().and_then(|events| events.try_recv().ok()) {
+            (self.tell)(Progress::Fault(&event));
+        }
+    }
+
+    fn guard_disk(&mut self, phase: &mut Phase, now_ns: u64) {
+        let Some(used) = crate::disk::used_fraction(self.options.dir.path()) else { return };
+        if used > DISK_FULL && now_ns < phase.shared.control.load_end_ns() {
+            phase.shared.control.end_load(now_ns);
+            let text =
+                format!("the disk is {:.0} % full; the load was ended to keep the evidence", used * 100.0);
+            (self.tell)(Progress::Note(&text));
+            phase.reasons.push(Reason { exit: ExitReason::Environment, text });
+        }
+    }
+
+    /// Undoes every fault, and waits for that. Harmless without faults, and when repeated.
+    fn heal(&mut self, phase: &mut Phase) -> Vec<FaultRecord> {
+        let Some(injector) = phase.injector.take() else { return Vec::new() };
+        (self.tell)(Progress::Phase("healing"));
+        if let Err(error) = injector.heal_all() {
+            phase.reasons.push(Reason { exit: ExitReason::RollbackFailed, text: error.to_string() });
+        }
+        let records = injector.records();
+        self.tell_faults(phase);
+        if let Err(error) = super::write_faults(&self.options.dir, &records) {
+            (self.tell)(Progress::Note(&error.to_string()));
+        }
+        records
+    }
+
+    /// Waits for the answers of what was sent, then for the readers to reach the end of every log.
+    fn drain(
+        &mut self,
+        mut phase: Phase,
+        bootstrap: &[String],
+        routes: &[Routes],
+        starts: &[BTreeMap<usize, i64>],
+        records: Vec<FaultRecord>,
+        times: Times,
+    ) -> Result<Loaded, RunError> {
+        (self.tell)(Progress::Phase("draining"));
+        let end_ns = phase.shared.control.load_end_ns();
+        let drain_ends_ns = monotonic_ns().max(end_ns) + self.plan.load.drain.as_nanos() as u64;
+        phase.shared.control.give_up(drain_ends_ns);
+        while !phase.producers.are_done() {
+            self.tick(&mut phase)?;
+        }
+        let Phase {
+            shared, mut collector, producers, mut readers, reasons, mut unknowns, warm, zero_ns, ..
+        } = phase;
+        producers.join()?;
+        let mut final_ends = self.find_ends(bootstrap, drain_ends_ns, &mut unknowns);
+        for (topic, group) in &readers {
+            group.ends.set(&final_ends[*topic].1);
+        }
+        readers.extend(self.start_final_readers(routes, starts, &shared, &final_ends)?);
+        let read_until_ns = monotonic_ns()
+            + self.plan.verify.map_or(self.plan.load.drain, |v| v.final_read).as_nanos() as u64;
+        shared.control.read_until(read_until_ns);
+        let mut progressing = true;
+        while !readers.iter().all(|(_, r)| r.are_done()) {
+            std::thread::sleep(Duration::from_millis(100));
+            let now_ns = monotonic_ns();
+            if now_ns / SECOND_NS != (now_ns - 100_000_000) / SECOND_NS {
+                let second = collector.tick(now_ns, zero_ns.unwrap_or(shared.origin_ns))?;
+                progressing = second.read > 0;
+                (self.tell)(Progress::Second(&second));
+            }
+        }
+        let mut ends: Vec<ReaderEnd> = Vec::new();
+        for (topic, group) in readers {
+            let (is_final, _) = std::mem::take(&mut final_ends[topic]);
+            // A reader that was still moving when its time was up was the limit itself.
+            let was_limit = progressing && monotonic_ns() >= read_until_ns;
+            ends.extend(group.join(is_final, was_limit)?);
+        }
+        collector.tick(monotonic_ns(), zero_ns.unwrap_or(shared.origin_ns))?;
+        Ok(Loaded {
+            base_slot: collector.base_slot(),
+            collected: collector.finish(),
+            readers: ends,
+            records,
+            times: Times { end_ns, ..times },
+            origin_ns: shared.origin_ns,
+            warm,
+            reasons,
+            unknowns,
+        })
+    }
+
+    /// Where the log of every partition ends, per topic, and whether that is final: taken after the last ack, with
+    /// every replica in sync.
+    fn find_ends(
+        &mut self,
+        bootstrap: &[String],
+        drain_ends_ns: u64,
+        unknowns: &mut Vec<String>,
+    ) -> Vec<(bool, BTreeMap<i32, i64>)> {
+        let mut all = Vec::new();
+        for topic in &self.plan.topics {
+            let left = Duration::from_nanos(drain_ends_ns.saturating_sub(monotonic_ns()))
+                .max(Duration::from_secs(5));
+            let found = topics::final_end_offsets(bootstrap, &topic.name, &self.admin, left);
+            all.push(match found {
+                Ok(ends) => (true, ends),
+                Err(error) => {
+                    (self.tell)(Progress::Note(&error.to_string()));
+                    let ends = topics::end_offsets(bootstrap, &topic.name, &self.admin).unwrap_or_default();
+                    if ends.len() < topic.partitions as usize {
+                        unknowns.push(format!(
+                            "{}: {} of {} partitions had no leader at the end",
+                            topic.name,
+                            topic.partitions as usize - ends.len(),
+                            topic.partitions
+                        ));
+                    }
+                    (false, ends)
+                }
+            });
+        }
+        all
+    }
+
+    /// A topic that nobody read during the load is read now.
+    fn start_final_readers(
+        &mut self,
+        routes: &[Routes],
+        starts: &[BTreeMap<usize, i64>],
+        shared: &Shared,
+        ends: &[(bool, BTreeMap<i32, i64>)],
+    ) -> Result<Vec<(usize, Readers)>, RunError> {
+        let mut started = Vec::new();
+        if self.plan.verify.is_none() {
+            return Ok(started);
+        }
+        for topic in 0..self.plan.topics.len() {
+            if self.plan.readers.iter().any(|r| r.topic == topic) {
+                continue;
+            }
+            (self.tell)(Progress::Phase("final read"));
+            let block = ReaderBlock::for_final_read(topic);
+            let readers = Readers::start(
+                self.plan,
+                &block,
+                &routes[topic],
+                &starts[topic],
+                1_000 + topic as u16,
+                shared,
+            )?;
+            readers.ends.set(&ends[topic].1);
+            started.push((topic, readers));
+        }
+        Ok(started)
+    }
+
+    /// The schedule of all producers together.
+    pub(super) fn whole_schedule(&self, origin_ns: u64) -> Option<crate::schedule::Schedule> {
+        match self.plan.load.pace {
+            PacePlan::Constant { rate_per_s } => {
+                Some(crate::schedule::Schedule { origin_ns, rate_per_s, producer: 0, producers: 1 })
+            }
+            PacePlan::Unlimited { .. } => None,
+        }
+    }
+}

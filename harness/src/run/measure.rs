@@ -1,0 +1,447 @@
+//! From what was collected to numbers: windows, recovery clocks, and an answer for every metric.
+
+use std::collections::BTreeMap;
+
+use gauntlet_chaos::clocks::{AckGap as ClockGap, AckGaps, FaultClocks, RecoveryTime, recovery_clocks};
+use gauntlet_chaos::fault::FaultRecord;
+use gauntlet_chaos::history::{ClusterHistory, TopicPartition};
+use gauntlet_reports::metric::{Metric, Scope};
+use gauntlet_reports::{Observations, Observed, Stat};
+use gauntlet_verify::Summary;
+
+use super::collect::Collected;
+use crate::hlog::{Series, SlotHistograms};
+use crate::plan::Plan;
+use crate::recorder::LatencyHistogram;
+use crate::windows::{FaultMoments, Measured, Slots, Windows, lay_out};
+
+/// A window is in doubt if more than this share of its records is ours.
+const OURS_MAX: f64 = 0.01;
+/// p99 is back once it stays below this multiple of its value before …
+const P99_BACK_FACTOR: u64 = 2;
+/// … for so many seconds.
+const P99_BACK_SECONDS: u64 = 5;
+/// The lag is back once it stays at its old level for so long.
+const LAG_BACK_NS: u64 = 1_000_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+const SLOTS_PER_SECOND: u64 = SECOND_NS / crate::recorder::SLOT_NS;
+
+/// A fault with everything that is known about it.
+#[derive(Debug, Clone)]
+pub(super) struct FaultSeen {
+    pub(super) record: FaultRecord,
+    pub(super) clocks: FaultClocks,
+    pub(super) lag_drained: RecoveryTime,
+    pub(super) p99_back: RecoveryTime,
+    pub(super) recovered_ns: Option<u64>,
+}
+
+/// When things were.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// t = 0.
+    pub(super) zero_ns: u64,
+    /// End of the load.
+    pub(super) end_ns: u64,
+}
+
+/// The whole run in numbers.
+pub(super) struct Measurement {
+    pub(super) windows: Windows,
+    pub(super) measured: BTreeMap<String, Measured>,
+    pub(super) faults: Vec<FaultSeen>,
+    pub(super) summary: Option<Summary>,
+    pub(super) warm: Option<bool>,
+    lag: Vec<(u64, u64)>,
+    usage: Vec<super::collect::Usage>,
+    value_bytes: usize,
+}
+
+/// What a measurement is made from.
+pub(super) struct Raw<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) collected: &'a Collected,
+    pub(super) histograms: &'a BTreeMap<u64, SlotHistograms>,
+    pub(super) records: Vec<FaultRecord>,
+    pub(super) history: &'a ClusterHistory,
+    pub(super) summary: Option<Summary>,
+    pub(super) warm: Option<bool>,
+    pub(super) times: Times,
+    pub(super) schedule: Option<crate::schedule::Schedule>,
+}
+
+impl Measurement {
+    pub(super) fn new(raw: Raw<'_>) -> Self {
+        let slots =
+            Slots { counts: &raw.collected.counts, histograms: raw.histograms, schedule: raw.schedule };
+        let gaps = ack_gaps(raw.plan, raw.collected, raw.times.end_ns);
+        let before_ns = raw.records.iter().filter_map(began_ns).min().unwrap_or(raw.times.end_ns);
+        let before = slots.measure(&lay_out(raw.times.zero_ns, before_ns, &[])["all"]);
+        let faults: Vec<FaultSeen> = raw
+            .records
+            .iter()
+            .zip(recovery_clocks(&raw.records, raw.history, &gaps))
+            .map(|(record, clocks)| see_fault(record, clocks, &raw, &slots, &before, before_ns))
+            .collect();
+        let moments: Vec<FaultMoments> = faults.iter().filter_map(moments_of).collect();
+        let windows = lay_out(raw.times.zero_ns, raw.times.end_ns, &moments);
+        let measured = windows.iter().map(|(name, spans)| (name.clone(), slots.measure(spans))).collect();
+        Measurement {
+            windows,
+            measured,
+            faults,
+            summary: raw.summary,
+            warm: raw.warm,
+            lag: raw.collected.lag.clone(),
+            usage: raw.collected.usage.clone(),
+            value_bytes: raw.plan.value_bytes,
+        }
+    }
+
+    /// The part of a series of (when, value) that lies in a window.
+    fn in_window<'a, T>(&'a self, window: &str, at: impl Fn(&T) -> u64 + 'a, all: &'a [T]) -> Vec<&'a T> {
+        let spans = self.windows.get(window).cloned().unwrap_or_default();
+        all.iter()
+            .filter(|item| {
+                let slot = crate::recorder::slot_of(at(item));
+                spans.iter().any(|(from, to)| (*from..*to).contains(&slot))
+            })
+            .collect()
+    }
+
+    pub(super) fn cpu_ns_per_message(&self, window: &str) -> Option<f64> {
+        let usage = self.in_window(window, |u| u.at_ns, &self.usage);
+        let (first, last) = (usage.first()?, usage.last()?);
+        let acked = last.acked.checked_sub(first.acked).filter(|n| *n > 0)?;
+        Some((last.cpu_ns - first.cpu_ns) as f64 / acked as f64)
+    }
+
+    pub(super) fn rss_mib(&self, window: &str) -> f64 {
+        let usage = self.in_window(window, |u| u.at_ns, &self.usage);
+        usage.iter().map(|u| u.rss_bytes).max().unwrap_or(0) as f64 / 1_048_576.0
+    }
+
+    fn fault(&self, name: Option<&str>) -> Option<&FaultSeen> {
+        self.faults.iter().find(|f| Some(f.record.name.as_str()) == name)
+    }
+
+    fn observe_fault(&self, metric: &Metric, label: Option<&str>) -> Observed {
+        let Some(fault) = self.fault(label) else {
+            return Observed::Unknown("the fault was not injected".into());
+        };
+        if fault.record.took_effect_ns.is_none() {
+            let why = fault.record.error.clone().unwrap_or_else(|| "it was not seen to act".to_owned());
+            return Observed::Unknown(format!("fault {}: {why}", fault.record.name));
+        }
+        let time = match metric.name {
+            "recovery.leader_elected" => fault.clocks.leader_elected,
+            "recovery.first_ack" => fault.clocks.first_ack,
+            "recovery.isr_full" => fault.clocks.isr_full,
+            "recovery.lag_drained" => fault.lag_drained,
+            "recovery.p99_back" => fault.p99_back,
+            _ => fault.clocks.unavailable_longest,
+        };
+        match time {
+            RecoveryTime::Seconds(s) => Observed::Value(s),
+            RecoveryTime::NotAffected => Observed::Value(0.0),
+            RecoveryTime::Never => Observed::Value(f64::INFINITY),
+            RecoveryTime::Unknown => Observed::Unknown("nobody was watching at that time".to_owned()),
+        }
+    }
+
+    fn observe_verify(&self, metric: &Metric) -> Observed {
+        let Some(summary) = &self.summary else { return Observed::Unknown("`verify` is off".to_owned()) };
+        if metric.name == "verify.lost" && summary.lost == 0 && summary.expired > 0 {
+            return Observed::Unknown(format!(
+                "{} acked records expired before they were read, so nobody knows whether they were lost before",
+                summary.expired
+            ));
+        }
+        if summary.degraded {
+            return Observed::Unknown("the checker ran out of its share of memory".to_owned());
+        }
+        let field = metric.name.trim_start_matches("verify.");
+        match summary.counts().find(|(name, _)| *name == field) {
+            Some((_, count)) => Observed::Value(count as f64),
+            None => Observed::Unknown(format!("`{}` is not counted", metric.name)),
+        }
+    }
+
+    fn observe_window(
+        &self,
+        metric: &Metric,
+        label: Option<&str>,
+        stat: Option<Stat>,
+        window: &str,
+    ) -> Observed {
+        let Some(m) = self.measured.get(window).filter(|m| m.seconds > 0.0) else {
+            return Observed::Unknown(format!("the window `{window}` is empty"));
+        };
+        let value = |n: u64| Observed::Value(n as f64);
+        let per_second = |n: u64| Observed::Value(n as f64 / m.seconds);
+        match metric.name {
+            "produce.latency" => distribution(m.series.get(&Series::Latency), stat),
+            "produce.service_time" => distribution(m.series.get(&Series::Service), stat),
+            "e2e.latency" => distribution(m.series.get(&Series::EndToEnd), stat),
+            "produce.throughput" => per_second(m.counts.acked),
+            "produce.bytes" => per_second(m.counts.acked * self.value_bytes as u64),
+            "produce.acked" => value(m.counts.acked),
+            "produce.failed" => value(m.counts.failed),
+            "produce.indeterminate" => value(m.counts.indeterminate),
+            "produce.unacknowledged" => value(m.counts.unacknowledged),
+            "produce.error_rate" => {
+                let bad = m.counts.failed + m.counts.indeterminate;
+                match bad + m.counts.acked {
+                    0 => Observed::Unknown("no record ended".to_owned()),
+                    all => Observed::Value(bad as f64 / all as f64),
+                }
+            }
+            "consume.throughput" => per_second(m.counts.read),
+            "load.achieved_ratio" => match m.intended {
+                Some(intended @ 1..) => Observed::Value(m.acked_in_time as f64 / intended as f64),
+                _ => Observed::Unknown("nothing was intended in this window".to_owned()),
+            },
+            "load.slip" => Observed::Value(match label {
+                Some("broker") => m.slip.broker_ns as f64 / 1e6,
+                Some("gauntlet") => m.slip.gauntlet_ns as f64 / 1e6,
+                _ => m.slip.host_ns as f64 / 1e6,
+            }),
+            "consumer.lag" => self.observe_lag(stat, window),
+            "client.cpu_ns_per_message" => match self.cpu_ns_per_message(window) {
+                Some(ns) => Observed::Value(ns),
+                None => Observed::Unknown("too short a window".to_owned()),
+            },
+            "client.rss_mb" => Observed::Value(self.rss_mib(window)),
+            other => Observed::Unknown(format!("`{other}` is not measured")),
+        }
+    }
+
+    fn observe_lag(&self, stat: Option<Stat>, window: &str) -> Observed {
+        let lag: Vec<u64> =
+            self.in_window(window, |(at, _)| *at, &self.lag).into_iter().map(|(_, l)| *l).collect();
+        if lag.is_empty() {
+            return Observed::Unknown("the lag was not seen in this window".to_owned());
+        }
+        Observed::Value(match stat {
+            Some(Stat::Min) => lag.iter().copied().min().unwrap_or(0) as f64,
+            Some(Stat::Mean) => lag.iter().sum::<u64>() as f64 / lag.len() as f64,
+            _ => lag.iter().copied().max().unwrap_or(0) as f64,
+        })
+    }
+}
+
+impl Observations for Measurement {
+    fn observe(&self, metric: &Metric, label: Option<&str>, stat: Option<Stat>, window: &str) -> Observed {
+        match metric.scope {
+            Scope::Fault => self.observe_fault(metric, label),
+            Scope::Run => self.observe_verify(metric),
+            Scope::Window => self.observe_window(metric, label, stat, window),
+        }
+    }
+
+    fn doubt(&self, metric: &Metric, _label: Option<&str>, window: &str) -> Option<String> {
+        let timed = [
+            "latency",
+            "service_time",
+            "throughput",
+            "bytes",
+            "achieved_ratio",
+            "lag",
+            "p99_back",
+            "drained",
+        ]
+        .iter()
+        .any(|part| metric.name.ends_with(part));
+        if !timed {
+            return None;
+        }
+        if self.warm == Some(false) && metric.name.contains("latency") {
+            return Some("the warm-up ended without a stable p99".to_owned());
+        }
+        let m = self.measured.get(window)?;
+        let ratio = ours_ratio(m);
+        (ratio > OURS_MAX).then(|| {
+            format!(
+                "{:.1} % of the window's records were late because of gauntlet or the host, not the broker",
+                ratio * 100.0
+            )
+        })
+    }
+}
+
+/// Share of records whose latency is mostly ours: of acked ones, or of those read if that is more.
+pub(super) fn ours_ratio(m: &Measured) -> f64 {
+    let share = |ours: u64, all: u64| if all == 0 { 0.0 } else { ours as f64 / all as f64 };
+    share(m.counts.ours, m.counts.acked).max(share(m.counts.read_ours, m.counts.read))
+}
+
+fn distribution(histogram: Option<&LatencyHistogram>, stat: Option<Stat>) -> Observed {
+    let Some(h) = histogram.filter(|h| !h.is_empty()) else {
+        return Observed::Unknown("no sample in this window".to_owned());
+    };
+    let us = |v: u64| Observed::Value(v as f64 / 1_000.0);
+    match stat {
+        Some(Stat::Max) => us(h.max()),
+        Some(Stat::Min) => us(h.min()),
+        Some(Stat::Mean) => Observed::Value(h.mean() / 1_000.0),
+        Some(Stat::Count) => Observed::Value(h.len() as f64),
+        other => us(h.value_at_quantile(other.and_then(Stat::quantile).unwrap_or(0.99))),
+    }
+}
+
+fn began_ns(record: &FaultRecord) -> Option<u64> {
+    record.took_effect_ns.or(record.injected_ns)
+}
+
+fn moments_of(fault: &FaultSeen) -> Option<FaultMoments> {
+    Some(FaultMoments {
+        name: fault.record.name.clone(),
+        began_ns: began_ns(&fault.record)?,
+        heal_ns: fault.record.heal_began_ns,
+        recovered_ns: fault.recovered_ns,
+    })
+}
+
+/// The gaps of every partition that was produced to, as the clocks want them.
+fn ack_gaps(plan: &Plan, collected: &Collected, end_ns: u64) -> AckGaps {
+    /// A partition without an ack for so long at the end of the load was interrupted then.
+    const OPEN_GAP_NS: u64 = 1_000_000_000;
+    let mut topic_of: Vec<usize> = Vec::new();
+    for block in &plan.producers {
+        topic_of.extend(std::iter::repeat_n(block.topic, usize::from(block.count)));
+    }
+    let name = |producer: u16, partition: usize| {
+        let topic = topic_of.get(usize::from(producer)).copied().unwrap_or(0);
+        TopicPartition { topic: plan.topics[topic].name.clone(), partition: partition as i32 }
+    };
+    let mut gaps = AckGaps::new();
+    for (&(producer, partition), &last_ack_ns) in &collected.last_acks {
+        let list = gaps.entry(name(producer, partition)).or_default();
+        if last_ack_ns + OPEN_GAP_NS < end_ns {
+            list.push(ClockGap { last_ack_ns, next_ack_ns: None });
+        }
+    }
+    for gap in &collected.gaps {
+        let clock = ClockGap { last_ack_ns: gap.from_ns, next_ack_ns: Some(gap.to_ns) };
+        gaps.entry(name(gap.producer, gap.partition)).or_default().push(clock);
+    }
+    gaps.values_mut().for_each(|list| list.sort_by_key(|g| g.last_ack_ns));
+    gaps
+}
+
+fn see_fault(
+    record: &FaultRecord,
+    clocks: FaultClocks,
+    raw: &Raw<'_>,
+    slots: &Slots<'_>,
+    before: &Measured,
+    before_ns: u64,
+) -> FaultSeen {
+    let heal_ns = record.heal_began_ns.filter(|_| record.took_effect_ns.is_some());
+    let (lag_drained, p99_back) = match heal_ns {
+        None => (RecoveryTime::Unknown, RecoveryTime::Unknown),
+        Some(heal_ns) => {
+            let times = Times { end_ns: raw.times.end_ns, zero_ns: raw.times.zero_ns };
+            (
+                lag_drained(&raw.collected.lag, times, before_ns, heal_ns),
+                p99_back(slots, before, heal_ns, times.end_ns),
+            )
+        }
+    };
+    let recovered_ns = heal_ns.and_then(|heal_ns| {
+        let parts = [clocks.isr_full, lag_drained, p99_back].map(|t| match t {
+            RecoveryTime::Seconds(s) => Some(heal_ns + (s * 1e9) as u64),
+            RecoveryTime::NotAffected => Some(heal_ns),
+            RecoveryTime::Never | RecoveryTime::Unknown => None,
+        });
+        parts.into_iter().collect::<Option<Vec<u64>>>()?.into_iter().max()
+    });
+    FaultSeen { record: record.clone(), clocks, lag_drained, p99_back, recovered_ns }
+}
+
+/// From the heal action until the lag stays at or below its highest level before the first fault.
+fn lag_drained(lag: &[(u64, u64)], times: Times, before_ns: u64, heal_ns: u64) -> RecoveryTime {
+    let level = lag.iter().filter(|(at, _)| (times.zero_ns..before_ns).contains(at)).map(|(_, l)| *l).max();
+    let Some(level) = level else { return RecoveryTime::NotAffected };
+    let mut since = None;
+    for (at, lag) in lag.iter().filter(|(at, _)| *at >= heal_ns) {
+        match (since, *lag <= level) {
+            (_, false) => since = None,
+            (None, true) => since = Some(*at),
+            (Some(begun), true) if *at >= begun + LAG_BACK_NS => {
+                return RecoveryTime::Seconds((begun - heal_ns) as f64 / 1e9);
+            }
+            (Some(_), true) => {}
+        }
+    }
+    RecoveryTime::Never
+}
+
+/// From the heal action until p99 stays under twice its value before, for five seconds.
+fn p99_back(slots: &Slots<'_>, before: &Measured, heal_ns: u64, end_ns: u64) -> RecoveryTime {
+    let Some(usual) = before.series.get(&Series::Latency).filter(|h| !h.is_empty()) else {
+        return RecoveryTime::Unknown;
+    };
+    let limit_us = usual.value_at_quantile(0.99) * P99_BACK_FACTOR;
+    let heal_slot = crate::recorder::slot_of(heal_ns);
+    let end_slot = crate::recorder::slot_of(end_ns);
+    let mut from = heal_slot;
+    while from + P99_BACK_SECONDS * SLOTS_PER_SECOND <= end_slot {
+        let late = (0..P99_BACK_SECONDS).find(|s| {
+            let p99 = slots.p99_of_second(from + s * SLOTS_PER_SECOND, Series::Latency);
+            p99.is_none_or(|us| us >= limit_us)
+        });
+        match late {
+            None => return RecoveryTime::Seconds((from - heal_slot) as f64 / SLOTS_PER_SECOND as f64),
+            // Begin again behind the first slot of the second that was too slow.
+            Some(s) => from += s * SLOTS_PER_SECOND + 1,
+        }
+    }
+    RecoveryTime::Never
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    #[test]
+    fn the_lag_has_to_stay_down() {
+        let times = Times { zero_ns: 0, end_ns: 100 * S };
+        let mut lag: Vec<(u64, u64)> = (0..100).map(|i| (i * S / 10, 50)).collect();
+        lag.extend((100..200).map(|i| (i * S / 10, 10_000)));
+        lag.push((20 * S, 10));
+        lag.push((20 * S + S / 10, 10_000));
+        lag.extend((210..250).map(|i| (i * S / 10, 50)));
+        assert_eq!(lag_drained(&lag, times, 10 * S, 15 * S), RecoveryTime::Seconds(6.0));
+        assert_eq!(lag_drained(&lag[..201], times, 10 * S, 15 * S), RecoveryTime::Never);
+        assert_eq!(lag_drained(&[], times, 10 * S, 15 * S), RecoveryTime::NotAffected);
+    }
+
+    fn slots_with(p99_ms: impl Fn(u64) -> u64) -> BTreeMap<u64, SlotHistograms> {
+        (0..400)
+            .map(|slot| {
+                let mut h = crate::recorder::latency_histogram();
+                h.record_n(p99_ms(slot) * 1_000, 100).unwrap();
+                (slot, SlotHistograms::from([(Series::Latency, h)]))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn p99_has_to_stay_down_for_five_seconds() {
+        let histograms = slots_with(|slot| match slot {
+            0..100 => 10,
+            100..200 => 900,
+            230..235 => 500,
+            _ => 15,
+        });
+        let counts = BTreeMap::new();
+        let slots = Slots { counts: &counts, histograms: &histograms, schedule: None };
+        let before = slots.measure(&[(0, 100)]);
+        // Heal at 15 s; slow until 20 s, a hiccup at 23 s, then fine from 23.5 s.
+        assert_eq!(p99_back(&slots, &before, 15 * S, 40 * S), RecoveryTime::Seconds(8.5));
+        assert_eq!(p99_back(&slots, &before, 15 * S, 26 * S), RecoveryTime::Never);
+    }
+}

@@ -1,0 +1,319 @@
+//! The threads that load and read: started from the plan, joined with what they know.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use gauntlet_wire::fetcher::{FetcherConfig, run_fetcher};
+use gauntlet_wire::producer::{LoopError, ProducerConfig, run_producers};
+
+use crate::load::producer::{Pace, PartitionSettlement, Stumble};
+use crate::load::reader::{CheckPlan, EndOffsets, ReaderEnd};
+use crate::load::{Control, Interval, ProducerLoad, ProducerPlan, Reader, ReaderPlan};
+use crate::payload::BodyMaker;
+use crate::plan::{PacePlan, Plan, ProducerBlock, ReaderBlock};
+use crate::schedule::{Schedule, share_of_partition};
+
+/// Intervals are taken at the full seconds of CLOCK_MONOTONIC.
+pub(super) const INTERVAL_NS: u64 = 1_000_000_000;
+/// Fragments that the checker of one partition may hold before it gives up precision: about 100 MB at the worst.
+const FRAGMENTS_MAX: usize = 1_000_000;
+
+/// A thread could not be started, or died.
+#[derive(Debug, thiserror::Error)]
+pub enum ThreadError {
+    /// The operating system refused a thread.
+    #[error("cannot start a thread for {what}: {source}")]
+    Start {
+        /// Which one.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its event loop failed.
+    #[error("{what}: {source}")]
+    Loop {
+        /// Which one.
+        what: String,
+        /// Why.
+        source: LoopError,
+    },
+    /// It panicked: a bug of gauntlet.
+    #[error("{what} panicked; this is a bug in gauntlet")]
+    Panicked {
+        /// Which one.
+        what: String,
+    },
+}
+
+/// One end of the settlements of a topic: per partition, the channel to the reader that checks it.
+pub(super) struct Routes {
+    pub(super) senders: Vec<Sender<PartitionSettlement>>,
+    /// Per reader of the topic: the partitions that it reads, and its end of the channel.
+    pub(super) receivers: Vec<(Vec<usize>, Receiver<PartitionSettlement>)>,
+}
+
+impl Routes {
+    /// Spreads the partitions of a topic over so many readers.
+    pub(super) fn new(partitions: u32, readers: u16) -> Self {
+        let readers = usize::from(readers.max(1)).min(partitions.max(1) as usize);
+        let channels: Vec<_> = (0..readers).map(|_| unbounded()).collect();
+        let senders = (0..partitions as usize).map(|p| channels[p % readers].0.clone()).collect();
+        let receivers = channels
+            .into_iter()
+            .enumerate()
+            .map(|(i, (_, receiver))| ((i..partitions as usize).step_by(readers).collect(), receiver))
+            .collect();
+        Routes { senders, receivers }
+    }
+}
+
+/// Running producers.
+pub(super) struct Producers {
+    threads: Vec<(String, JoinHandle<Result<(), LoopError>>)>,
+}
+
+/// What all threads of a run share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) control: Arc<Control>,
+    pub(super) intervals: Sender<Interval>,
+    /// Time of the first record, CLOCK_MONOTONIC.
+    pub(super) origin_ns: u64,
+    pub(super) unix_minus_monotonic_ns: u64,
+    pub(super) bootstrap: Vec<String>,
+}
+
+impl Producers {
+    /// Starts the producers of all blocks, spread over at most as many threads as there are cores.
+    pub(super) fn start(
+        plan: &Plan,
+        routes: &[Routes],
+        shared: &Shared,
+        stumble: Option<Stumble>,
+    ) -> Result<Self, ThreadError> {
+        let fleet = lay_out(plan, shared, stumble);
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).min(fleet.len().max(1));
+        let mut groups: Vec<Vec<(ProducerConfig, ProducerPlan, usize)>> =
+            (0..threads).map(|_| Vec::new()).collect();
+        for (i, member) in fleet.into_iter().enumerate() {
+            groups[i % threads].push(member);
+        }
+        let mut started = Vec::new();
+        for (i, group) in groups.into_iter().enumerate() {
+            let what = format!("producer thread {i}");
+            let (control, intervals) = (Arc::clone(&shared.control), shared.intervals.clone());
+            let senders: Vec<_> = group.iter().map(|(_, _, topic)| routes[*topic].senders.clone()).collect();
+            let body = move || {
+                let fleet = group
+                    .into_iter()
+                    .zip(senders)
+                    .map(|((config, plan, _), senders)| {
+                        let load = ProducerLoad::new(
+                            plan,
+                            Arc::clone(&control),
+                            senders,
+                            intervals.clone(),
+                            INTERVAL_NS,
+                        );
+                        (config, load)
+                    })
+                    .collect();
+                run_producers(fleet)?.into_iter().for_each(ProducerLoad::finish);
+                Ok(())
+            };
+            let handle = spawn(&what, format!("produce-{i}"), body)?;
+            started.push((what, handle));
+        }
+        Ok(Producers { threads: started })
+    }
+
+    /// Whether every producer has settled all it had to send.
+    pub(super) fn are_done(&self) -> bool {
+        self.threads.iter().all(|(_, t)| t.is_finished())
+    }
+
+    pub(super) fn join(self) -> Result<(), ThreadError> {
+        for (what, thread) in self.threads {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(source)) => return Err(ThreadError::Loop { what, source }),
+                Err(_) => return Err(ThreadError::Panicked { what }),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    what: &str,
+    name: String,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, ThreadError> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(body)
+        .map_err(|source| ThreadError::Start { what: what.to_owned(), source })
+}
+
+/// Every producer of the plan: its client, its records, and the index of its topic.
+fn lay_out(
+    plan: &Plan,
+    shared: &Shared,
+    stumble: Option<Stumble>,
+) -> Vec<(ProducerConfig, ProducerPlan, usize)> {
+    let producers = plan.producer_count();
+    let mut fleet = Vec::new();
+    for block in &plan.producers {
+        for _ in 0..block.count {
+            let index = fleet.len() as u64;
+            let pace = match plan.load.pace {
+                PacePlan::Constant { rate_per_s } => Pace::Scheduled(Schedule {
+                    origin_ns: shared.origin_ns,
+                    rate_per_s,
+                    producer: index,
+                    producers,
+                }),
+                PacePlan::Unlimited { records_max } => Pace::Unlimited {
+                    records_max: records_max
+                        .map_or(u64::MAX / 2, |all| share_of_partition(all, index, producers)),
+                },
+            };
+            let topic = &plan.topics[block.topic];
+            let records = ProducerPlan {
+                run: plan.run,
+                producer: index as u16,
+                topic: topic.name.clone(),
+                partitions: topic.partitions,
+                pace,
+                value_bytes: plan.value_bytes,
+                body: BodyMaker::new(plan.seed, index as u16, plan.random_fraction),
+                linger_ns: block.linger.as_nanos() as u64,
+                unix_minus_monotonic_ns: shared.unix_minus_monotonic_ns,
+                stumble: stumble.filter(|_| index == 0),
+            };
+            fleet.push((client_of(plan, block, index, shared), records, block.topic));
+        }
+    }
+    fleet
+}
+
+fn client_of(plan: &Plan, block: &ProducerBlock, index: u64, shared: &Shared) -> ProducerConfig {
+    let topic = &plan.topics[block.topic];
+    let mut links = block.links.clone();
+    links.bootstrap.clone_from(&shared.bootstrap);
+    links.client_id = format!("{}-producer-{index}", links.client_id);
+    ProducerConfig {
+        links,
+        topic: topic.name.clone(),
+        partitions: topic.partitions as usize,
+        acks: block.acks,
+        idempotent: block.idempotent,
+        codec: block.codec,
+        linger: block.linger,
+        batch_bytes: block.batch_bytes,
+        request_bytes: block.request_bytes,
+        buffer_bytes: block.buffer_bytes,
+        max_in_flight: block.max_in_flight,
+        delivery_timeout: block.delivery_timeout,
+        retries: block.retries,
+    }
+}
+
+/// Running readers of one topic.
+pub(super) struct Readers {
+    threads: Vec<(String, JoinHandle<Result<Reader, LoopError>>)>,
+    pub(super) ends: Arc<EndOffsets>,
+}
+
+impl Readers {
+    /// Starts the readers of one topic at `starts`. The first reader has index `first`.
+    pub(super) fn start(
+        plan: &Plan,
+        block: &ReaderBlock,
+        routes: &Routes,
+        starts: &BTreeMap<usize, i64>,
+        first: u16,
+        shared: &Shared,
+    ) -> Result<Self, ThreadError> {
+        let topic = &plan.topics[block.topic];
+        let ends = Arc::new(EndOffsets::unknown(topic.partitions));
+        let mut threads = Vec::new();
+        for (i, (partitions, settlements)) in routes.receivers.iter().enumerate() {
+            let index = first + i as u16;
+            let assigned: BTreeMap<usize, i64> =
+                partitions.iter().map(|p| (*p, starts.get(p).copied().unwrap_or(0))).collect();
+            let reader = Reader::new(
+                reader_plan(plan, block, index, assigned.clone()),
+                Arc::clone(&shared.control),
+                Arc::clone(&ends),
+                settlements.clone(),
+                shared.intervals.clone(),
+                INTERVAL_NS,
+            );
+            let mut links = block.links.clone();
+            links.bootstrap.clone_from(&shared.bootstrap);
+            links.client_id = format!("{}-reader-{index}", links.client_id);
+            let config = FetcherConfig {
+                links,
+                topic: topic.name.clone(),
+                partitions: topic.partitions as usize,
+                assigned,
+                max_wait: block.max_wait,
+                min_bytes: block.min_bytes,
+                max_bytes: block.max_bytes,
+                partition_max_bytes: block.partition_max_bytes,
+                isolation: block.isolation,
+            };
+            let what = format!("reader {index} of {}", topic.name);
+            let handle = spawn(&what, format!("read-{index}"), move || run_fetcher(config, reader))?;
+            threads.push((what, handle));
+        }
+        Ok(Readers { threads, ends })
+    }
+
+    /// Whether every reader is at its end, or has stopped for another reason.
+    pub(super) fn are_done(&self) -> bool {
+        self.threads.iter().all(|(_, t)| t.is_finished())
+    }
+
+    /// Waits for the readers and judges what they read.
+    pub(super) fn join(
+        self,
+        end_is_final: bool,
+        reader_was_limit: bool,
+    ) -> Result<Vec<ReaderEnd>, ThreadError> {
+        self.threads
+            .into_iter()
+            .map(|(what, thread)| match thread.join() {
+                Ok(Ok(reader)) => Ok(reader.finish(end_is_final, reader_was_limit)),
+                Ok(Err(source)) => Err(ThreadError::Loop { what, source }),
+                Err(_) => Err(ThreadError::Panicked { what }),
+            })
+            .collect()
+    }
+}
+
+fn reader_plan(plan: &Plan, block: &ReaderBlock, index: u16, assigned: BTreeMap<usize, i64>) -> ReaderPlan {
+    let topic = &plan.topics[block.topic];
+    let in_order = plan.producers.iter().filter(|p| p.topic == block.topic).all(|p| p.idempotent);
+    ReaderPlan {
+        reader: index,
+        run: plan.run,
+        topic: topic.name.clone(),
+        check: plan.verify.map(|verify| CheckPlan {
+            other_topics: plan
+                .topics
+                .iter()
+                .filter(|t| t.name != topic.name)
+                .map(|t| t.name.clone())
+                .collect(),
+            created_by_run: topic.lifecycle != crate::plan::Lifecycle::Reuse,
+            in_order,
+            examples_max: verify.examples_max,
+            fragments_max: FRAGMENTS_MAX,
+        }),
+        assigned,
+    }
+}

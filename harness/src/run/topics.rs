@@ -1,0 +1,142 @@
+//! Topics of a run: created with the stated configuration and checked, and where their logs begin and end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use gauntlet_wire::admin::{connect_first, wait_for_leaders};
+use gauntlet_wire::{ConnectOptions, Connection, ErrorCode, NewTopic, OffsetSpec, WireError};
+
+use crate::plan::{Lifecycle, TopicPlan};
+
+/// How long a topic may take to have leaders and full in-sync replicas everywhere.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A topic could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// A broker could not be reached, or refused.
+    #[error("topic {topic}: {source}")]
+    Wire {
+        /// Its name.
+        topic: String,
+        /// What happened.
+        source: WireError,
+    },
+    /// It is not as the scenario says.
+    #[error("topic {topic}: {detail}")]
+    Differs {
+        /// Its name.
+        topic: String,
+        /// Where it differs, and what to do.
+        detail: String,
+    },
+}
+
+fn wire(topic: &TopicPlan) -> impl Fn(WireError) -> TopicError {
+    let topic = topic.name.clone();
+    move |source| TopicError::Wire { topic: topic.clone(), source }
+}
+
+/// Creates a topic unless it is to be reused, balances its leaders, and waits until it serves. Returns the offset at
+/// which each partition's log ends now: where this run begins.
+pub(super) fn prepare(
+    bootstrap: &[String],
+    topic: &TopicPlan,
+    options: &ConnectOptions,
+) -> Result<BTreeMap<usize, i64>, TopicError> {
+    let failed = wire(topic);
+    if topic.lifecycle != Lifecycle::Reuse {
+        create(bootstrap, topic, options)?;
+    }
+    let (metadata, _) = wait_for_leaders(bootstrap, &topic.name, options, READY_LIMIT).map_err(&failed)?;
+    let found = metadata.topic(&topic.name).map_or(0, |t| t.partitions.len());
+    if found != topic.partitions as usize {
+        return Err(TopicError::Differs {
+            topic: topic.name.clone(),
+            detail: format!("it has {found} partitions, the scenario says {}", topic.partitions),
+        });
+    }
+    if topic.lifecycle != Lifecycle::Reuse {
+        balance_leaders(bootstrap, topic, options).map_err(&failed)?;
+    }
+    let (_, ends) = wait_for_leaders(bootstrap, &topic.name, options, READY_LIMIT).map_err(&failed)?;
+    Ok(ends.into_iter().filter_map(|(p, end)| Some((usize::try_from(p).ok()?, end))).collect())
+}
+
+fn create(bootstrap: &[String], topic: &TopicPlan, options: &ConnectOptions) -> Result<(), TopicError> {
+    let new = NewTopic {
+        name: topic.name.clone(),
+        partitions: topic.partitions as i32,
+        replication_factor: topic.replication_factor as i16,
+        config: topic.config.clone(),
+    };
+    let created = connect_first(bootstrap, options).and_then(|mut c| c.create_topic(&new, ADMIN_TIMEOUT));
+    match created {
+        Ok(()) => Ok(()),
+        Err(e) if e.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) => Err(TopicError::Differs {
+            topic: topic.name.clone(),
+            detail: "it exists already, and gauntlet touches no topic that it did not create; choose another name, \
+                     or say `lifecycle: reuse`"
+                .to_owned(),
+        }),
+        Err(e) => Err(wire(topic)(e)),
+    }
+}
+
+/// Preferred replicas lead from the start, so that load is spread as the assignment meant it.
+fn balance_leaders(
+    bootstrap: &[String],
+    topic: &TopicPlan,
+    options: &ConnectOptions,
+) -> Result<(), WireError> {
+    let partitions: Vec<i32> = (0..topic.partitions as i32).collect();
+    connect_first(bootstrap, options)?.elect_preferred_leaders(&topic.name, &partitions, ADMIN_TIMEOUT)
+}
+
+/// High watermark of every partition that has a leader now.
+pub(super) fn end_offsets(
+    bootstrap: &[String],
+    topic: &str,
+    options: &ConnectOptions,
+) -> Result<BTreeMap<i32, i64>, WireError> {
+    let metadata = connect_first(bootstrap, options)?.metadata(Some(&[topic]))?;
+    let addresses = metadata.addresses();
+    let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for partition in metadata.topic(topic).map(|t| t.partitions.as_slice()).unwrap_or_default() {
+        if let Some(leader) = partition.leader {
+            by_leader.entry(leader).or_default().push(partition.index);
+        }
+    }
+    let mut ends = BTreeMap::new();
+    for (leader, partitions) in by_leader {
+        let Some(addr) = addresses.get(&leader) else { continue };
+        let Ok(mut connection) = Connection::connect(addr, options) else { continue };
+        if let Ok(found) = connection.list_offsets(topic, &partitions, OffsetSpec::Latest) {
+            ends.extend(found);
+        }
+    }
+    Ok(ends)
+}
+
+/// Waits until every replica of the topic is in sync and returns the high watermarks: nothing can be added to the log
+/// any more when every producer is done.
+pub(super) fn final_end_offsets(
+    bootstrap: &[String],
+    topic: &str,
+    options: &ConnectOptions,
+    limit: Duration,
+) -> Result<BTreeMap<i32, i64>, WireError> {
+    wait_for_leaders(bootstrap, topic, options, limit).map(|(_, ends)| ends)
+}
+
+/// Deletes a topic of this run.
+pub(super) fn delete(
+    bootstrap: &[String],
+    topic: &TopicPlan,
+    options: &ConnectOptions,
+) -> Result<(), TopicError> {
+    connect_first(bootstrap, options)
+        .and_then(|mut c| c.delete_topic(&topic.name, ADMIN_TIMEOUT))
+        .map_err(wire(topic))
+}

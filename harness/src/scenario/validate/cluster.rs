@@ -1,0 +1,119 @@
+//! Rules of `cluster`.
+
+use gauntlet_chaos::KafkaVersion;
+use gauntlet_chaos::local::OWNED_PROPERTIES;
+
+use crate::scenario::problems::{Finding, Problems};
+use crate::scenario::types::{Cluster, Controllers, LocalCluster};
+
+/// Most nodes of a kind; each is a JVM of over 300 MB, so that a larger number is a typo.
+const NODES_MAX: u16 = 50;
+
+pub(super) fn validate(cluster: &Cluster, problems: &mut Problems<'_>) {
+    match cluster {
+        Cluster::Local(local) => self::local(local, problems),
+        Cluster::Bootstrap(servers) => bootstrap(servers, problems),
+    }
+}
+
+fn local(local: &LocalCluster, problems: &mut Problems<'_>) {
+    let mut in_range = |what: &str, count: u16| {
+        if !(1..=NODES_MAX).contains(&count) {
+            problems.add(Finding {
+                path: &format!("cluster.local.{what}"),
+                message: format!("`cluster.local.{what}` is {count}"),
+                label: "out of range",
+                help: &format!("from 1 to {NODES_MAX}; each is a JVM of over 300 MB"),
+            });
+        }
+    };
+    in_range("brokers", local.brokers);
+    if let Controllers::Isolated(count) = local.controllers {
+        in_range("controllers", count);
+        if count > 0 && count % 2 == 0 {
+            problems.add(Finding {
+                path: "cluster.local.controllers",
+                message: format!("a quorum of {count} controllers"),
+                label: "an even number",
+                help: &format!("{count} tolerate no more failures than {}: write an odd number", count - 1),
+            });
+        }
+    }
+    if let Err(error) = local.version.parse::<KafkaVersion>() {
+        problems.add(Finding {
+            path: "cluster.local.version",
+            message: error.to_string(),
+            label: "",
+            help: "gauntlet gets the release of this version from Maven",
+        });
+    }
+    for name in local.config.keys() {
+        property(name, problems);
+    }
+}
+
+fn property(name: &str, problems: &mut Problems<'_>) {
+    let path = format!("cluster.local.config.{name}");
+    if OWNED_PROPERTIES.contains(&name) {
+        problems.add(Finding {
+            path: &path,
+            message: format!("the broker property `{name}` can't be set"),
+            label: "gauntlet sets it itself",
+            help: "remove it: clients, faults, and clean-up rest on it",
+        });
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || !name.chars().all(allowed) {
+        problems.add(Finding {
+            path: &path,
+            message: format!("`{name}` is no property name"),
+            label: "",
+            help: "property names are made of letters, digits, `.`, `_`, and `-`",
+        });
+    }
+}
+
+fn bootstrap(servers: &[String], problems: &mut Problems<'_>) {
+    if servers.is_empty() {
+        problems.add(Finding {
+            path: "cluster.bootstrap_servers",
+            message: "`cluster.bootstrap_servers` is empty".to_owned(),
+            label: "",
+            help: "name a broker, for example localhost:9092",
+        });
+    }
+    for server in servers {
+        if !is_host_and_port(server) {
+            problems.add(Finding {
+                path: "cluster.bootstrap_servers",
+                message: format!("`{server}` is not host:port"),
+                label: "",
+                help: "write it like localhost:9092 or [::1]:9092",
+            });
+        }
+    }
+}
+
+fn is_host_and_port(server: &str) -> bool {
+    let Some((host, port)) = server.rsplit_once(':') else { return false };
+    let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
+    let plain = !host.is_empty() && !host.contains([':', '/', ' ', '@', '[', ']']);
+    (bracketed || plain) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for good in ["localhost:9092", "127.0.0.1:1", "[::1]:9092", "kafka-1.example:65535"] {
+            assert!(is_host_and_port(good), "{good}");
+        }
+        for bad in
+            ["", "localhost", ":9092", "h:0", "h:65536", "::1:9092", "PLAINTEXT://h:9092", "h:x", "h 1:9"]
+        {
+            assert!(!is_host_and_port(bad), "{bad}");
+        }
+    }
+}

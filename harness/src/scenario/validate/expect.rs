@@ -1,0 +1,100 @@
+//! Rules of `expect`: windows of faults that exist, and expressions that the given parser takes.
+
+use crate::scenario::{ExpectationCheck, ExpressionMistake};
+use crate::scenario::diagnostic::{Problem, Sources, Span};
+use crate::scenario::problems::{Finding, Problems};
+use crate::scenario::types::{Expectation, Scenario, Window};
+
+const FORM: &str = "expectations are `metric{label=value} stat < quantity`, for example produce.latency p99 < 50ms";
+
+pub(super) fn validate(
+    scenario: &Scenario,
+    sources: &Sources,
+    check: Option<ExpectationCheck<'_>>,
+    problems: &mut Problems<'_>,
+) {
+    for (index, expectation) in scenario.expect.iter().enumerate() {
+        let path = format!("expect[{index}]");
+        window(&path, expectation, scenario, problems);
+        if expectation.that.trim().is_empty() {
+            problems.add(Finding {
+                path: &path,
+                message: "an expectation is empty".to_owned(),
+                label: "",
+                help: "write it like produce.latency p99 < 50ms, or remove it",
+            });
+        } else if let Some(check) = check
+            && let Err(mistake) = check(scenario, expectation)
+        {
+            expression(&path, &expectation.that, mistake, sources, problems);
+        }
+    }
+}
+
+fn window(path: &str, expectation: &Expectation, scenario: &Scenario, problems: &mut Problems<'_>) {
+    let Some(Window::Fault(pattern) | Window::Recovery(pattern)) = &expectation.during else { return };
+    let names = scenario.faults.iter().map(|fault| fault.name.as_str());
+    if !names.clone().any(|name| matches(pattern, name)) {
+        problems.unknown(&format!("{path}.during"), "fault", pattern, names);
+    }
+}
+
+/// Whether `name` has the form `pattern`, in which `*` stands for any letters.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((prefix, rest)) => name.strip_prefix(prefix).is_some_and(|tail| {
+            (0..=tail.len()).any(|skip| tail.is_char_boundary(skip) && matches(rest, &tail[skip..]))
+        }),
+    }
+}
+
+fn expression(
+    path: &str,
+    that: &str,
+    mistake: ExpressionMistake,
+    sources: &Sources,
+    problems: &mut Problems<'_>,
+) {
+    // An expectation without options has no field `that`: the place is then that of the expectation itself.
+    let whole = problems.span_of(&format!("{path}.that"));
+    let help = mistake.help.unwrap_or_else(|| FORM.to_owned());
+    problems.push(
+        Problem::new(
+            inner_span(whole, that, mistake.offset, sources),
+            format!("invalid expectation `{that}`"),
+            mistake.message,
+        )
+        .help(help),
+    );
+}
+
+/// The place of the byte `offset` of the scalar `text`, if the scalar stands on its line as it is; else the whole.
+fn inner_span(whole: Span, text: &str, offset: usize, sources: &Sources) -> Span {
+    let line: Vec<char> = sources.line(whole).chars().collect();
+    let start = whole.column - 1;
+    let quote = usize::from(matches!(line.get(start), Some('"' | '\'')));
+    let scalar: Vec<char> = text.chars().collect();
+    let verbatim = line.get(start + quote..start + quote + scalar.len()) == Some(&scalar[..]);
+    let Some(before) = text.get(..offset).filter(|_| verbatim) else { return whole };
+    let column = whole.column + quote + before.chars().count();
+    // Up to the next blank: the word that the parser stumbled over.
+    let rest = &text[offset..];
+    let len = rest.find(char::is_whitespace).map_or(rest.chars().count(), |end| rest[..end].chars().count());
+    Span { column, len: len.max(1), ..whole }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        assert!(matches("*", "kill"));
+        assert!(matches("kill-*", "kill-leader"));
+        assert!(matches("*-leader", "kill-leader"));
+        assert!(matches("k*l*r", "kill-leader"));
+        assert!(!matches("kill", "kill-leader"));
+        assert!(!matches("stop-*", "kill-leader"));
+    }
+}

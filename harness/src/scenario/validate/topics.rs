@@ -1,0 +1,143 @@
+//! Rules of `topics`.
+
+use crate::scenario::interpolate::RUN_ID;
+use crate::scenario::problems::{Finding, Problems};
+use crate::scenario::types::{Cluster, Lifecycle, Scenario, Topic};
+
+/// Longest name of a topic (Kafka's `Topic.MAX_NAME_LENGTH`).
+const NAME_LENGTH_MAX: usize = 249;
+/// Room that is left for the id of a run in a name.
+const RUN_ID_LENGTH: usize = 24;
+/// Most partitions of a topic: beyond it, loads and checks of one host mean nothing.
+const PARTITIONS_MAX: u32 = 10_000;
+
+pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
+    for (index, topic) in scenario.topics.iter().enumerate() {
+        let path = format!("topics[{index}]");
+        name(&path, topic, problems);
+        if scenario.topics[..index].iter().any(|earlier| earlier.name == topic.name) {
+            problems.add(Finding {
+                path: &format!("{path}.name"),
+                message: format!("two topics are called `{}`", topic.name),
+                label: "the second one",
+                help: "give each topic a name of its own",
+            });
+        }
+        if topic.lifecycle == Lifecycle::Reuse {
+            reused(&path, topic, problems);
+        } else {
+            created(&path, topic, &scenario.cluster, problems);
+        }
+    }
+}
+
+/// Kafka's rule for names (`Topic.validate`).
+fn name(path: &str, topic: &Topic, problems: &mut Problems<'_>) {
+    let name = topic.name.replace(RUN_ID, &"0".repeat(RUN_ID_LENGTH));
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let reason = if name.is_empty() {
+        "empty"
+    } else if name == "." || name == ".." {
+        "not `.` or `..`"
+    } else if name.len() > NAME_LENGTH_MAX {
+        "longer than 249 characters"
+    } else if !name.chars().all(allowed) {
+        "letters, digits, `.`, `_`, and `-`"
+    } else {
+        return;
+    };
+    problems.add(Finding {
+        path: &format!("{path}.name"),
+        message: format!("Kafka takes no topic name `{}`", topic.name),
+        label: reason,
+        help: "write it like `orders`",
+    });
+}
+
+/// A topic that is there already has what it has.
+fn reused(path: &str, topic: &Topic, problems: &mut Problems<'_>) {
+    let mut refuse = |field: &str, given: bool| {
+        if given {
+            problems.add(Finding {
+                path: &format!("{path}.{field}"),
+                message: format!("`{field}` does not fit `lifecycle: reuse`"),
+                label: "the topic exists and is not changed",
+                help: &format!("remove `{field}`, or use `lifecycle: keep` to create the topic"),
+            });
+        }
+    };
+    refuse("partitions", topic.partitions.is_some());
+    refuse("replication_factor", topic.replication_factor.is_some());
+    refuse("config", !topic.config.is_empty());
+}
+
+fn created(path: &str, topic: &Topic, cluster: &Cluster, problems: &mut Problems<'_>) {
+    if let Some(partitions) = topic.partitions
+        && !(1..=PARTITIONS_MAX).contains(&partitions)
+    {
+        problems.add(Finding {
+            path: &format!("{path}.partitions"),
+            message: format!("topic `{}` has {partitions} partitions", topic.name),
+            label: "out of range",
+            help: &format!("from 1 to {PARTITIONS_MAX}"),
+        });
+    }
+    let Some(replicas) = topic.replication_factor else { return };
+    if replicas == 0 {
+        problems.add(Finding {
+            path: &format!("{path}.replication_factor"),
+            message: format!("topic `{}` has no replicas", topic.name),
+            label: "at least 1",
+            help: "leave it out to get 3, or the number of brokers if that is less",
+        });
+    }
+    let Cluster::Local(local) = cluster else {
+        min_insync(path, topic, replicas, problems);
+        return;
+    };
+    if replicas > local.brokers {
+        problems.add(Finding {
+            path: &format!("{path}.replication_factor"),
+            message: format!("topic `{}` wants {replicas} replicas of {} brokers", topic.name, local.brokers),
+            label: "more than there are brokers",
+            help: "lower it, or raise `cluster.local.brokers`",
+        });
+    } else if topic.config.contains_key("min.insync.replicas") {
+        min_insync(path, topic, replicas, problems);
+    } else if let Some(value) = local.config.get("min.insync.replicas")
+        && value.trim().parse::<u16>().is_ok_and(|minimum| minimum > replicas)
+    {
+        problems.add(Finding {
+            path: "cluster.local.config.min.insync.replicas",
+            message: format!(
+                "min.insync.replicas {value} is above the {replicas} replicas of `{}`",
+                topic.name
+            ),
+            label: "no write with acks=all could succeed",
+            help: "lower it, or raise the topic's replication_factor",
+        });
+    }
+}
+
+fn min_insync(path: &str, topic: &Topic, replicas: u16, problems: &mut Problems<'_>) {
+    let Some(value) = topic.config.get("min.insync.replicas") else { return };
+    let path = format!("{path}.config.min.insync.replicas");
+    match value.trim().parse::<u16>() {
+        Ok(minimum) if minimum > replicas => problems.add(Finding {
+            path: &path,
+            message: format!(
+                "min.insync.replicas {minimum} is above the {replicas} replicas of `{}`",
+                topic.name
+            ),
+            label: "no write with acks=all could succeed",
+            help: "lower it, or raise `replication_factor`",
+        }),
+        Ok(1..) => {}
+        _ => problems.add(Finding {
+            path: &path,
+            message: format!("invalid min.insync.replicas `{value}`"),
+            label: "a whole number from 1",
+            help: "2 with 3 replicas is usual: one may be lost, and no acked record with it",
+        }),
+    }
+}

@@ -1,0 +1,219 @@
+//! Windows of a run, and what was measured in each: unions of slots of intended time.
+//!
+//! The edges of windows are rounded to slots (100 ms), a fault's outwards: a slot that a fault touches belongs to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::hlog::{Series, SlotHistograms};
+use crate::recorder::{Counts, LatencyHistogram, SLOT_NS, Slip, add_histogram, latency_histogram};
+use crate::schedule::Schedule;
+
+/// The moments of a fault that decide about windows; CLOCK_MONOTONIC.
+#[derive(Debug, Clone)]
+pub struct FaultMoments {
+    /// Its name.
+    pub name: String,
+    /// When it took effect, or was injected without being seen to act.
+    pub began_ns: u64,
+    /// When healing began; `None` if it never did.
+    pub heal_ns: Option<u64>,
+    /// When everything was as before; `None` if that never happened.
+    pub recovered_ns: Option<u64>,
+}
+
+/// Half-open spans of slots, by window name.
+pub type Windows = BTreeMap<String, Vec<(u64, u64)>>;
+
+/// Lays out the windows of a load from `zero_ns` (t = 0) to `end_ns`.
+pub fn lay_out(zero_ns: u64, end_ns: u64, faults: &[FaultMoments]) -> Windows {
+    let begin = zero_ns.div_ceil(SLOT_NS);
+    let end = (end_ns / SLOT_NS).max(begin);
+    let clamp = |ns: u64| (ns / SLOT_NS).clamp(begin, end);
+    let clamp_up = |ns: u64| ns.div_ceil(SLOT_NS).clamp(begin, end);
+    let mut windows = Windows::new();
+    windows.insert("all".to_owned(), vec![(begin, end)]);
+    let first_fault = faults.iter().map(|f| clamp(f.began_ns)).min().unwrap_or(end);
+    windows.insert("before".to_owned(), vec![(begin, first_fault)]);
+    let mut disturbed = Vec::new();
+    for fault in faults {
+        let from = clamp(fault.began_ns);
+        let heal = fault.heal_ns.map_or(end, clamp_up).max(from);
+        windows.insert(format!("fault:{}", fault.name), vec![(from, heal)]);
+        let healed_from = fault.heal_ns.map_or(end, clamp);
+        let recovered = match (fault.heal_ns, fault.recovered_ns) {
+            (Some(_), Some(ns)) => clamp_up(ns).max(healed_from),
+            _ => end,
+        };
+        windows.insert(format!("recovery:{}", fault.name), vec![(healed_from, recovered)]);
+        disturbed.push((from, recovered.max(heal)));
+    }
+    windows.insert("steady".to_owned(), gaps((begin, end), disturbed));
+    windows
+}
+
+/// What is left of `whole` without `taken`.
+fn gaps(whole: (u64, u64), mut taken: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    taken.sort_unstable();
+    let mut left = Vec::new();
+    let mut at = whole.0;
+    for (from, to) in taken {
+        if from > at {
+            left.push((at, from));
+        }
+        at = at.max(to);
+    }
+    if at < whole.1 {
+        left.push((at, whole.1));
+    }
+    left
+}
+
+/// What was measured in a window.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// Length of the window.
+    pub seconds: f64,
+    /// Counters.
+    pub counts: Counts,
+    /// Longest lateness, by cause.
+    pub slip: Slip,
+    /// Records intended in it; `None` without schedule.
+    pub intended: Option<u64>,
+    /// Records intended in it and acked before it ended.
+    pub acked_in_time: u64,
+    /// Histograms.
+    pub series: BTreeMap<Series, LatencyHistogram>,
+}
+
+/// All that windows are cut from; slots are absolute.
+pub struct Slots<'a> {
+    /// Counters.
+    pub counts: &'a BTreeMap<u64, (Counts, Slip)>,
+    /// Histograms.
+    pub histograms: &'a BTreeMap<u64, SlotHistograms>,
+    /// The schedule of all producers together.
+    pub schedule: Option<Schedule>,
+}
+
+impl Slots<'_> {
+    /// Measures a window.
+    pub fn measure(&self, spans: &[(u64, u64)]) -> Measured {
+        let mut measured = Measured {
+            seconds: spans.iter().map(|(a, b)| (b - a) as f64).sum::<f64>() * SLOT_NS as f64 / 1e9,
+            counts: Counts::default(),
+            slip: Slip::default(),
+            intended: self.schedule.map(|s| {
+                spans.iter().map(|(a, b)| s.count_before(b * SLOT_NS) - s.count_before(a * SLOT_NS)).sum()
+            }),
+            acked_in_time: 0,
+            series: BTreeMap::new(),
+        };
+        for &(from, to) in spans {
+            for (_, (counts, slip)) in self.counts.range(from..to) {
+                measured.counts.add(counts);
+                measured.slip.join(slip);
+            }
+            for (slot, histograms) in self.histograms.range(from..to) {
+                measured.acked_in_time += acked_by(histograms, *slot, to * SLOT_NS);
+                for (series, histogram) in histograms {
+                    add_histogram(
+                        measured.series.entry(*series).or_insert_with(latency_histogram),
+                        histogram,
+                    );
+                }
+            }
+        }
+        measured
+    }
+
+    /// p99 of one series over the slots of one second from `slot` on, in microseconds.
+    pub fn p99_of_second(&self, slot: u64, series: Series) -> Option<u64> {
+        let mut sum: Option<LatencyHistogram> = None;
+        for histograms in self.histograms.range(slot..slot + 1_000_000_000 / SLOT_NS).map(|(_, h)| h) {
+            if let Some(histogram) = histograms.get(&series) {
+                add_histogram(sum.get_or_insert_with(latency_histogram), histogram);
+            }
+        }
+        sum.map(|h| h.value_at_quantile(0.99))
+    }
+
+    /// The slots that have histograms.
+    pub fn slots(&self) -> BTreeSet<u64> {
+        self.histograms.keys().copied().collect()
+    }
+}
+
+/// Records of a slot that were acked by `end_ns`, taking each as intended in the slot's middle.
+fn acked_by(histograms: &SlotHistograms, slot: u64, end_ns: u64) -> u64 {
+    let age_us = end_ns.saturating_sub(slot * SLOT_NS + SLOT_NS / 2) / 1_000;
+    let until = |series| histograms.get(&series).map_or(0, |h| h.count_between(0, age_us));
+    // Failed records are in both; what is left are acks.
+    until(Series::Latency).saturating_sub(until(Series::Censored))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    fn fault(began_s: f64, heal_s: Option<f64>, recovered_s: Option<f64>) -> FaultMoments {
+        let ns = |s: f64| (s * 1e9) as u64;
+        FaultMoments {
+            name: "kill".to_owned(),
+            began_ns: ns(began_s),
+            heal_ns: heal_s.map(ns),
+            recovered_ns: recovered_s.map(ns),
+        }
+    }
+
+    #[test]
+    fn without_faults_everything_is_steady() {
+        let windows = lay_out(10 * S, 20 * S, &[]);
+        for name in ["all", "before", "steady"] {
+            assert_eq!(windows[name], [(100, 200)], "{name}");
+        }
+        assert_eq!(windows.len(), 3);
+    }
+
+    #[test]
+    fn a_fault_takes_every_slot_that_it_touches() {
+        let windows = lay_out(10 * S, 100 * S, &[fault(20.05, Some(35.01), Some(50.99))]);
+        assert_eq!(windows["before"], [(100, 200)]);
+        assert_eq!(windows["fault:kill"], [(200, 351)]);
+        assert_eq!(windows["recovery:kill"], [(350, 510)]);
+        assert_eq!(windows["steady"], [(100, 200), (510, 1000)]);
+    }
+
+    #[test]
+    fn what_never_recovers_lasts_until_the_end() {
+        let windows = lay_out(0, 100 * S, &[fault(20.0, Some(30.0), None)]);
+        assert_eq!(windows["recovery:kill"], [(300, 1000)]);
+        let windows = lay_out(0, 100 * S, &[fault(20.0, None, None)]);
+        assert_eq!(windows["fault:kill"], [(200, 1000)]);
+        assert_eq!(windows["recovery:kill"], [(1000, 1000)]);
+        assert_eq!(windows["steady"], [(0, 200)]);
+    }
+
+    #[test]
+    fn overlapping_faults_leave_one_gap() {
+        assert_eq!(gaps((0, 100), vec![(20, 40), (10, 30), (90, 120)]), [(0, 10), (40, 90)]);
+        assert_eq!(gaps((0, 100), vec![(0, 100)]), []);
+    }
+
+    #[test]
+    fn an_ack_after_the_window_does_not_count_for_it() {
+        let mut histograms = BTreeMap::new();
+        let mut latency = latency_histogram();
+        latency.record_n(10_000, 90).unwrap();
+        latency.record_n(5_000_000, 10).unwrap();
+        histograms.insert(100, SlotHistograms::from([(Series::Latency, latency)]));
+        let counts = BTreeMap::new();
+        let schedule = Schedule { origin_ns: 0, rate_per_s: 1_000, producer: 0, producers: 1 };
+        let slots = Slots { counts: &counts, histograms: &histograms, schedule: Some(schedule) };
+        let measured = slots.measure(&[(100, 110)]);
+        assert_eq!((measured.intended, measured.acked_in_time), (Some(1_000), 90));
+        assert_eq!(slots.measure(&[(100, 200)]).acked_in_time, 100);
+        assert_eq!(measured.seconds, 1.0);
+    }
+}
