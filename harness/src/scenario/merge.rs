@@ -218,7 +218,7 @@ mod tests {
             ("{a: c}", "{a: [b]}", "{a:[b]}"),
             ("{a: {b: c}}", "{a: {b: d, c: null}}", "{a:{b:d}}"),
             ("{a: [{b: c}]}", "{a: [1]}", "{a:[1]}"),
-            ("{e: null}", "{a: 1}", "{e:,a:1}"),
+            ("{e: null}", "{a: 1}", "{e:null,a:1}"),
             ("{}", "{a: {bb: {ccc: null}}}", "{a:{bb:{}}}"),
         ] {
             let mut node = tree(target);

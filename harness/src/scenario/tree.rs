@@ -146,16 +146,16 @@ impl Builder<'_> {
         Span { source: self.located.source, line: line.max(1), column: column + 1 + offset, len: len.max(1) }
     }
 
-    /// The part of `yaml_span` that lies on its first line.
+    /// The part of `yaml_span` that lies on its first line. The parser counts the blanks behind a quoted scalar in.
     fn span(&self, yaml_span: saphyr_parser::Span) -> Span {
         let (start, end) = (yaml_span.start, yaml_span.end);
-        let len = if end.line() == start.line() {
-            end.col().saturating_sub(start.col())
-        } else {
-            let line = self.located.text.lines().nth(start.line() - 1).unwrap_or_default();
-            line.trim_end().chars().count().saturating_sub(start.col())
+        let line = self.located.text.lines().nth(start.line().saturating_sub(1)).unwrap_or_default();
+        let rest = line.chars().skip(start.col());
+        let on_line: String = match end.line() == start.line() {
+            true => rest.take(end.col().saturating_sub(start.col())).collect(),
+            false => rest.collect(),
         };
-        self.span_at(start.line(), start.col(), len)
+        self.span_at(start.line(), start.col(), on_line.trim_end().chars().count())
     }
 
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {

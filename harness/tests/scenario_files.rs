@@ -1,0 +1,158 @@
+//! Shipped scenarios are valid, with each of their profiles, and the committed JSON Schema is current.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use gauntlet::scenario::types::{
+    Acks, Cluster, Compression, Fault, FaultAction, HealAction, Jvm, PartitionChoice, Recover, Severity, Shape,
+    Target, Verify, Warmup, Window,
+};
+use gauntlet::scenario::{LoadOptions, LoadedScenario, Scenario, schema};
+use gauntlet::units::{Bytes, Duration, Rate};
+
+fn scenarios() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")
+}
+
+fn options(profile: Option<&str>) -> LoadOptions<'static> {
+    LoadOptions { profile: profile.map(str::to_owned), cores: 4, ..LoadOptions::default() }
+}
+
+fn load(file: &str, profile: Option<&str>) -> LoadedScenario {
+    let loaded = Scenario::load(&scenarios().join(file), &options(profile));
+    loaded.unwrap_or_else(|error| panic!("{file} with profile {profile:?}:\n{error}"))
+}
+
+fn shipped() -> Vec<String> {
+    let entries = std::fs::read_dir(scenarios()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".yaml")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn shipped_scenarios_are_valid_with_every_profile() {
+    let files = shipped();
+    assert!(files.contains(&"quickstart.yaml".to_owned()), "{files:?}");
+    for file in files {
+        let base = load(&file, None);
+        assert_eq!(format!("{}.yaml", base.scenario.name), file, "a file is called like its scenario");
+        for profile in &base.profiles {
+            load(&file, Some(profile));
+        }
+    }
+}
+
+#[test]
+fn resolved_scenarios_read_back_to_the_same() {
+    for file in shipped() {
+        let base = load(&file, None);
+        for profile in std::iter::once(None).chain(base.profiles.iter().map(|name| Some(name.as_str()))) {
+            let loaded = load(&file, profile);
+            let again = Scenario::parse("resolved.yaml", &loaded.resolved_yaml, &options(None));
+            let again = again.unwrap_or_else(|error| panic!("{file}:\n{error}\n{}", loaded.resolved_yaml));
+            assert_eq!(again.scenario, loaded.scenario, "{file} with profile {profile:?}");
+            assert_eq!(again.resolved_yaml, loaded.resolved_yaml);
+        }
+    }
+}
+
+#[test]
+fn quickstart_says_what_the_readme_says() {
+    let Scenario { cluster, topics, workload, load: traffic, faults, expect, verify, .. } =
+        load("quickstart.yaml", None).scenario;
+    let Cluster::Local(local) = cluster else { panic!("{cluster:?}") };
+    assert_eq!((local.brokers, local.jvm), (3, Jvm::Steady));
+    assert_eq!((topics[0].partitions, topics[0].replication_factor), (Some(12), Some(3)));
+    assert_eq!(topics[0].config, BTreeMap::from([("min.insync.replicas".to_owned(), "2".to_owned())]));
+    assert_eq!(workload.payload.size, Bytes::new(100));
+    assert_eq!(workload.payload.random_fraction.get(), 0.2);
+    let producer = &workload.producers[0];
+    assert_eq!((producer.count, producer.config.acks), (2, Acks::All));
+    assert!(producer.config.enable_idempotence);
+    assert_eq!(producer.config.compression, Compression::Lz4);
+    assert_eq!(workload.consumers.len(), 1);
+    let shape = Shape::Constant { rate: Rate::per_second(1_000_000), duration: Duration::from_secs(150) };
+    assert_eq!(traffic.shape, shape);
+    let warmup = Warmup::UntilStable { min: Duration::from_secs(60), max: Duration::from_secs(240) };
+    assert_eq!(traffic.warmup, warmup);
+    let kill = Fault {
+        name: "kill-leader".to_owned(),
+        at: Duration::from_secs(60),
+        action: FaultAction::BrokerKill,
+        target: Target::Leader { topic: "orders".to_owned(), partition: PartitionChoice::LowestNotController },
+        recover: Some(Recover { action: HealAction::BrokerStart, after: Duration::from_secs(15) }),
+    };
+    assert_eq!(faults, [kill]);
+    assert_eq!(expect.len(), 9);
+    assert_eq!(expect[4].during, Some(Window::Before));
+    assert!(expect[6..].iter().all(|expectation| expectation.severity == Severity::Info));
+    assert!(matches!(verify, Verify::On { max_examples: 8, .. }));
+}
+
+#[test]
+fn the_ci_profile_replaces_lists_and_merges_blocks() {
+    let Scenario { cluster, load: traffic, faults, expect, topics, .. } =
+        load("quickstart.yaml", Some("ci")).scenario;
+    let Cluster::Local(local) = cluster else { panic!("{cluster:?}") };
+    assert_eq!((local.brokers, local.jvm), (3, Jvm::Quick));
+    assert_eq!(local.config["broker.session.timeout.ms"], "3000");
+    assert_eq!(traffic.warmup, Warmup::For(Duration::from_secs(5)));
+    assert_eq!((faults[0].at, faults[0].heals_at()), (Duration::from_secs(10), Some(Duration::from_secs(18))));
+    assert!(expect.iter().all(|expectation| !expectation.that.contains("latency")));
+    assert_eq!(topics[0].name, "orders");
+}
+
+#[test]
+fn the_smallest_file_gets_every_default() {
+    let text = "version: 1\nname: hello\ncluster: { bootstrap_servers: localhost:9092 }\n\
+                load: { shape: constant, rate: 10k/s, duration: 30s }\nexpect: [produce.latency p99 < 50ms]\n";
+    let loaded = Scenario::parse("hello.yaml", text, &options(None)).unwrap();
+    let scenario = loaded.scenario.with_run_id("r1");
+    assert_eq!(scenario.topics[0].name, "gauntlet-hello-r1");
+    assert_eq!(scenario.workload.producers[0].topic, "gauntlet-hello-r1");
+    assert_eq!(scenario.workload.consumers[0].topic, "gauntlet-hello-r1");
+    assert_eq!(scenario.report.dir, "out/hello/r1");
+    assert_eq!((scenario.topics[0].partitions, scenario.topics[0].replication_factor), (Some(12), None));
+    assert_eq!(scenario.workload.payload.size, Bytes::new(1024));
+    assert_eq!(scenario.load.drain, Duration::from_secs(60));
+}
+
+#[test]
+fn set_wins_over_profile_and_file() {
+    let options = LoadOptions {
+        sets: vec!["load.rate=7/s".to_owned(), "vars.kill_at=11s".to_owned(), "faults[0].name=other".to_owned(),
+            "expect=[verify.lost == 0]".to_owned()],
+        ..options(Some("ci"))
+    };
+    let loaded = Scenario::load(&scenarios().join("quickstart.yaml"), &options).unwrap();
+    let Shape::Constant { rate, .. } = loaded.scenario.load.shape else { panic!() };
+    assert_eq!(rate, Rate::per_second(7));
+    assert_eq!(loaded.scenario.faults[0].at, Duration::from_secs(11));
+    assert_eq!(loaded.scenario.faults[0].name, "other");
+    assert_eq!(loaded.span_of("load.rate").to_string(), "--set load.rate=7/s");
+}
+
+#[test]
+fn fields_know_their_place() {
+    let loaded = load("quickstart.yaml", None);
+    let target = loaded.span_of("faults[0].target");
+    assert!(target.text.trim_start().starts_with("target: {"), "{target:?}");
+    let codec = loaded.span_of("workload.producers[0].config.compression.type");
+    let written: String = codec.text.chars().skip(codec.column - 1).take(codec.len).collect();
+    assert_eq!(written, "lz4");
+    assert!(loaded.span_of("verify.guarantee").line.is_some(), "what was left out points to the closest block");
+}
+
+/// The schema is generated; `UPDATE=1 cargo test` writes it.
+#[test]
+fn the_committed_schema_is_current() {
+    let path = scenarios().join("scenario.schema.json");
+    let current = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &current).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == current, "scenarios/scenario.schema.json is out of date: run UPDATE=1 cargo test -p gauntlet");
+}
