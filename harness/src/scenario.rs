@@ -33,7 +33,6 @@ pub use diagnostic::{Diagnostic, Place, ScenarioError};
 pub use schema::schema;
 pub use types::Scenario;
 
-
 use diagnostic::{Problem, Sources, did_you_mean, scenario_error};
 use merge::ProfileError;
 use problems::Problems;
@@ -48,6 +47,8 @@ pub type ExpectationCheck<'c> = &'c dyn Fn(&Scenario, &Expectation) -> Result<()
 pub struct ExpressionMistake {
     /// Where in the expression: a byte offset.
     pub offset: usize,
+    /// Number of bytes concerned.
+    pub length: usize,
     /// What is wrong there, in a few words.
     pub message: String,
     /// The next step.

@@ -3,6 +3,8 @@
 //! The first line of a file may be a comment `# options: --profile NAME --set PATH=VALUE …`. `UPDATE=1` rewrites what
 //! is expected; read the diff before you commit it.
 
+#![expect(clippy::unwrap_used, reason = "test code: clippy only knows functions with #[test] as such")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +23,9 @@ fn bad_files() -> Vec<PathBuf> {
 /// Stands for the parser of expectations: takes all but those with the word `nonsense`.
 fn refuse_nonsense(_: &Scenario, expectation: &Expectation) -> Result<(), ExpressionMistake> {
     match expectation.that.find("nonsense") {
-        Some(offset) => Err(ExpressionMistake { offset, message: "no such metric".to_owned(), help: None }),
+        Some(offset) => {
+            Err(ExpressionMistake { offset, length: 8, message: "no such metric".to_owned(), help: None })
+        }
         None => Ok(()),
     }
 }

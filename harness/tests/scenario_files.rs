@@ -1,11 +1,13 @@
 //! Shipped scenarios are valid, with each of their profiles, and the committed JSON Schema is current.
 
+#![expect(clippy::unwrap_used, reason = "test code: clippy only knows functions with #[test] as such")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gauntlet::scenario::types::{
-    Acks, Cluster, Compression, Fault, FaultAction, HealAction, Jvm, PartitionChoice, Recover, Severity, Shape,
-    Target, Verify, Warmup, Window,
+    Acks, Cluster, Compression, Fault, FaultAction, HealAction, Jvm, PartitionChoice, Recover, Severity,
+    Shape, Target, Verify, Warmup, Window,
 };
 use gauntlet::scenario::{LoadOptions, LoadedScenario, Scenario, schema};
 use gauntlet::units::{Bytes, Duration, Rate};
@@ -81,7 +83,10 @@ fn quickstart_says_what_the_readme_says() {
         name: "kill-leader".to_owned(),
         at: Duration::from_secs(60),
         action: FaultAction::BrokerKill,
-        target: Target::Leader { topic: "orders".to_owned(), partition: PartitionChoice::LowestNotController },
+        target: Target::Leader {
+            topic: "orders".to_owned(),
+            partition: PartitionChoice::LowestNotController,
+        },
         recover: Some(Recover { action: HealAction::BrokerStart, after: Duration::from_secs(15) }),
     };
     assert_eq!(faults, [kill]);
@@ -99,7 +104,10 @@ fn the_ci_profile_replaces_lists_and_merges_blocks() {
     assert_eq!((local.brokers, local.jvm), (3, Jvm::Quick));
     assert_eq!(local.config["broker.session.timeout.ms"], "3000");
     assert_eq!(traffic.warmup, Warmup::For(Duration::from_secs(5)));
-    assert_eq!((faults[0].at, faults[0].heals_at()), (Duration::from_secs(10), Some(Duration::from_secs(18))));
+    assert_eq!(
+        (faults[0].at, faults[0].heals_at()),
+        (Duration::from_secs(10), Some(Duration::from_secs(18)))
+    );
     assert!(expect.iter().all(|expectation| !expectation.that.contains("latency")));
     assert_eq!(topics[0].name, "orders");
 }
@@ -122,8 +130,12 @@ fn the_smallest_file_gets_every_default() {
 #[test]
 fn set_wins_over_profile_and_file() {
     let options = LoadOptions {
-        sets: vec!["load.rate=7/s".to_owned(), "vars.kill_at=11s".to_owned(), "faults[0].name=other".to_owned(),
-            "expect=[verify.lost == 0]".to_owned()],
+        sets: vec![
+            "load.rate=7/s".to_owned(),
+            "vars.kill_at=11s".to_owned(),
+            "faults[0].name=other".to_owned(),
+            "expect=[verify.lost == 0]".to_owned(),
+        ],
         ..options(Some("ci"))
     };
     let loaded = Scenario::load(&scenarios().join("quickstart.yaml"), &options).unwrap();
@@ -142,7 +154,10 @@ fn fields_know_their_place() {
     let codec = loaded.span_of("workload.producers[0].config.compression.type");
     let written: String = codec.text.chars().skip(codec.column - 1).take(codec.len).collect();
     assert_eq!(written, "lz4");
-    assert!(loaded.span_of("verify.guarantee").line.is_some(), "what was left out points to the closest block");
+    assert!(
+        loaded.span_of("verify.guarantee").line.is_some(),
+        "what was left out points to the closest block"
+    );
 }
 
 /// The schema is generated; `UPDATE=1 cargo test` writes it.
@@ -154,5 +169,8 @@ fn the_committed_schema_is_current() {
         std::fs::write(&path, &current).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == current, "scenarios/scenario.schema.json is out of date: run UPDATE=1 cargo test -p gauntlet");
+    assert!(
+        committed == current,
+        "scenarios/scenario.schema.json is out of date: run UPDATE=1 cargo test -p gauntlet"
+    );
 }

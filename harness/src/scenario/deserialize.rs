@@ -331,7 +331,9 @@ impl<'de> de::SeqAccess<'de> for Items<'_> {
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         let Some((index, node)) = self.items.next() else { return Ok(None) };
         let path = Path::Item { parent: self.path, index };
-        seed.deserialize(NodeDeserializer { node, path: &path }).map(Some)
+        let deserializer = NodeDeserializer { node, path: &path };
+        // Placed here as well: a type may be read first and refused by its own rule then.
+        deserializer.place(seed.deserialize(deserializer)).map(Some)
     }
 }
 
@@ -356,6 +358,7 @@ impl<'de> de::MapAccess<'de> for Fields<'_> {
             return Err(ErrorKind::Message("a value without a key".to_owned()).into());
         };
         let path = Path::Field { parent: self.path, key: &entry.key };
-        seed.deserialize(NodeDeserializer { node: &entry.value, path: &path })
+        let deserializer = NodeDeserializer { node: &entry.value, path: &path };
+        deserializer.place(seed.deserialize(deserializer))
     }
 }

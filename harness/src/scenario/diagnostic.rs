@@ -103,7 +103,8 @@ impl fmt::Display for Diagnostic {
                     Some(_) => write!(formatter, "\n{gutter} ┌─ {place}")?,
                     None => write!(formatter, "\n{gutter} ┌─ {}", place.source)?,
                 }
-                write!(formatter, "\n{number:>width$} │ {}", place.text, width = gutter.len())?;
+                let line = format!("{number:>width$} │ {}", place.text, width = gutter.len());
+                write!(formatter, "\n{}", line.trim_end())?;
                 let indent = " ".repeat(place.column - 1);
                 let line = format!("{indent}{} {}", "^".repeat(place.len), self.label);
                 write!(formatter, "\n{gutter} │ {}", line.trim_end())?;

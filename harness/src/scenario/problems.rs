@@ -28,9 +28,9 @@ impl<'t> Problems<'t> {
         self.root.span_of(path)
     }
 
-    /// Whether the field `name` of the block at `path` is in the file.
-    pub(crate) fn is_written(&self, path: &str, name: &str) -> bool {
-        self.root.at(path).is_some_and(|block| block.get(name).is_some())
+    /// Whether the field at `path` is in the file.
+    pub(crate) fn is_written(&self, path: &str) -> bool {
+        self.root.at(path).is_some()
     }
 
     /// Adds a problem at the field `finding.path`, or at the closest block around it that was written.

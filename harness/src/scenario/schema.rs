@@ -19,9 +19,10 @@ struct AllowReferences;
 
 impl Transform for AllowReferences {
     fn transform(&mut self, schema: &mut schemars::Schema) {
-        transform_subschemas(self, schema);
         let Some(object) = schema.as_object_mut() else { return };
+        remove_null(object);
         if !is_single_value(object) {
+            transform_subschemas(self, schema);
             return;
         }
         let mut outer = Map::new();
@@ -42,14 +43,35 @@ impl Transform for AllowReferences {
     }
 }
 
+/// A key without a value is refused, so null is no value of an optional field.
+fn remove_null(object: &mut Map<String, Value>) {
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = &types[..] {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+    let Some(Value::Array(forms)) = object.get_mut("anyOf") else { return };
+    forms.retain(|form| form != &json!({ "type": "null" }));
+    if let [Value::Object(only)] = &forms[..] {
+        let only = only.clone();
+        object.remove("anyOf");
+        // draft-07 ignores what stands beside a `$ref`, except in an `allOf`.
+        if only.contains_key("$ref") {
+            object.insert("allOf".to_owned(), json!([only]));
+        } else {
+            object.extend(only);
+        }
+    }
+}
+
 /// Whether the schema is of a scalar that is more special than "a string".
 fn is_single_value(object: &Map<String, Value>) -> bool {
-    let is = |value: &Value, name: &str| {
-        value == name || value.as_array().is_some_and(|types| types.contains(&json!(name)))
-    };
+    let choices = ["oneOf", "anyOf"].iter().filter_map(|key| object.get(*key)?.as_array());
+    let is_choice = choices.into_iter().any(|forms| forms.iter().all(|form| form.get("const").is_some()));
     let restricted = ["pattern", "enum", "const"].iter().any(|key| object.contains_key(*key));
-    let number = object.get("type").is_some_and(|value| {
-        ["integer", "number", "boolean"].iter().any(|name| is(value, name)) && !is(value, "string")
-    });
-    restricted || number
+    let number =
+        object.get("type").is_some_and(|name| name == "integer" || name == "number" || name == "boolean");
+    is_choice || restricted || number
 }

@@ -79,6 +79,7 @@ pub(crate) struct ScenarioWritten {
 
 /// What to run against. At most one of the fields.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "Cluster")]
 #[serde(deny_unknown_fields, expecting = "a map with `local` or `bootstrap_servers`")]
 pub(crate) struct ClusterWritten {
     /// Brokers that are started for the run and stopped after it.
@@ -89,6 +90,7 @@ pub(crate) struct ClusterWritten {
 
 /// A topic.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "Topic")]
 #[serde(deny_unknown_fields, expecting = "a map with at least `name`")]
 pub(crate) struct TopicWritten {
     /// May hold `${run.id}`.
@@ -109,6 +111,7 @@ pub(crate) struct TopicWritten {
 
 /// Who sends and who reads what.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "Workload")]
 #[serde(deny_unknown_fields, expecting = "a map with `payload`, `producers`, or `consumers`")]
 pub(crate) struct WorkloadWritten {
     /// What the records hold.
@@ -125,6 +128,7 @@ pub(crate) struct WorkloadWritten {
 
 /// Equal producers.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "Producers")]
 #[serde(deny_unknown_fields, expecting = "a map with `topic`, `count`, `driver`, or `config`")]
 pub(crate) struct ProducersWritten {
     /// Topic to send to. May be left out if there is only one.
@@ -142,6 +146,7 @@ pub(crate) struct ProducersWritten {
 
 /// Readers that share the partitions of a topic by assignment.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "Consumers")]
 #[serde(deny_unknown_fields, expecting = "a map with `topic`, `members`, or `config`")]
 pub(crate) struct ConsumersWritten {
     /// Topic to read. May be left out if there is only one.
@@ -156,6 +161,7 @@ pub(crate) struct ConsumersWritten {
 
 /// How much is sent, for how long.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "Load")]
 #[serde(deny_unknown_fields, expecting = "a map with at least `shape`")]
 pub(crate) struct LoadWritten {
     /// Form of the traffic.
@@ -199,6 +205,7 @@ pub(crate) enum Model {
 
 /// A fault: what is done to whom, when, and how it ends.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "Fault")]
 #[serde(deny_unknown_fields, expecting = "a map with `name`, `at`, `action`, and `target`")]
 pub(crate) struct FaultWritten {
     /// What expectations call it: lower-case letters, digits, and hyphens.
@@ -219,6 +226,7 @@ pub(crate) struct FaultWritten {
 
 /// Who is hit: `role` or `id`.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "Target")]
 #[serde(deny_unknown_fields, expecting = "a map with `role` or `id`")]
 pub(crate) struct TargetWritten {
     /// Role that the target has when the fault is due.
@@ -245,6 +253,7 @@ pub(crate) enum Role {
 
 /// A partition of a topic.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "PartitionOf")]
 #[serde(deny_unknown_fields, expecting = "a map with `topic` and `partition`")]
 pub(crate) struct PartitionOfWritten {
     /// Topic. May be left out if there is only one.
@@ -255,6 +264,7 @@ pub(crate) struct PartitionOfWritten {
 
 /// The end of a fault.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "Recover")]
 #[serde(deny_unknown_fields, expecting = "a map with `action` and `after`")]
 pub(crate) struct RecoverWritten {
     /// What ends it.
@@ -265,6 +275,7 @@ pub(crate) struct RecoverWritten {
 
 /// Demands of the check.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "VerifyOptions")]
 #[serde(deny_unknown_fields, expecting = "`off`, or a map with `guarantee`, `final_read`, or `max_examples`")]
 pub(crate) struct VerifyOptionsWritten {
     /// What the cluster is held to; derived from the configuration if left out.
@@ -277,6 +288,7 @@ pub(crate) struct VerifyOptionsWritten {
 
 /// The last read of topics that nobody read during the load.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "FinalRead")]
 #[serde(deny_unknown_fields, expecting = "a map with `timeout`")]
 pub(crate) struct FinalReadWritten {
     /// Longest that it may take.
@@ -285,6 +297,7 @@ pub(crate) struct FinalReadWritten {
 
 /// An expectation with its options.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ExpectationOptions")]
 #[serde(deny_unknown_fields, expecting = "an expression, or a map with `that`, `during`, or `severity`")]
 pub(crate) struct ExpectationOptionsWritten {
     /// The expression.

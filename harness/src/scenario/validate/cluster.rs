@@ -82,10 +82,10 @@ fn bootstrap(servers: &[String], problems: &mut Problems<'_>) {
             help: "name a broker, for example localhost:9092",
         });
     }
-    for server in servers {
+    for (index, server) in servers.iter().enumerate() {
         if !is_host_and_port(server) {
             problems.add(Finding {
-                path: "cluster.bootstrap_servers",
+                path: &format!("cluster.bootstrap_servers[{index}]"),
                 message: format!("`{server}` is not host:port"),
                 label: "",
                 help: "write it like localhost:9092 or [::1]:9092",

@@ -1,11 +1,12 @@
 //! Rules of `expect`: windows of faults that exist, and expressions that the given parser takes.
 
-use crate::scenario::{ExpectationCheck, ExpressionMistake};
 use crate::scenario::diagnostic::{Problem, Sources, Span};
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{Expectation, Scenario, Window};
+use crate::scenario::{ExpectationCheck, ExpressionMistake};
 
-const FORM: &str = "expectations are `metric{label=value} stat < quantity`, for example produce.latency p99 < 50ms";
+const FORM: &str =
+    "expectations are `metric{label=value} stat < quantity`, for example produce.latency p99 < 50ms";
 
 pub(super) fn validate(
     scenario: &Scenario,
@@ -26,7 +27,7 @@ pub(super) fn validate(
         } else if let Some(check) = check
             && let Err(mistake) = check(scenario, expectation)
         {
-            expression(&path, &expectation.that, mistake, sources, problems);
+            expression(&path, &expectation.that, &mistake, sources, problems);
         }
     }
 }
@@ -52,36 +53,35 @@ fn matches(pattern: &str, name: &str) -> bool {
 fn expression(
     path: &str,
     that: &str,
-    mistake: ExpressionMistake,
+    mistake: &ExpressionMistake,
     sources: &Sources,
     problems: &mut Problems<'_>,
 ) {
     // An expectation without options has no field `that`: the place is then that of the expectation itself.
     let whole = problems.span_of(&format!("{path}.that"));
-    let help = mistake.help.unwrap_or_else(|| FORM.to_owned());
+    let help = mistake.help.clone().unwrap_or_else(|| FORM.to_owned());
     problems.push(
         Problem::new(
-            inner_span(whole, that, mistake.offset, sources),
-            format!("invalid expectation `{that}`"),
-            mistake.message,
+            inner_span(whole, that, mistake, sources),
+            format!("invalid expectation `{}`", that.trim().replace('\n', " ")),
+            mistake.message.as_str(),
         )
         .help(help),
     );
 }
 
-/// The place of the byte `offset` of the scalar `text`, if the scalar stands on its line as it is; else the whole.
-fn inner_span(whole: Span, text: &str, offset: usize, sources: &Sources) -> Span {
+/// The place of the mistake in the scalar `text`, if the scalar stands on its line as it is; else the whole.
+fn inner_span(whole: Span, text: &str, mistake: &ExpressionMistake, sources: &Sources) -> Span {
     let line: Vec<char> = sources.line(whole).chars().collect();
     let start = whole.column - 1;
     let quote = usize::from(matches!(line.get(start), Some('"' | '\'')));
     let scalar: Vec<char> = text.chars().collect();
     let verbatim = line.get(start + quote..start + quote + scalar.len()) == Some(&scalar[..]);
-    let Some(before) = text.get(..offset).filter(|_| verbatim) else { return whole };
+    let Some(before) = text.get(..mistake.offset).filter(|_| verbatim) else { return whole };
     let column = whole.column + quote + before.chars().count();
-    // Up to the next blank: the word that the parser stumbled over.
-    let rest = &text[offset..];
-    let len = rest.find(char::is_whitespace).map_or(rest.chars().count(), |end| rest[..end].chars().count());
-    Span { column, len: len.max(1), ..whole }
+    let concerned =
+        text.get(mistake.offset..mistake.offset.saturating_add(mistake.length)).unwrap_or_default();
+    Span { column, len: concerned.chars().count().max(1), ..whole }
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ fn times(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Problems
     if let Some(heals_at) = fault.heals_at()
         && heals_at > end
     {
-        let field = if problems.is_written(path, "for") { "for" } else { "recover.after" };
+        let field = if problems.is_written(&format!("{path}.for")) { "for" } else { "recover.after" };
         problems.add(Finding {
             path: &format!("{path}.{field}"),
             message: format!("fault `{}` heals at {heals_at}, and the run ends at {end}", fault.name),

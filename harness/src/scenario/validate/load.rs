@@ -44,7 +44,7 @@ fn positive(path: &str, duration: Duration, problems: &mut Problems<'_>) {
 
 fn warmup(min: Duration, max: Duration, problems: &mut Problems<'_>) {
     if min > max {
-        let at_min = problems.is_written("load.warmup", "min");
+        let at_min = problems.is_written("load.warmup.min");
         problems.add(Finding {
             path: if at_min { "load.warmup.min" } else { "load.warmup.max" },
             message: format!("the warm-up takes at least {min}, and at most {max}"),

@@ -14,7 +14,10 @@ const PARTITIONS_MAX: u32 = 10_000;
 pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
     for (index, topic) in scenario.topics.iter().enumerate() {
         let path = format!("topics[{index}]");
-        name(&path, topic, problems);
+        // The name of the default topic follows from the scenario's, which has its own rule.
+        if problems.is_written(&path) {
+            name(&path, topic, problems);
+        }
         if scenario.topics[..index].iter().any(|earlier| earlier.name == topic.name) {
             problems.add(Finding {
                 path: &format!("{path}.name"),
@@ -110,7 +113,7 @@ fn created(path: &str, topic: &Topic, cluster: &Cluster, problems: &mut Problems
         problems.add(Finding {
             path: "cluster.local.config.min.insync.replicas",
             message: format!(
-                "min.insync.replicas {value} is above the {replicas} replicas of `{}`",
+                "min.insync.replicas {value} is above {replicas}, the replicas of `{}`",
                 topic.name
             ),
             label: "no write with acks=all could succeed",
@@ -126,7 +129,7 @@ fn min_insync(path: &str, topic: &Topic, replicas: u16, problems: &mut Problems<
         Ok(minimum) if minimum > replicas => problems.add(Finding {
             path: &path,
             message: format!(
-                "min.insync.replicas {minimum} is above the {replicas} replicas of `{}`",
+                "min.insync.replicas {minimum} is above {replicas}, the replicas of `{}`",
                 topic.name
             ),
             label: "no write with acks=all could succeed",

@@ -71,13 +71,16 @@ fn producers(path: &str, block: &Producers, payload_bytes: u64, problems: &mut P
         });
     }
     let least = config.linger.saturating_add(config.request_timeout);
+    let least_ms = least.as_ns() / 1_000_000;
     if config.delivery_timeout < least {
         // Kafka refuses this too, if the time-out was set (KafkaProducer.configureDeliveryTimeout).
         problems.add(Finding {
             path: &property("delivery.timeout.ms"),
-            message: format!("delivery.timeout.ms is shorter than linger.ms + request.timeout.ms ({least})"),
+            message: format!(
+                "delivery.timeout.ms is shorter than linger.ms + request.timeout.ms ({least_ms})"
+            ),
             label: "no batch could be tried once",
-            help: &format!("at least {}", least.as_ns() / 1_000_000),
+            help: &format!("at least {least_ms}"),
         });
     }
     if payload_bytes + BATCH_OVERHEAD_BYTES > config.max_request_size_bytes {
@@ -146,6 +149,7 @@ fn backoffs(path: &str, config: &ProducerConfig, problems: &mut Problems<'_>) {
 
 fn consumers(path: &str, index: usize, block: &Consumers, scenario: &Scenario, problems: &mut Problems<'_>) {
     if let Some(partitions) = scenario.topic(&block.topic).and_then(|topic| topic.partitions)
+        && partitions > 0
         && u32::from(block.members) > partitions
     {
         problems.add(Finding {
