@@ -1,5 +1,7 @@
 //! The plan: what a run will do, with every unit resolved and every limit set. Made before anything starts.
 
+mod convert;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use gauntlet_verify::{Guarantee, ProducerSemantics};
 use gauntlet_wire::fetcher::Isolation;
 use gauntlet_wire::producer::Acks;
 use gauntlet_wire::{LinkConfig, codec::Codec};
+
+pub use convert::{Needs, PlanOptions, Planned, capabilities, check_expectation, plan};
 
 /// Where the brokers come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -26,6 +26,7 @@ use gauntlet_wire::{ConnectOptions, WireError, monotonic_ns};
 
 pub use collect::Second;
 pub use interrupt::Interrupt;
+pub use judge::guarantee_in_words;
 pub use threads::ThreadError;
 pub use topics::TopicError;
 

@@ -24,7 +24,7 @@ use crate::rundir::{HISTOGRAMS, VIOLATIONS};
 use crate::windows::Measured;
 
 /// A guarantee in the words of its parts.
-pub(super) fn guarantee_in_words(guarantee: &Guarantee) -> String {
+pub fn guarantee_in_words(guarantee: &Guarantee) -> String {
     let mut parts = Vec::new();
     if guarantee.durable {
         parts.push("durable");

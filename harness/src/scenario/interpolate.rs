@@ -178,9 +178,12 @@ fn allows_run_id(path: &str) -> bool {
 }
 
 fn unknown(reference: &str, node: &Node) -> Problem {
-    let known = ["vars.", "env.", "run.id", "name"];
-    let label = did_you_mean(reference, known).unwrap_or_default();
-    Problem::new(node.span, format!("unknown reference `${{{reference}}}`"), label)
+    let message = format!("unknown reference `${{{reference}}}`");
+    let label = match reference.split_once('.') {
+        Some(("matrix" | "producer", _)) => "not supported by this version of gauntlet yet".to_owned(),
+        _ => did_you_mean(reference, ["vars.", "env.", "run.id", "name"]).unwrap_or_default(),
+    };
+    Problem::new(node.span, message, label)
         .help("references are ${vars.NAME}, ${env.NAME}, ${env.NAME:-default}, ${name}, and ${run.id}")
 }
 

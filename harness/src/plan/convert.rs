@@ -1,0 +1,518 @@
+//! From a scenario to a plan: units resolved, limits set, and everything refused that this version cannot carry out.
+
+use std::path::{Path, PathBuf};
+
+use gauntlet_chaos::{
+    Controllers, FaultAction, FaultSpec, Jvm, KafkaSource, KafkaVersion, LocalSpec, Target,
+};
+use gauntlet_reports::{Capabilities, ExpectError, Expectation};
+use gauntlet_verify::{Guarantee, Preset};
+use gauntlet_wire::LinkConfig;
+use gauntlet_wire::codec::Codec;
+use gauntlet_wire::fetcher::Isolation;
+use gauntlet_wire::producer::Acks;
+
+use super::*;
+use crate::disk::{self, Retention};
+use crate::scenario::types as file;
+use crate::scenario::{ExpressionMistake, LoadedScenario, Scenario, ScenarioError};
+
+/// What a plan depends on besides the scenario.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// Id of the run.
+    pub run_id: String,
+    /// The same as a number, in every record.
+    pub run: u32,
+    /// Seed, if not that of the scenario.
+    pub seed: u64,
+    /// A distribution of Kafka to use instead of the named version.
+    pub kafka_home: Option<PathBuf>,
+    /// Where the run will write: its disk is asked for room.
+    pub out: PathBuf,
+}
+
+/// A plan with its faults and expectations.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// Its faults.
+    pub faults: Vec<FaultSpec>,
+    /// Its expectations, the built-in ones last.
+    pub expectations: Vec<Expectation>,
+    /// What it will take.
+    pub needs: Needs,
+}
+
+/// What a plan will take, at the most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Needs {
+    /// Records, warm-up at its longest included; `None` without schedule.
+    pub records: Option<u64>,
+    /// Bytes on disk of all replicas before retention; `None` without schedule.
+    pub disk_bytes: Option<u64>,
+    /// Free bytes where the run writes.
+    pub disk_free_bytes: Option<u64>,
+    /// gauntlet's own memory: buffers and checkers.
+    pub memory_bytes: u64,
+    /// Wall time of the load, warm-up, drain and final read at their longest.
+    pub wall: Duration,
+    /// The longest stall that the drain can make up for, at a catch-up of twice the rate.
+    pub stall: Duration,
+}
+
+/// Something that the scenario asks for and the plan refuses: path of the field, what is wrong, the next step.
+struct Refusal {
+    path: String,
+    message: String,
+    help: String,
+}
+
+fn refuse(path: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Refusal {
+    Refusal { path: path.into(), message: message.into(), help: help.into() }
+}
+
+/// What a scenario can produce; its expectations are checked against it.
+pub fn capabilities(scenario: &Scenario) -> Capabilities {
+    Capabilities {
+        acks: scenario.workload.producers.iter().any(|p| p.config.acks != file::Acks::None),
+        readers: !scenario.workload.consumers.is_empty(),
+        verify: scenario.verify != file::Verify::Off,
+        schedule: matches!(scenario.load.shape, file::Shape::Constant { .. }),
+        faults: scenario.faults.iter().map(|f| f.name.clone()).collect(),
+    }
+}
+
+/// Parses an expectation of a scenario; for [`crate::scenario::LoadOptions::expectation_check`].
+///
+/// # Errors
+/// What is wrong with the expression, and where in it.
+pub fn check_expectation(
+    scenario: &Scenario,
+    expectation: &file::Expectation,
+) -> Result<(), ExpressionMistake> {
+    parse_expectation(&capabilities(scenario), expectation)
+        .map(drop)
+        .map_err(|ExpectError { offset, length, message, help }| ExpressionMistake { offset, length, message, help })
+}
+
+fn parse_expectation(
+    capabilities: &Capabilities,
+    expectation: &file::Expectation,
+) -> Result<Expectation, ExpectError> {
+    let severity = match expectation.severity {
+        file::Severity::Fail => gauntlet_reports::Severity::Fail,
+        file::Severity::Warn => gauntlet_reports::Severity::Warn,
+        file::Severity::Info => gauntlet_reports::Severity::Info,
+    };
+    let during = expectation.during.as_ref().map(ToString::to_string);
+    Expectation::parse(&expectation.that, during.as_deref(), severity, capabilities)
+}
+
+/// Makes the plan of a scenario.
+///
+/// # Errors
+/// What this version, or this machine, cannot carry out; each with its place in the file.
+pub fn plan(loaded: &LoadedScenario, options: &PlanOptions) -> Result<Planned, ScenarioError> {
+    let scenario = loaded.scenario.with_run_id(&options.run_id);
+    build(&scenario, options).map_err(|refusals| ScenarioError {
+        diagnostics: refusals
+            .into_iter()
+            .map(|r| loaded.diagnostic(&r.path, &r.message, "", &r.help))
+            .collect(),
+    })
+}
+
+fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refusal>> {
+    let mut refusals = Vec::new();
+    refuse_unsupported(scenario, &mut refusals);
+    let topics = topics(scenario, &mut refusals);
+    let cluster = match cluster(scenario, options) {
+        Ok(cluster) => Some(cluster),
+        Err(refusal) => {
+            refusals.push(refusal);
+            None
+        }
+    };
+    let faults = faults(scenario, options.seed, &mut refusals);
+    let Some(cluster) = cluster.filter(|_| refusals.is_empty()) else { return Err(refusals) };
+    let mut plan = Plan {
+        name: scenario.name.clone(),
+        run_id: options.run_id.clone(),
+        run: options.run,
+        seed: scenario.seed.unwrap_or(options.seed),
+        cluster,
+        producers: scenario.workload.producers.iter().map(|p| producer_block(p, &topics)).collect(),
+        readers: scenario.workload.consumers.iter().map(|c| reader_block(c, &topics)).collect(),
+        topics,
+        value_bytes: scenario.workload.payload.size.get() as usize,
+        random_fraction: scenario.workload.payload.random_fraction.get(),
+        load: load(&scenario.load),
+        verify: None,
+        evidence: "complete",
+    };
+    plan.verify = verify(scenario, &plan);
+    let needs = needs(&plan, &options.out);
+    bound_disk(&mut plan, &needs).map_err(|refusal| vec![refusal])?;
+    let capabilities = capabilities(scenario);
+    // They were parsed when the file was loaded; what does not parse now can't be.
+    let mut expectations: Vec<Expectation> =
+        scenario.expect.iter().filter_map(|e| parse_expectation(&capabilities, e).ok()).collect();
+    expectations.extend(Expectation::built_in(&capabilities));
+    Ok(Planned { plan, faults, expectations, needs })
+}
+
+fn refuse_unsupported(scenario: &Scenario, refusals: &mut Vec<Refusal>) {
+    const LATER: &str = "this version of gauntlet cannot do it yet";
+    if scenario.load.overflow == file::Overflow::Drop {
+        refusals.push(refuse("load.overflow", "`overflow: drop` is not supported yet", LATER));
+    }
+    if scenario.rollback != file::Rollback::Always {
+        let help = "leave it out: faults are always healed, and a local cluster ends with its run";
+        refusals.push(refuse("rollback", "only `rollback: always` is supported yet", help));
+    }
+    let unlimited_count = matches!(scenario.load.shape, file::Shape::Unlimited(file::Extent::Messages(_)));
+    if unlimited_count && scenario.load.warmup != file::Warmup::For(crate::units::Duration::ZERO) {
+        let help = "give a `duration` instead of `messages`, or set `warmup: 0s`";
+        refusals.push(refuse("load.warmup", "a load of so many messages has no warm-up yet", help));
+    }
+    let mut read = Vec::new();
+    for (i, consumers) in scenario.workload.consumers.iter().enumerate() {
+        if read.contains(&&consumers.topic) {
+            let message = format!("topic `{}` has readers already", consumers.topic);
+            let help = "raise `members` of the first block: each partition is read once";
+            refusals.push(refuse(format!("workload.consumers[{i}]"), message, help));
+        }
+        read.push(&consumers.topic);
+    }
+    let producers: u64 = scenario.workload.producers.iter().map(|p| u64::from(p.count)).sum();
+    if producers > u64::from(u16::MAX) {
+        refusals.push(refuse(
+            "workload.producers",
+            format!("{producers} producers are too many"),
+            "at most 65,535",
+        ));
+    }
+}
+
+fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Refusal> {
+    let local = match &scenario.cluster {
+        file::Cluster::Bootstrap(addresses) => return Ok(ClusterPlan::Bootstrap(addresses.clone())),
+        file::Cluster::Local(local) => local,
+    };
+    let kafka = match &options.kafka_home {
+        Some(home) => KafkaSource::Directory(home.clone()),
+        None => KafkaSource::Maven(
+            local
+                .version
+                .parse::<KafkaVersion>()
+                .map_err(|e| refuse("cluster.local.version", e.to_string(), "for example 4.3.0 or 3.9.1"))?,
+        ),
+    };
+    let spec = LocalSpec {
+        brokers: local.brokers,
+        controllers: match local.controllers {
+            file::Controllers::Combined => Controllers::Combined,
+            file::Controllers::Isolated(count) => Controllers::Isolated(count),
+        },
+        kafka,
+        jvm: match local.jvm {
+            file::Jvm::Steady => Jvm::Steady,
+            file::Jvm::Quick => Jvm::Quick,
+        },
+        config: local.config.clone(),
+        ..LocalSpec::default()
+    };
+    spec.validate().map_err(|e| refuse("cluster.local", e.to_string(), ""))?;
+    Ok(ClusterPlan::Local(spec))
+}
+
+fn topics(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> Vec<TopicPlan> {
+    let brokers = match &scenario.cluster {
+        file::Cluster::Local(local) => Some(local.brokers),
+        file::Cluster::Bootstrap(_) => None,
+    };
+    let mut plans = Vec::new();
+    for (i, topic) in scenario.topics.iter().enumerate() {
+        let reuse = topic.lifecycle == file::Lifecycle::Reuse;
+        if reuse && topic.partitions.is_none() {
+            let help = "say how many it has; it is checked before the load begins";
+            refusals.push(refuse(format!("topics[{i}]"), "a reused topic needs `partitions`", help));
+        }
+        plans.push(TopicPlan {
+            name: topic.name.clone(),
+            partitions: topic.partitions.unwrap_or(12),
+            // On a foreign cluster without a stated factor three is what a run is worth having on.
+            replication_factor: topic.replication_factor.unwrap_or(brokers.unwrap_or(3).min(3)),
+            config: topic.config.clone(),
+            lifecycle: match topic.lifecycle {
+                file::Lifecycle::PerRun => Lifecycle::PerRun,
+                file::Lifecycle::Keep => Lifecycle::Keep,
+                file::Lifecycle::Reuse => Lifecycle::Reuse,
+            },
+        });
+    }
+    plans
+}
+
+/// Index of a topic; the scenario was checked to name only its own.
+fn index_of(topics: &[TopicPlan], name: &str) -> usize {
+    topics.iter().position(|t| t.name == name).unwrap_or(0)
+}
+
+fn producer_block(producers: &file::Producers, topics: &[TopicPlan]) -> ProducerBlock {
+    let config = &producers.config;
+    ProducerBlock {
+        topic: index_of(topics, &producers.topic),
+        count: producers.count,
+        links: LinkConfig {
+            bootstrap: Vec::new(),
+            client_id: config.client_id.clone(),
+            request_timeout: config.request_timeout.to_std(),
+            setup_timeout: config.connection_setup_timeout.to_std(),
+            reconnect_backoff: config.reconnect_backoff.to_std(),
+            reconnect_backoff_max: config.reconnect_backoff_max.to_std(),
+            retry_backoff: config.retry_backoff.to_std(),
+            retry_backoff_max: config.retry_backoff_max.to_std(),
+            metadata_max_age: config.metadata_max_age.to_std(),
+        },
+        acks: match config.acks {
+            file::Acks::All => Acks::All,
+            file::Acks::Leader => Acks::Leader,
+            file::Acks::None => Acks::None,
+        },
+        idempotent: config.enable_idempotence,
+        codec: match config.compression {
+            file::Compression::None => Codec::None,
+            file::Compression::Gzip => Codec::Gzip,
+            file::Compression::Snappy => Codec::Snappy,
+            file::Compression::Lz4 => Codec::Lz4,
+            file::Compression::Zstd => Codec::Zstd,
+        },
+        linger: config.linger.to_std(),
+        batch_bytes: config.batch_size_bytes as usize,
+        request_bytes: config.max_request_size_bytes as usize,
+        buffer_bytes: config.buffer_memory_bytes as usize,
+        max_in_flight: config.max_in_flight as usize,
+        delivery_timeout: config.delivery_timeout.to_std(),
+        retries: config.retries > 0,
+    }
+}
+
+fn reader_block(consumers: &file::Consumers, topics: &[TopicPlan]) -> ReaderBlock {
+    let config = &consumers.config;
+    ReaderBlock {
+        topic: index_of(topics, &consumers.topic),
+        members: consumers.members,
+        links: LinkConfig {
+            client_id: config.client_id.clone(),
+            request_timeout: config.request_timeout.to_std(),
+            retry_backoff: config.retry_backoff.to_std(),
+            metadata_max_age: config.metadata_max_age.to_std(),
+            ..LinkConfig::default()
+        },
+        max_wait: config.fetch_max_wait.to_std(),
+        min_bytes: config.fetch_min_bytes as usize,
+        max_bytes: config.fetch_max_bytes as usize,
+        partition_max_bytes: config.max_partition_fetch_bytes as usize,
+        isolation: match config.isolation_level {
+            file::IsolationLevel::ReadUncommitted => Isolation::ReadUncommitted,
+            file::IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
+        },
+    }
+}
+
+fn load(load: &file::Load) -> LoadPlan {
+    let (pace, duration) = match load.shape {
+        file::Shape::Constant { rate, duration } => {
+            (PacePlan::Constant { rate_per_s: rate.per_s() }, Some(duration.to_std()))
+        }
+        file::Shape::Unlimited(file::Extent::Duration(duration)) => {
+            (PacePlan::Unlimited { records_max: None }, Some(duration.to_std()))
+        }
+        file::Shape::Unlimited(file::Extent::Messages(count)) => {
+            (PacePlan::Unlimited { records_max: Some(count) }, None)
+        }
+    };
+    let warmup = match load.warmup {
+        file::Warmup::For(d) => WarmupPlan::For(d.to_std()),
+        file::Warmup::UntilStable { min, max } => {
+            WarmupPlan::UntilStable { min: min.to_std(), max: max.to_std() }
+        }
+    };
+    LoadPlan { pace, warmup, duration, drain: load.drain.to_std() }
+}
+
+fn faults(scenario: &Scenario, seed: u64, refusals: &mut Vec<Refusal>) -> Vec<FaultSpec> {
+    /// A broker that is asked to stop moves its leaderships away first; Kafka's own scripts wait as long.
+    const STOP_DEADLINE_MS: u64 = 60_000;
+    let mut specs = Vec::new();
+    for (i, fault) in scenario.faults.iter().enumerate() {
+        let target = match &fault.target {
+            file::Target::Leader { topic, partition } => match partition {
+                file::PartitionChoice::Number(number) => {
+                    Target::LeaderOf { topic: topic.clone(), partition: *number as i32 }
+                }
+                file::PartitionChoice::LowestNotController => {
+                    Target::LowestPartitionLeaderNotController { topic: topic.clone() }
+                }
+                // Before a fault every partition has a leader, so the lowest that has one is 0.
+                file::PartitionChoice::Lowest => Target::LeaderOf { topic: topic.clone(), partition: 0 },
+            },
+            file::Target::Controller => Target::ActiveController,
+            file::Target::Broker { not_controller: true } => Target::NotController,
+            file::Target::Broker { not_controller: false } => match &scenario.cluster {
+                file::Cluster::Local(local) => {
+                    let brokers = u64::from(local.brokers.max(1));
+                    Target::Broker { id: (scenario.seed.unwrap_or(seed) % brokers) as i32 + 1 }
+                }
+                file::Cluster::Bootstrap(_) => {
+                    let help = "faults need a local cluster in this version";
+                    refusals.push(refuse(format!("faults[{i}]"), "nobody to draw a broker from", help));
+                    continue;
+                }
+            },
+            file::Target::Id(id) => Target::Broker { id: i32::from(*id) },
+        };
+        specs.push(FaultSpec {
+            name: fault.name.clone(),
+            action: match fault.action {
+                file::FaultAction::BrokerKill => FaultAction::BrokerKill,
+                file::FaultAction::BrokerStop => FaultAction::BrokerStop { deadline_ms: STOP_DEADLINE_MS },
+                file::FaultAction::BrokerPause => FaultAction::BrokerPause,
+            },
+            target,
+            at_ns: fault.at.as_ns(),
+            recover_after: fault.recover.map(|r| r.after.to_std()),
+        });
+    }
+    specs
+}
+
+/// What the run is judged by: what the scenario declares, else what its weakest producer gives.
+fn verify(scenario: &Scenario, plan: &Plan) -> Option<VerifyPlan> {
+    let file::Verify::On { guarantee, final_read_timeout, max_examples } = scenario.verify else {
+        return None;
+    };
+    let derived = plan
+        .producers
+        .iter()
+        .map(|block| {
+            let topic = &plan.topics[block.topic];
+            let unclean = topic
+                .config
+                .get("unclean.leader.election.enable")
+                .or_else(|| match &plan.cluster {
+                    ClusterPlan::Local(spec) => spec.config.get("unclean.leader.election.enable"),
+                    ClusterPlan::Bootstrap(_) => None,
+                })
+                .is_some_and(|v| v == "true");
+            Guarantee::derive(&plan.semantics(block, unclean))
+        })
+        .reduce(weaker)
+        .unwrap_or_else(|| Preset::None.guarantee());
+    let declared = guarantee.map(|g| {
+        match g {
+            file::Guarantee::AtMostOnce => Preset::AtMostOnce,
+            file::Guarantee::AtLeastOnce => Preset::AtLeastOnce,
+            file::Guarantee::Idempotent => Preset::Idempotent,
+            file::Guarantee::ExactlyOnce => Preset::ExactlyOnce,
+            file::Guarantee::None => Preset::None,
+        }
+        .guarantee()
+    });
+    Some(VerifyPlan {
+        guarantee: declared.unwrap_or(derived),
+        derived,
+        final_read: final_read_timeout.to_std(),
+        examples_max: usize::from(max_examples),
+    })
+}
+
+fn weaker(a: Guarantee, b: Guarantee) -> Guarantee {
+    Guarantee {
+        durable: a.durable && b.durable,
+        unique: a.unique && b.unique,
+        ordered: a.ordered.min(b.ordered),
+        atomic: a.atomic && b.atomic,
+    }
+}
+
+fn needs(plan: &Plan, out: &Path) -> Needs {
+    let records = plan.records_max();
+    let per_record: f64 = plan
+        .producers
+        .iter()
+        .map(|b| {
+            let stored =
+                disk::stored_bytes_per_record(plan.value_bytes, plan.random_fraction, b.codec, b.batch_bytes);
+            let share = f64::from(b.count) / plan.producer_count().max(1) as f64;
+            stored * share * f64::from(plan.topics[b.topic].replication_factor)
+        })
+        .sum();
+    let existing = out.ancestors().find(|p| p.exists()).unwrap_or(Path::new("."));
+    let partitions: usize = plan.topics.iter().map(|t| t.partitions as usize).sum();
+    // What a broker's stall of ten seconds leaves of intervals, per partition; see the checker's own bound.
+    const FRAGMENTS_EXPECTED: usize = 10_000;
+    let streams = plan.producer_count() as usize;
+    let checkers = partitions * gauntlet_verify::Shard::memory_bound_bytes(streams, FRAGMENTS_EXPECTED);
+    let buffers: usize = plan.producers.iter().map(|b| b.buffer_bytes * usize::from(b.count)).sum();
+    let fetches: usize = plan.readers.iter().map(|r| r.max_bytes * usize::from(r.members) * 2).sum();
+    let load = plan.load.warmup.longest() + plan.load.duration.unwrap_or_default();
+    Needs {
+        records,
+        disk_bytes: records.map(|n| (n as f64 * per_record) as u64),
+        disk_free_bytes: disk::free_bytes(existing),
+        memory_bytes: (checkers + buffers + fetches) as u64,
+        wall: load + plan.load.drain + plan.verify.map(|v| v.final_read).unwrap_or_default(),
+        stall: plan.load.drain,
+    }
+}
+
+/// Sets retention where the disk is too small to keep everything. Nothing is set on a cluster that is not ours.
+fn bound_disk(plan: &mut Plan, needs: &Needs) -> Result<(), Refusal> {
+    let (ClusterPlan::Local(_), Some(free)) = (&plan.cluster, needs.disk_free_bytes) else { return Ok(()) };
+    // Without schedule nobody knows how much it will be: plan for more than there is.
+    let needed = needs.disk_bytes.unwrap_or(u64::MAX);
+    retain(plan, needed, free)
+}
+
+fn retain(plan: &mut Plan, needed: u64, free: u64) -> Result<(), Refusal> {
+    let replicas: u64 =
+        plan.topics.iter().map(|t| u64::from(t.partitions) * u64::from(t.replication_factor)).sum();
+    let retention = disk::decide(needed, free, replicas).map_err(|least| {
+        refuse(
+            "load",
+            format!(
+                "the disk is too small: {} MB are free, {} MB are the least",
+                free / 1_000_000,
+                least / 1_000_000
+            ),
+            "free some, choose another --out, or take a lower rate or fewer partitions",
+        )
+    })?;
+    let own = |t: &&mut TopicPlan| t.lifecycle != Lifecycle::Reuse;
+    let Retention::Windowed { retention_bytes, segment_bytes } = retention else {
+        for topic in plan.topics.iter_mut().filter(own) {
+            let kept = topic.config.entry("retention.bytes".to_owned()).or_insert_with(|| "-1".to_owned());
+            if kept != "-1" {
+                plan.evidence = "windowed";
+            }
+        }
+        return Ok(());
+    };
+    plan.evidence = "windowed";
+    if let ClusterPlan::Local(spec) = &mut plan.cluster {
+        spec.config.entry("log.retention.check.interval.ms".to_owned()).or_insert_with(|| "5000".to_owned());
+    }
+    for topic in plan.topics.iter_mut().filter(own) {
+        let mut set = |key: &str, value: u64| {
+            topic.config.entry(key.to_owned()).or_insert_with(|| value.to_string());
+        };
+        set("retention.bytes", retention_bytes);
+        set("segment.bytes", segment_bytes);
+        set("file.delete.delay.ms", 1_000);
+    }
+    Ok(())
+}
