@@ -159,7 +159,12 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
     // They were parsed when the file was loaded; what does not parse now can't be.
     let mut expectations: Vec<Expectation> =
         scenario.expect.iter().filter_map(|e| parse_expectation(&capabilities, e).ok()).collect();
-    expectations.extend(Expectation::built_in(&capabilities));
+    let written: Vec<Expectation> = expectations.clone();
+    let repeats = |builtin: &Expectation| {
+        let same = |e: &&Expectation| e.rule == builtin.rule && e.during == builtin.during;
+        written.iter().find(same).is_some_and(|e| e.severity == gauntlet_reports::Severity::Fail)
+    };
+    expectations.extend(Expectation::built_in(&capabilities).into_iter().filter(|e| !repeats(e)));
     Ok(Planned { plan, faults, expectations, needs })
 }
 

@@ -18,6 +18,7 @@ use super::{Brokers, Loaded, Progress, Run, RunError, topics};
 use crate::load::Control;
 use crate::load::reader::ReaderEnd;
 use crate::plan::{PacePlan, ReaderBlock, WarmupPlan};
+use crate::recorder::SLOT_NS;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Time for threads to connect and warm their first metadata before the first record is due.
@@ -54,7 +55,8 @@ impl Run<'_> {
     ) -> Result<Loaded, RunError> {
         (self.tell)(Progress::Phase("warming up"));
         let (intervals, incoming) = unbounded();
-        let origin_ns = monotonic_ns() + HEAD_START_NS;
+        // Windows are made of slots: load and t = 0 begin at the edge of one.
+        let origin_ns = (monotonic_ns() + HEAD_START_NS).next_multiple_of(SLOT_NS);
         let shared = Shared {
             control: Arc::new(Control::default()),
             intervals,
@@ -159,6 +161,7 @@ impl Run<'_> {
         brokers: &Brokers,
         faults: &[FaultSpec],
     ) -> Result<(), RunError> {
+        let zero_ns = zero_ns.next_multiple_of(SLOT_NS);
         phase.zero_ns = Some(zero_ns);
         if let Some(duration) = self.plan.load.duration {
             phase.shared.control.end_load(zero_ns + duration.as_nanos() as u64);

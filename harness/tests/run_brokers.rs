@@ -1,0 +1,377 @@
+//! Whole runs of the `gauntlet` program against real brokers: verdicts, exit codes, and what is left behind.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use gauntlet_chaos::{ClusterDirs, Jvm, Launcher, LocalCluster, LocalSpec, cache_dir};
+use gauntlet_wire::{ConnectOptions, Connection};
+use kafka_protocol::messages::AlterClientQuotasRequest;
+use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
+use kafka_protocol::protocol::StrBytes;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const GAUNTLET: &str = env!("CARGO_BIN_EXE_gauntlet");
+
+/// Real brokers share two cores: whole runs go one after the other.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A scenario file and a place for its runs.
+struct Case {
+    dir: TempDir,
+}
+
+impl Case {
+    fn new(yaml: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("case.yaml"), yaml).unwrap();
+        Case { dir }
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(GAUNTLET);
+        command.arg(verb).arg(self.dir.path().join("case.yaml")).arg("--out").arg(self.dir.path().join("out"));
+        command
+    }
+
+    fn run(&self) -> (Output, Value) {
+        let output = self.command("run").output().unwrap();
+        let record = self.record();
+        (output, record)
+    }
+
+    fn start(&self) -> Child {
+        self.command("run").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn latest(&self) -> PathBuf {
+        self.dir.path().join("out/latest")
+    }
+
+    fn record(&self) -> Value {
+        let path = self.latest().join("run.json");
+        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    /// Waits until a condition over the interval lines holds.
+    fn wait_for_intervals(&self, what: &str, holds: impl Fn(&[Value]) -> bool) {
+        wait_for(what, Duration::from_secs(90), || {
+            let text = std::fs::read_to_string(self.latest().join("intervals.ndjson")).unwrap_or_default();
+            let lines: Vec<Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+            holds(&lines)
+        });
+    }
+}
+
+fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < limit, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn assert_verdict(output: &Output, record: &Value, verdict: &str, code: i32) {
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(record["verdict"], verdict, "{text}\n{:#}", record["reasons"]);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert_eq!(record["exit_code"], code);
+}
+
+const FAST: &str = "{ broker.session.timeout.ms: 3000, broker.heartbeat.interval.ms: 500, replica.lag.time.max.ms: 5000 }";
+
+/// A cluster that several tests load by `bootstrap_servers`.
+struct SharedCluster {
+    cluster: LocalCluster,
+    _dir: TempDir,
+}
+
+fn shared() -> &'static SharedCluster {
+    static SHARED: OnceLock<SharedCluster> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = LocalSpec { jvm: Jvm::Quick, ..LocalSpec::default() };
+        let dirs = ClusterDirs {
+            data: dir.path().join("data"),
+            logs: dir.path().join("logs"),
+            cache: cache_dir().unwrap(),
+            keep_data: false,
+            undo_journal: None,
+        };
+        let launcher = Launcher { exe: PathBuf::from(GAUNTLET), args: vec!["__supervise".into()] };
+        // The static is never dropped; the supervisor's lifeline ends the brokers when this process ends.
+        SharedCluster { cluster: LocalCluster::start(&spec, &dirs, &launcher).unwrap(), _dir: dir }
+    })
+}
+
+fn foreign(name: &str, load: &str, rest: &str) -> Case {
+    let bootstrap = shared().cluster.bootstrap().join(",");
+    Case::new(&format!(
+        "version: 1\nname: {name}\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n\
+         workload: {{ payload: {{ size: 100B }}, producers: {{ count: 1, config: {{ client.id: {name} }} }} }}\n\
+         load: {load}\n{rest}"
+    ))
+}
+
+#[test]
+fn a_quiet_cluster_passes_and_its_topic_is_gone_afterwards() {
+    let _alone = alone();
+    let case = foreign(
+        "quiet",
+        "{ shape: constant, rate: 5k/s, warmup: 2s, duration: 6s, drain: 20s }",
+        "expect: [verify.lost == 0, verify.checked > 0]\n",
+    );
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "PASS", 0);
+    assert_eq!(record["state"], "done");
+    assert_eq!(record["verify"]["acked"], 40_000, "8 s at 5,000 per second, warm-up included");
+    assert_eq!(record["verify"]["checked"], 40_000);
+    assert_eq!(record["produce"]["acked"], 30_000, "the window `all` begins after the warm-up");
+    assert!(record["produce"]["latency_ms"]["p99"].as_f64().unwrap() > 0.0);
+    assert_eq!(record["windows"]["all"]["produce"], record["produce"]);
+    let report = Command::new(GAUNTLET).arg("report").arg(case.latest()).output().unwrap();
+    assert_eq!(report.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&report.stdout).contains("PASS"));
+    let mut admin = Connection::connect(&shared().cluster.bootstrap()[0], &ConnectOptions::default()).unwrap();
+    wait_for("the topic is deleted", Duration::from_secs(20), || {
+        !admin.metadata(None).unwrap().topics.iter().any(|t| t.name.starts_with("gauntlet-quiet"))
+    });
+}
+
+#[test]
+fn a_broker_that_is_limited_by_a_quota_fails_and_is_the_one_to_blame() {
+    let _alone = alone();
+    set_quota("limited-producer-0", 100_000.0);
+    let case = foreign(
+        "limited",
+        "{ shape: constant, rate: 20k/s, warmup: 2s, duration: 12s, drain: 90s }",
+        "expect: [load.achieved_ratio >= 0.99]\n",
+    );
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "FAIL", 99);
+    assert!(record["throttle_ms_max"].as_u64().unwrap() > 0, "the broker said that it throttles");
+    let slip = &record["load"]["slip"];
+    assert!(slip["broker"].as_f64() > slip["gauntlet"].as_f64(), "{slip}");
+    assert!(slip["broker"].as_f64() > slip["host"].as_f64(), "{slip}");
+}
+
+fn set_quota(client_id: &str, bytes_per_second: f64) {
+    let entity = EntityData::default()
+        .with_entity_type(StrBytes::from_static_str("client-id"))
+        .with_entity_name(Some(StrBytes::from_string(client_id.to_owned())));
+    let op = OpData::default()
+        .with_key(StrBytes::from_static_str("producer_byte_rate"))
+        .with_value(bytes_per_second)
+        .with_remove(false);
+    let request = AlterClientQuotasRequest::default()
+        .with_entries(vec![EntryData::default().with_entity(vec![entity]).with_ops(vec![op])]);
+    let mut admin = Connection::connect(&shared().cluster.bootstrap()[0], &ConnectOptions::default()).unwrap();
+    let response = admin.call(&request).unwrap();
+    assert!(response.entries.iter().all(|e| e.error_code == 0), "{response:?}");
+}
+
+#[test]
+fn a_sender_that_sleeps_proves_nothing_about_the_broker() {
+    let _alone = alone();
+    let case = foreign(
+        "stumble",
+        "{ shape: constant, rate: 5k/s, warmup: 3s, duration: 10s, drain: 20s }",
+        "expect: [produce.latency max < 1500ms]\n",
+    );
+    let output = case.command("run").env("GAUNTLET_TEST_STUMBLE", "6000,2500").output().unwrap();
+    let record = case.record();
+    assert_verdict(&output, &record, "INCONCLUSIVE", 5);
+    assert!(record["load"]["slip"]["gauntlet"].as_f64().unwrap() > 2_000.0, "{:#}", record["load"]);
+}
+
+#[test]
+fn a_gauntlet_that_is_stopped_proves_nothing_about_the_broker() {
+    let _alone = alone();
+    let case = foreign(
+        "stopped",
+        "{ shape: constant, rate: 5k/s, warmup: 2s, duration: 12s, drain: 20s }",
+        "expect: [produce.latency max < 1500ms]\n",
+    );
+    let mut child = case.start();
+    case.wait_for_intervals("load after warm-up", |lines| {
+        lines.iter().any(|l| l["second"]["t_s"].as_f64() > Some(2.0) && l["second"]["acked"].as_u64() > Some(0))
+    });
+    let pid = child.id() as i32;
+    // SAFETY: the child is ours and has not been waited for, so its pid is still its own.
+    unsafe { libc::kill(pid, libc::SIGSTOP) };
+    // The length of the stop is the fault that is planted, not synchronisation.
+    std::thread::sleep(Duration::from_secs(3));
+    // SAFETY: as above.
+    unsafe { libc::kill(pid, libc::SIGCONT) };
+    assert_eq!(child.wait().unwrap().code(), Some(5), "{:#}", case.record()["reasons"]);
+    let record = case.record();
+    assert_eq!(record["verdict"], "INCONCLUSIVE");
+    assert!(record["load"]["slip"]["host"].as_f64().unwrap() > 2_000.0, "{:#}", record["load"]);
+}
+
+#[test]
+fn a_broken_expectation_fails_with_its_value() {
+    let _alone = alone();
+    let case = foreign(
+        "broken",
+        "{ shape: constant, rate: 2k/s, warmup: 1s, duration: 4s, drain: 20s }",
+        "expect: [produce.throughput > 1M/s, { that: produce.throughput > 1M/s, severity: warn }]\n",
+    );
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "FAIL", 99);
+    let broken = &record["expect"][0];
+    assert_eq!((&broken["ok"], broken["rule"].as_str()), (&Value::Bool(false), Some("produce.throughput > 1M/s")));
+    let observed = broken["observed"].as_f64().unwrap();
+    assert!((1_500.0..2_500.0).contains(&observed), "{observed}");
+}
+
+#[test]
+fn acks_0_has_no_latency_and_loss_is_counted_against_sent() {
+    let _alone = alone();
+    let case = foreign("fire", "{ shape: constant, rate: 5k/s, warmup: 1s, duration: 5s, drain: 20s }", "");
+    let yaml = std::fs::read_to_string(case.dir.path().join("case.yaml")).unwrap();
+    std::fs::write(
+        case.dir.path().join("case.yaml"),
+        yaml.replace("client.id: fire", "acks: 0, enable.idempotence: false"),
+    )
+    .unwrap();
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "PASS", 0);
+    assert_eq!(record["produce"]["unacknowledged"], 25_000);
+    assert_eq!(record["produce"]["latency_ms"]["p99"], Value::Null);
+    assert_eq!(record["verify"]["checked"], 30_000);
+    assert_eq!(record["verify"]["acked"], 0);
+}
+
+#[test]
+fn unlimited_sends_exactly_so_many_messages_and_a_topic_that_nobody_read_is_read_in_the_end() {
+    let _alone = alone();
+    let case = foreign("flat", "{ shape: unlimited, messages: 200_000, warmup: 0s, drain: 30s }", "");
+    let path = case.dir.path().join("case.yaml");
+    let yaml = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, yaml.replace("workload: {", "workload: { consumers: [],")).unwrap();
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "PASS", 0);
+    assert_eq!(record["verify"]["acked"], 200_000);
+    assert_eq!(record["verify"]["checked"], 200_000);
+    assert_eq!(record["load"]["target_rate"], Value::Null);
+}
+
+fn local(name: &str, faults: &str, load: &str, expect: &str) -> Case {
+    Case::new(&format!(
+        "version: 1\nname: {name}\ncluster: {{ local: {{ jvm: quick, config: {FAST} }} }}\n\
+         topics: [{{ name: orders, partitions: 6, config: {{ min.insync.replicas: 2 }} }}]\n\
+         workload: {{ payload: {{ size: 100B }} }}\nload: {load}\nfaults: {faults}\nexpect: {expect}\n"
+    ))
+}
+
+#[test]
+fn killing_the_controller_and_pausing_another_at_once_loses_nothing() {
+    let _alone = alone();
+    let case = Case::new(&format!(
+        "version: 1\nname: two-at-once\n\
+         cluster: {{ local: {{ jvm: quick, controllers: 1, config: {FAST} }} }}\n\
+         topics: [{{ name: orders, partitions: 6, config: {{ min.insync.replicas: 1 }} }}]\n\
+         workload: {{ payload: {{ size: 100B }} }}\n\
+         load: {{ shape: constant, rate: 10k/s, warmup: 4s, duration: 25s, drain: 60s }}\n\
+         faults:\n\
+         \x20 - {{ name: kill, at: 5s, action: broker.kill, target: {{ id: 1 }}, recover: {{ action: broker.start, after: 5s }} }}\n\
+         \x20 - {{ name: freeze, at: 5s, action: broker.pause, target: {{ id: 2 }}, for: 5s }}\n\
+         expect: [verify.lost == 0, verify.duplicates == 0, verify.reordered == 0]\n"
+    ));
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "PASS", 0);
+    for fault in record["faults"].as_array().unwrap() {
+        assert_eq!(fault["took_effect"], true, "{fault:#}");
+        assert!(fault["recovery_s"]["isr_full"].as_f64().is_some(), "{fault:#}");
+        assert!(fault["unavailable_s"]["longest"].as_f64().unwrap() > 1.0, "{fault:#}");
+    }
+    assert_eq!(std::fs::read_to_string(case.latest().join("faults.ndjson")).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn control_c_in_the_middle_of_a_fault_heals_and_says_so() {
+    let _alone = alone();
+    let case = local(
+        "interrupted",
+        "[{ name: freeze, at: 3s, action: broker.pause, target: { role: broker, not: controller }, for: 60s }]",
+        "{ shape: constant, rate: 2k/s, warmup: 2s, duration: 90s, drain: 60s }",
+        "[verify.lost == 0]",
+    );
+    let mut child = case.start();
+    wait_for("the journal names the fault", Duration::from_secs(60), || {
+        std::fs::read_to_string(case.latest().join("undo.journal")).is_ok_and(|j| j.contains("freeze"))
+    });
+    // SAFETY: the child is ours and has not been waited for, so its pid is still its own.
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    assert_eq!(child.wait().unwrap().code(), Some(105), "{:#}", case.record()["reasons"]);
+    let record = case.record();
+    assert_eq!(record["state"], "aborted");
+    assert_eq!(record["verify"]["lost"], 0);
+    assert!(record["verify"]["checked"].as_u64().unwrap() > 0);
+    assert!(gauntlet_chaos::journal::read_pending(&case.latest().join("undo.journal")).unwrap().is_empty());
+    assert_no_broker_of(case.dir.path());
+}
+
+#[test]
+fn a_gauntlet_that_is_killed_leaves_a_readable_directory_and_no_broker() {
+    let _alone = alone();
+    let case = local("killed", "[]", "{ shape: constant, rate: 2k/s, warmup: 2s, duration: 90s }", "[]");
+    let mut child = case.start();
+    case.wait_for_intervals("some load", |lines| lines.len() > 3);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let record = case.record();
+    assert_eq!(record["state"], "running", "nobody was left to say more");
+    let log = std::fs::read(case.latest().join("histograms.hlog")).unwrap();
+    assert!(!gauntlet::hlog::read(&log).unwrap().is_empty());
+    assert_no_broker_of(case.dir.path());
+}
+
+/// Waits until no process has `dir` in its command line: brokers and supervisors name their directories there.
+fn assert_no_broker_of(dir: &Path) {
+    let needle = dir.display().to_string();
+    wait_for("every broker is gone", Duration::from_secs(30), || {
+        let own = std::process::id();
+        std::fs::read_dir("/proc").unwrap().flatten().all(|entry| {
+            let pid: Option<u32> = entry.file_name().to_str().and_then(|n| n.parse().ok());
+            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            pid.is_none_or(|pid| pid == own || !String::from_utf8_lossy(&command).contains(&needle))
+        })
+    });
+}
+
+#[test]
+fn what_cannot_be_reached_is_an_environment_error() {
+    // Port 9 of loopback: nothing listens on "discard".
+    let case = Case::new(
+        "version: 1\nname: nobody\ncluster: { bootstrap_servers: \"127.0.0.1:9\" }\nload: { shape: constant, rate: 1k/s, duration: 5s }\n",
+    );
+    let (output, record) = case.run();
+    assert_eq!(output.status.code(), Some(6));
+    assert_eq!(record["verdict"], Value::Null);
+    assert!(record["reasons"][0]["text"].as_str().unwrap().contains("127.0.0.1:9"), "{:#}", record["reasons"]);
+}
+
+#[test]
+fn bad_files_and_bad_commands_have_their_own_codes() {
+    let case = Case::new("version: 1\nname: bad\nload: { shape: constant, rate: 1k/s, duration: 5s }\nlaod: {}\n");
+    let output = case.command("run").output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("case.yaml:4:1"));
+    assert!(!case.latest().exists(), "nothing was started");
+    let usage = Command::new(GAUNTLET).arg("rnu").output().unwrap();
+    assert_eq!(usage.status.code(), Some(2));
+    let mut codes = BTreeMap::new();
+    for verb in ["--help", "--version"] {
+        codes.insert(verb, Command::new(GAUNTLET).arg(verb).output().unwrap().status.code());
+    }
+    assert!(codes.values().all(|c| *c == Some(0)), "{codes:?}");
+}
