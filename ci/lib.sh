@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+# Functions that the scripts of this directory share. Sourced, never run. Linux, bash 5.1 or newer.
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+# Not left to a user's cargo configuration: the scripts start `gauntlet` from here.
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$ROOT/target}"
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# The feature version of the Java that brokers would run on: JAVA_HOME if set, else the PATH, as gauntlet itself looks.
+# Prints 17 for "17.0.15" and 8 for "1.8.0_402"; nothing if there is none.
+java_version() {
+    local java=java text
+    [[ -z "${JAVA_HOME:-}" ]] || java="$JAVA_HOME/bin/java"
+    text="$("$java" -version 2>&1)" || return 0
+    sed -n 's/.*version "\(1\.\)\{0,1\}\([0-9]*\).*/\2/p' <<<"$text" | head -n 1
+}
+
+# Names of Debian packages without which something is missing here, one a line.
+missing_packages() {
+    local version
+    command -v cc >/dev/null || say build-essential
+    version="$(java_version)"
+    ((${version:-0} >= 17)) || say default-jre-headless
+    command -v mvn >/dev/null || say maven
+    command -v kcat >/dev/null || say kcat
+}
+
+# Makes sure that everything is here. As root on Debian it installs what is missing; otherwise it names it and stops.
+setup() {
+    # rustup is how one gets a toolchain; a Debian package would be too old for the workspace's rust-version.
+    command -v cargo >/dev/null || die "cargo is missing; install Rust from https://rustup.rs"
+    local missing
+    mapfile -t missing < <(missing_packages)
+    ((${#missing[@]} > 0)) || return 0
+    if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+        die "missing, by their Debian names: ${missing[*]}; install them, or run ci/setup as root"
+    fi
+    say "installing ${missing[*]}"
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+    hash -r
+    # An old Java that JAVA_HOME or the PATH prefers is still in the way; apt-get can't know.
+    mapfile -t missing < <(missing_packages)
+    ((${#missing[@]} == 0)) || die "installed, but not found: ${missing[*]}; check JAVA_HOME and PATH"
+}
+
+# Ids of processes that have the given assignment in the environment that they were started with, one a line.
+processes_with() {
+    # Processes end while we look, and those of other users can't be read: neither matters.
+    { grep -lszxF -e "$1" /proc/[0-9]*/environ || true; } | cut -d/ -f3
+}
