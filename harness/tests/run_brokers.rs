@@ -1,5 +1,7 @@
 //! Whole runs of the `gauntlet` program against real brokers: verdicts, exit codes, and what is left behind.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -36,7 +38,11 @@ impl Case {
 
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(GAUNTLET);
-        command.arg(verb).arg(self.dir.path().join("case.yaml")).arg("--out").arg(self.dir.path().join("out"));
+        command
+            .arg(verb)
+            .arg(self.dir.path().join("case.yaml"))
+            .arg("--out")
+            .arg(self.dir.path().join("out"));
         command
     }
 
@@ -85,7 +91,8 @@ fn assert_verdict(output: &Output, record: &Value, verdict: &str, code: i32) {
     assert_eq!(record["exit_code"], code);
 }
 
-const FAST: &str = "{ broker.session.timeout.ms: 3000, broker.heartbeat.interval.ms: 500, replica.lag.time.max.ms: 5000 }";
+const FAST: &str =
+    "{ broker.session.timeout.ms: 3000, broker.heartbeat.interval.ms: 500, replica.lag.time.max.ms: 5000 }";
 
 /// A cluster that several tests load by `bootstrap_servers`.
 struct SharedCluster {
@@ -139,7 +146,8 @@ fn a_quiet_cluster_passes_and_its_topic_is_gone_afterwards() {
     let report = Command::new(GAUNTLET).arg("report").arg(case.latest()).output().unwrap();
     assert_eq!(report.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&report.stdout).contains("PASS"));
-    let mut admin = Connection::connect(&shared().cluster.bootstrap()[0], &ConnectOptions::default()).unwrap();
+    let mut admin =
+        Connection::connect(&shared().cluster.bootstrap()[0], &ConnectOptions::default()).unwrap();
     wait_for("the topic is deleted", Duration::from_secs(20), || {
         !admin.metadata(None).unwrap().topics.iter().any(|t| t.name.starts_with("gauntlet-quiet"))
     });
@@ -172,7 +180,8 @@ fn set_quota(client_id: &str, bytes_per_second: f64) {
         .with_remove(false);
     let request = AlterClientQuotasRequest::default()
         .with_entries(vec![EntryData::default().with_entity(vec![entity]).with_ops(vec![op])]);
-    let mut admin = Connection::connect(&shared().cluster.bootstrap()[0], &ConnectOptions::default()).unwrap();
+    let mut admin =
+        Connection::connect(&shared().cluster.bootstrap()[0], &ConnectOptions::default()).unwrap();
     let response = admin.call(&request).unwrap();
     assert!(response.entries.iter().all(|e| e.error_code == 0), "{response:?}");
 }
@@ -201,7 +210,9 @@ fn a_gauntlet_that_is_stopped_proves_nothing_about_the_broker() {
     );
     let mut child = case.start();
     case.wait_for_intervals("load after warm-up", |lines| {
-        lines.iter().any(|l| l["second"]["t_s"].as_f64() > Some(2.0) && l["second"]["acked"].as_u64() > Some(0))
+        lines
+            .iter()
+            .any(|l| l["second"]["t_s"].as_f64() > Some(2.0) && l["second"]["acked"].as_u64() > Some(0))
     });
     let pid = child.id() as i32;
     // SAFETY: the child is ours and has not been waited for, so its pid is still its own.
@@ -227,7 +238,10 @@ fn a_broken_expectation_fails_with_its_value() {
     let (output, record) = case.run();
     assert_verdict(&output, &record, "FAIL", 99);
     let broken = &record["expect"][0];
-    assert_eq!((&broken["ok"], broken["rule"].as_str()), (&Value::Bool(false), Some("produce.throughput > 1M/s")));
+    assert_eq!(
+        (&broken["ok"], broken["rule"].as_str()),
+        (&Value::Bool(false), Some("produce.throughput > 1M/s"))
+    );
     let observed = broken["observed"].as_f64().unwrap();
     assert!((1_500.0..2_500.0).contains(&observed), "{observed}");
 }
@@ -357,12 +371,17 @@ fn what_cannot_be_reached_is_an_environment_error() {
     let (output, record) = case.run();
     assert_eq!(output.status.code(), Some(6));
     assert_eq!(record["verdict"], Value::Null);
-    assert!(record["reasons"][0]["text"].as_str().unwrap().contains("127.0.0.1:9"), "{:#}", record["reasons"]);
+    assert!(
+        record["reasons"][0]["text"].as_str().unwrap().contains("127.0.0.1:9"),
+        "{:#}",
+        record["reasons"]
+    );
 }
 
 #[test]
 fn bad_files_and_bad_commands_have_their_own_codes() {
-    let case = Case::new("version: 1\nname: bad\nload: { shape: constant, rate: 1k/s, duration: 5s }\nlaod: {}\n");
+    let case =
+        Case::new("version: 1\nname: bad\nload: { shape: constant, rate: 1k/s, duration: 5s }\nlaod: {}\n");
     let output = case.command("run").output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&output.stderr).contains("case.yaml:4:1"));

@@ -79,6 +79,7 @@ pub struct BatchTag {
     first_pseq: u64,
     incarnation: u16,
     taken_ns: u64,
+    blocked_ns: Option<u64>,
 }
 
 /// The workload of one producer.
@@ -213,12 +214,12 @@ impl ProducerLoad {
 
     /// Latency, service time and "ours" of an acked batch.
     fn record_acked(&mut self, settled: &Settled<BatchTag>, turn: Turn<'_>) {
-        let BatchTag { first, taken_ns, .. } = settled.tag;
+        let BatchTag { first, taken_ns, blocked_ns, .. } = settled.tag;
         let count = u64::from(settled.count);
         let written_ns = settled.first_written_ns.unwrap_or(taken_ns);
         let late_answer = turn.lateness.of_answer(written_ns);
         let oldest_ns = self.intended_ns(settled.partition, first, taken_ns) + self.plan.linger_ns;
-        let slip = turn.lateness.between(oldest_ns, taken_ns);
+        let slip = turn.lateness.between_blocked(oldest_ns, taken_ns, blocked_ns);
         let ours_possible = is_ours(sum(slip, late_answer), 0);
         let service_us = latency_us(written_ns, turn.now_ns);
         let group = count.div_ceil(OURS_GROUPS).max(1);
@@ -226,7 +227,8 @@ impl ProducerLoad {
         for i in 0..count {
             let intended_ns = self.intended_ns(settled.partition, first + i, taken_ns);
             if ours_possible && i % group == 0 {
-                let slip = turn.lateness.between(intended_ns + self.plan.linger_ns, taken_ns);
+                let slip =
+                    turn.lateness.between_blocked(intended_ns + self.plan.linger_ns, taken_ns, blocked_ns);
                 ours = is_ours(sum(slip, late_answer), turn.now_ns.saturating_sub(intended_ns));
             }
             let slot = self.recorder.slot(intended_ns);
@@ -349,6 +351,7 @@ impl Workload for ProducerLoad {
             first_pseq: cursor.next_pseq,
             incarnation: cursor.incarnation,
             taken_ns: turn.now_ns,
+            blocked_ns: request.blocked_since_ns,
         };
         let mut index = tag.first;
         while index < due
@@ -384,7 +387,7 @@ impl Workload for ProducerLoad {
     }
 
     fn settled(&mut self, settled: &Settled<BatchTag>, turn: Turn<'_>) {
-        let BatchTag { first, first_pseq, incarnation, taken_ns } = settled.tag;
+        let BatchTag { first, first_pseq, incarnation, taken_ns, .. } = settled.tag;
         let count = u64::from(settled.count);
         let outcome = match settled.outcome {
             BatchOutcome::Acked { base_offset } => {

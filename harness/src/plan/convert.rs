@@ -92,9 +92,9 @@ pub fn check_expectation(
     scenario: &Scenario,
     expectation: &file::Expectation,
 ) -> Result<(), ExpressionMistake> {
-    parse_expectation(&capabilities(scenario), expectation)
-        .map(drop)
-        .map_err(|ExpectError { offset, length, message, help }| ExpressionMistake { offset, length, message, help })
+    parse_expectation(&capabilities(scenario), expectation).map(drop).map_err(
+        |ExpectError { offset, length, message, help }| ExpressionMistake { offset, length, message, help },
+    )
 }
 
 fn parse_expectation(

@@ -78,8 +78,7 @@ impl CrcSeed {
 
     /// Checksum of a value that is at least [`IDENTITY_LEN`] long.
     fn checksum(&self, value: &[u8]) -> u32 {
-        let core = crc32c::crc32c_append(self.state, &value[..CRC_AT]);
-        crc32c::crc32c_append(core, &value[IDENTITY_LEN..])
+        crate::crc::append_both(self.state, &value[..CRC_AT], &value[IDENTITY_LEN..])
     }
 }
 

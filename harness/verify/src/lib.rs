@@ -26,6 +26,7 @@ pub mod shard;
 pub mod summary;
 pub mod witness;
 
+mod crc;
 mod run;
 
 pub use finding::FindingClass;

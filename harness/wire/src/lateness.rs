@@ -121,6 +121,20 @@ impl Lateness {
         charge
     }
 
+    /// As [`Lateness::between`], for something that the broker gave no room for from `blocked_ns` on: from then on it
+    /// was not held up by what the thread was busy with, only by a host that did not run it.
+    pub fn between_blocked(&self, from_ns: u64, to_ns: u64, blocked_ns: Option<u64>) -> Charge {
+        let all = self.between(from_ns, to_ns);
+        match blocked_ns.filter(|blocked| *blocked < to_ns) {
+            None => all,
+            Some(blocked_ns) if blocked_ns <= from_ns => Charge { gauntlet_ns: 0, ..all },
+            Some(blocked_ns) => Charge {
+                gauntlet_ns: self.between(from_ns, blocked_ns).gauntlet_ns.min(all.gauntlet_ns),
+                ..all
+            },
+        }
+    }
+
     /// Lateness of an answer that was read in the current turn and can have arrived at any time since the loop last
     /// looked, but not before `asked_ns`.
     pub fn of_answer(&self, asked_ns: u64) -> Charge {
@@ -196,6 +210,20 @@ mod tests {
         // Something that became due ten milliseconds before the end waited ten.
         assert_eq!(l.between(11 * MS, 21 * MS), Charge { host_ns: 0, gauntlet_ns: 10 * MS });
         assert_eq!(l.of_answer(16 * MS), Charge { host_ns: 0, gauntlet_ns: 5 * MS });
+    }
+
+    #[test]
+    fn being_busy_is_no_fault_while_the_broker_gives_no_room() {
+        let mut l = quiet();
+        for i in 0..10 {
+            l.poll_begins(i * 20 * MS + 10 * MS);
+            l.poll_ended((i + 1) * 20 * MS, 10 * MS);
+        }
+        assert_eq!(l.between(0, 200 * MS).gauntlet_ns, 100 * MS);
+        assert_eq!(l.between_blocked(0, 200 * MS, None).gauntlet_ns, 100 * MS);
+        assert_eq!(l.between_blocked(0, 200 * MS, Some(0)).gauntlet_ns, 0);
+        assert_eq!(l.between_blocked(0, 200 * MS, Some(40 * MS)).gauntlet_ns, 20 * MS);
+        assert_eq!(l.between_blocked(0, 200 * MS, Some(200 * MS)).gauntlet_ns, 100 * MS);
     }
 
     #[test]

@@ -86,6 +86,9 @@ pub struct TakeRequest {
     pub incarnation: u16,
     /// Fill the builder up to this many bytes (but with at least one record).
     pub max_bytes: usize,
+    /// Since when something was due that the broker gave no room for, if it was so until now. What the loop did in
+    /// that time made nothing late.
+    pub blocked_since_ns: Option<u64>,
 }
 
 /// The end of one batch.
@@ -340,24 +343,31 @@ impl<W: Workload> Producer<W> {
         else {
             return;
         };
-        let request =
-            TakeRequest { partition, incarnation: queue.incarnation(), max_bytes: self.config.batch_bytes };
+        let request = TakeRequest {
+            partition,
+            incarnation: queue.incarnation(),
+            max_bytes: self.config.batch_bytes,
+            blocked_since_ns: self.blocked_since[partition],
+        };
         let Some(tag) = self.workload.take(&request, turn, &mut self.builder) else { return };
         let sealed = self.builder.seal(queue.next_stamp());
         self.buffered += sealed.uncompressed_bytes() as usize;
         queue.push(sealed, tag, intended_ns + self.config.delivery_timeout.as_nanos() as u64);
     }
 
-    /// Time in which something was due and stayed unsent although the loop turned: the broker gave no room.
+    /// Notes which partitions have something due that stayed unsent although the loop turned: the broker gave no room.
     fn note_blocked(&mut self, now_ns: u64) {
         let linger_ns = self.config.linger.as_nanos() as u64;
         for (partition, since) in self.blocked_since.iter_mut().enumerate() {
-            let due =
-                self.workload.next_intended_ns(partition).map(|d| d + linger_ns).filter(|d| *d <= now_ns);
-            if let Some(begun) = since.take() {
-                self.stats.broker_blocked_ns += now_ns.saturating_sub(begun);
+            let due = self.workload.next_intended_ns(partition).is_some_and(|d| d + linger_ns <= now_ns);
+            match (*since, due) {
+                (None, true) => *since = Some(now_ns),
+                (Some(begun), false) => {
+                    self.stats.broker_blocked_ns += now_ns.saturating_sub(begun);
+                    *since = None;
+                }
+                _ => {}
             }
-            *since = due.map(|_| now_ns);
         }
     }
 
