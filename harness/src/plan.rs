@@ -213,6 +213,16 @@ impl ReaderBlock {
 }
 
 impl Plan {
+    /// Whether a topic may elect a leader that is out of sync, as far as the scenario says.
+    pub fn unclean_election(&self, topic: &TopicPlan) -> bool {
+        const UNCLEAN: &str = "unclean.leader.election.enable";
+        let of_cluster = match &self.cluster {
+            ClusterPlan::Local(spec) => spec.config.get(UNCLEAN),
+            ClusterPlan::Bootstrap(_) => None,
+        };
+        topic.config.get(UNCLEAN).or(of_cluster).is_some_and(|v| v == "true")
+    }
+
     /// Number of producers of all blocks.
     pub fn producer_count(&self) -> u64 {
         self.producers.iter().map(|b| u64::from(b.count)).sum()

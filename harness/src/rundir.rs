@@ -48,16 +48,20 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Creates `<out>/<name>/<run_id>`, which must not exist, and points `<out>/latest` at it.
-    pub fn create(out: &Path, name: &str, run_id: &str) -> Result<Self, RunDirError> {
-        let root = out.join(name).join(run_id);
+    /// Creates `root`, which must not exist. If it is `<out>/<name>/<run id>`, as by default, `<out>/latest` is pointed
+    /// at it.
+    pub fn create(root: &Path, name: &str, run_id: &str) -> Result<Self, RunDirError> {
+        let root = root.to_path_buf();
         if let Some(parent) = root.parent() {
             fs::create_dir_all(parent).map_err(failed("create", parent))?;
         }
         fs::create_dir(&root).map_err(failed("create", &root))?;
         let logs = root.join("logs");
         fs::create_dir(&logs).map_err(failed("create", &logs))?;
-        point_latest(out, Path::new(name).join(run_id).as_path());
+        let below = Path::new(name).join(run_id);
+        if let Some(out) = root.ancestors().nth(2).filter(|_| root.ends_with(&below)) {
+            point_latest(out, &below);
+        }
         Ok(RunDir { root })
     }
 
@@ -121,13 +125,13 @@ mod tests {
     #[test]
     fn latest_follows_the_newest_run() {
         let out = tempfile::tempdir().unwrap();
-        let first = RunDir::create(out.path(), "smoke", "run-1").unwrap();
+        let first = RunDir::create(&out.path().join("smoke/run-1"), "smoke", "run-1").unwrap();
         first.replace(RUN_JSON, b"{}").unwrap();
-        let second = RunDir::create(out.path(), "smoke", "run-2").unwrap();
+        let second = RunDir::create(&out.path().join("smoke/run-2"), "smoke", "run-2").unwrap();
         second.replace(RUN_JSON, b"[]").unwrap();
         second.replace(RUN_JSON, b"[2]").unwrap();
         assert_eq!(fs::read(out.path().join("latest").join(RUN_JSON)).unwrap(), b"[2]");
         assert_eq!(fs::read_dir(second.path()).unwrap().count(), 2, "run.json and logs, nothing left beside");
-        assert!(RunDir::create(out.path(), "smoke", "run-2").is_err(), "a run is never written over");
+        assert!(RunDir::create(second.path(), "smoke", "run-2").is_err(), "a run is never written over");
     }
 }

@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::path::Path;
 
-use gauntlet_chaos::{FaultEvent, FaultStep};
+use gauntlet_chaos::{FaultEvent, FaultStep, Jvm, KafkaSource, Target};
 use gauntlet_reports::quantity::{grouped, show};
 use gauntlet_reports::record::{ExpectRecord, FaultEntry, RunRecord};
 use gauntlet_reports::{Severity, Verdict};
 
-use crate::plan::{ClusterPlan, PacePlan, Plan, Planned, WarmupPlan};
+use crate::plan::{ClusterPlan, Lifecycle, PacePlan, Plan, Planned, WarmupPlan};
 use crate::run::{Progress, Second};
 
 fn seconds(d: std::time::Duration) -> String {
@@ -57,16 +57,23 @@ pub(super) fn header(out: &mut impl Write, planned: &Planned) -> std::io::Result
 pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<()> {
     let (plan, needs) = (&planned.plan, &planned.needs);
     match &plan.cluster {
-        ClusterPlan::Local(spec) => {
-            writeln!(out, "brokers {} local, Kafka {:?}, jvm {:?}", spec.brokers, spec.kafka, spec.jvm)?
-        }
+        ClusterPlan::Local(spec) => writeln!(
+            out,
+            "brokers {} local, Kafka {}, jvm {}",
+            spec.brokers,
+            kafka(&spec.kafka),
+            jvm(spec.jvm)
+        )?,
         ClusterPlan::Bootstrap(addresses) => writeln!(out, "brokers {}", addresses.join(", "))?,
     }
     for topic in &plan.topics {
         writeln!(
             out,
-            "topic   {} · {} partitions · RF {} · {:?}",
-            topic.name, topic.partitions, topic.replication_factor, topic.lifecycle
+            "topic   {} · {} partitions · RF {} · {}",
+            topic.name,
+            topic.partitions,
+            topic.replication_factor,
+            lifecycle(topic.lifecycle)
         )?;
         for (key, value) in &topic.config {
             writeln!(out, "          {key}={value}")?;
@@ -89,7 +96,14 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     writeln!(out, "  {:>9}  t = 0", "0s")?;
     for fault in &planned.faults {
         let at = std::time::Duration::from_nanos(fault.at_ns);
-        writeln!(out, "  {:>9}  {}: {} of {:?}", seconds(at), fault.name, fault.action.name(), fault.target)?;
+        writeln!(
+            out,
+            "  {:>9}  {}: {} of {}",
+            seconds(at),
+            fault.name,
+            fault.action.name(),
+            target(&fault.target)
+        )?;
         if let Some(after) = fault.recover_after {
             writeln!(out, "  {:>9}  {}: healed", seconds(at + after), fault.name)?;
         }
@@ -104,6 +118,40 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
         writeln!(out, "  {}{during}{builtin}", e.rule)?;
     }
     Ok(())
+}
+
+fn kafka(source: &KafkaSource) -> String {
+    match source {
+        KafkaSource::Maven(version) => version.to_string(),
+        KafkaSource::Directory(path) => path.display().to_string(),
+    }
+}
+
+fn jvm(jvm: Jvm) -> &'static str {
+    match jvm {
+        Jvm::Steady => "steady",
+        Jvm::Quick => "quick",
+    }
+}
+
+fn lifecycle(lifecycle: Lifecycle) -> &'static str {
+    match lifecycle {
+        Lifecycle::PerRun => "created and deleted",
+        Lifecycle::Keep => "created and kept",
+        Lifecycle::Reuse => "must exist",
+    }
+}
+
+fn target(target: &Target) -> String {
+    match target {
+        Target::LeaderOf { topic, partition } => format!("the leader of {topic}-{partition}"),
+        Target::ActiveController => "the active controller".to_owned(),
+        Target::NotController => "the first broker that is not the active controller".to_owned(),
+        Target::LowestPartitionLeaderNotController { topic } => {
+            format!("the leader of the lowest partition of {topic} that the active controller does not lead")
+        }
+        Target::Broker { id } => format!("node {id}"),
+    }
 }
 
 /// Prints a run as it goes, one line per second.

@@ -41,9 +41,9 @@ pub(super) struct PlanArgs {
 
 #[derive(Debug, Args)]
 struct HowArgs {
-    /// Where run directories go: `<OUT>/<scenario>/<run id>`.
-    #[arg(short, long, value_name = "DIR", default_value = "out")]
-    out: PathBuf,
+    /// Put run directories at `<DIR>/<scenario>/<run id>`, instead of where the scenario says (by default `out/…`).
+    #[arg(short, long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Seed of payloads and everything drawn; without it, that of the scenario, else a new one.
     #[arg(long)]
     seed: Option<u64>,
@@ -124,7 +124,7 @@ fn run_one(
     out: &mut impl Write,
 ) -> std::io::Result<ExitReason> {
     let plan = &planned.plan;
-    let created = RunDir::create(&args.how.out, &plan.name, &plan.run_id)
+    let created = RunDir::create(&planned.run_dir, &plan.name, &plan.run_id)
         .and_then(|dir| dir.replace(SCENARIO, loaded.resolved_yaml.as_bytes()).map(|()| dir));
     let dir = match created {
         Ok(dir) => dir,

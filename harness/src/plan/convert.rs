@@ -28,8 +28,8 @@ pub struct PlanOptions {
     pub seed: u64,
     /// A distribution of Kafka to use instead of the named version.
     pub kafka_home: Option<PathBuf>,
-    /// Where the run will write: its disk is asked for room.
-    pub out: PathBuf,
+    /// Where run directories go, if not where the scenario says.
+    pub out: Option<PathBuf>,
 }
 
 /// A plan with its faults and expectations.
@@ -37,6 +37,8 @@ pub struct PlanOptions {
 pub struct Planned {
     /// The plan.
     pub plan: Plan,
+    /// Where the run will write.
+    pub run_dir: PathBuf,
     /// Its faults.
     pub faults: Vec<FaultSpec>,
     /// Its expectations, the built-in ones last.
@@ -153,7 +155,11 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
         evidence: "complete",
     };
     plan.verify = verify(scenario, &plan);
-    let needs = needs(&plan, &options.out);
+    let run_dir = match &options.out {
+        Some(out) => out.join(&plan.name).join(&plan.run_id),
+        None => scenario.report.path(),
+    };
+    let needs = needs(&plan, &run_dir);
     bound_disk(&mut plan, &needs).map_err(|refusal| vec![refusal])?;
     let capabilities = capabilities(scenario);
     // They were parsed when the file was loaded; what does not parse now can't be.
@@ -165,7 +171,7 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
         written.iter().find(same).is_some_and(|e| e.severity == gauntlet_reports::Severity::Fail)
     };
     expectations.extend(Expectation::built_in(&capabilities).into_iter().filter(|e| !repeats(e)));
-    Ok(Planned { plan, faults, expectations, needs })
+    Ok(Planned { plan, run_dir, faults, expectations, needs })
 }
 
 fn refuse_unsupported(scenario: &Scenario, refusals: &mut Vec<Refusal>) {
@@ -405,15 +411,7 @@ fn verify(scenario: &Scenario, plan: &Plan) -> Option<VerifyPlan> {
         .iter()
         .map(|block| {
             let topic = &plan.topics[block.topic];
-            let unclean = topic
-                .config
-                .get("unclean.leader.election.enable")
-                .or_else(|| match &plan.cluster {
-                    ClusterPlan::Local(spec) => spec.config.get("unclean.leader.election.enable"),
-                    ClusterPlan::Bootstrap(_) => None,
-                })
-                .is_some_and(|v| v == "true");
-            Guarantee::derive(&plan.semantics(block, unclean))
+            Guarantee::derive(&plan.semantics(block, plan.unclean_election(topic)))
         })
         .reduce(weaker)
         .unwrap_or_else(|| Preset::None.guarantee());
@@ -444,7 +442,7 @@ fn weaker(a: Guarantee, b: Guarantee) -> Guarantee {
     }
 }
 
-fn needs(plan: &Plan, out: &Path) -> Needs {
+fn needs(plan: &Plan, run_dir: &Path) -> Needs {
     let records = plan.records_max();
     let per_record: f64 = plan
         .producers
@@ -456,7 +454,7 @@ fn needs(plan: &Plan, out: &Path) -> Needs {
             stored * share * f64::from(plan.topics[b.topic].replication_factor)
         })
         .sum();
-    let existing = out.ancestors().find(|p| p.exists()).unwrap_or(Path::new("."));
+    let existing = run_dir.ancestors().find(|p| p.exists()).unwrap_or(Path::new("."));
     let partitions: usize = plan.topics.iter().map(|t| t.partitions as usize).sum();
     // What a broker's stall of ten seconds leaves of intervals, per partition; see the checker's own bound.
     const FRAGMENTS_EXPECTED: usize = 10_000;

@@ -158,13 +158,15 @@ impl Run<'_> {
             return Ok(0);
         };
         record.verify = Some(counts_of(&checked.summary));
+        let unclean_election = self.plan.topics.iter().any(|t| self.plan.unclean_election(t));
+        let context = Context { unclean_election, ..Context::PLAIN };
         let mut violations = 0;
         for class in FindingClass::ALL {
             let count = checked.summary.count_of(*class).unwrap_or(0);
             if count == 0 {
                 continue;
             }
-            let judgement = judge(*class, &verify.guarantee, &Context::PLAIN);
+            let judgement = judge(*class, &verify.guarantee, &context);
             if judgement == Judgement::Violation {
                 violations += count;
                 reasons.push(Reason { exit: ExitReason::Violation, text: format!("{count} x {class}") });

@@ -389,8 +389,7 @@ impl Report {
 
 impl Default for Report {
     fn default() -> Self {
-        use ReportFormat::{Html, Json, Junit};
-        Self { dir: "out/${name}/${run.id}".to_owned(), formats: vec![Html, Json, Junit] }
+        Self { dir: "out/${name}/${run.id}".to_owned(), formats: vec![ReportFormat::Json] }
     }
 }
 
@@ -398,10 +397,6 @@ impl Default for Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReportFormat {
-    /// `report.html`.
-    Html,
-    /// `run.json`.
+    /// `run.json`, which every run directory holds.
     Json,
-    /// `junit.xml`.
-    Junit,
 }

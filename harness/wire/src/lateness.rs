@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 /// Turns that came less than this late are not remembered; far below what would be charged (5 ms).
 pub const NOTABLE_NS: u64 = 500_000;
 /// How far back lateness can be asked for. Older records have latencies of seconds, of which ten percent is more
-/// than a loop can lose unnoticed (the run's own canary still sees it).
+/// than a loop loses unnoticed.
 const REMEMBERED_NS: u64 = 20_000_000_000;
 
 /// Nanoseconds that a record or an answer waited for us, by cause.
