@@ -26,6 +26,8 @@ const STABLE_WINDOW_NS: u64 = 5_000_000_000;
 const STABLE_WINDOWS: usize = 6;
 /// p99 has settled if it fell by no more than this between the two sides.
 const STABLE_DROP_MAX: f64 = 0.25;
+/// The load keeps to its schedule if what is acked differs from what is intended by no more than this share.
+const ON_SCHEDULE: f64 = 0.03;
 
 /// A time without an ack on a partition, as one producer saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,38 +137,63 @@ pub struct Collected {
     pub last_acks: BTreeMap<(u16, usize), u64>,
 }
 
-/// Whether p99 has settled; see `scenario-format` (`warmup: {until: stable}`).
+/// Whether p99 has settled, and the load keeps to its schedule; see `scenario-format` (`warmup: {until: stable}`).
+///
+/// Both are needed: brokers that are still cold let a backlog grow, and where it stops growing p99 is flat for a while
+/// at many seconds.
 #[derive(Debug, Default)]
 struct Stability {
-    window: Option<(u64, LatencyHistogram)>,
-    p99_us: VecDeque<u64>,
+    window: Option<Window>,
+    /// The last windows: p99 in microseconds, and records acked per second.
+    past: VecDeque<(u64, f64)>,
+}
+
+#[derive(Debug)]
+struct Window {
+    began_ns: u64,
+    latency: LatencyHistogram,
+    acked: u64,
 }
 
 impl Stability {
-    fn add(&mut self, at_ns: u64, latency: &LatencyHistogram) {
-        let (began_ns, histogram) = self.window.get_or_insert_with(|| (at_ns, latency_histogram()));
-        add_histogram(histogram, latency);
-        if at_ns >= *began_ns + STABLE_WINDOW_NS {
-            self.p99_us.push_back(histogram.value_at_quantile(0.99));
-            self.window = None;
+    fn add(&mut self, at_ns: u64, latency: &LatencyHistogram, acked: u64) {
+        let window = self.window.get_or_insert_with(|| Window {
+            began_ns: at_ns,
+            latency: latency_histogram(),
+            acked: 0,
+        });
+        if at_ns > window.began_ns {
+            // What the first call counted was acked before the window began.
+            add_histogram(&mut window.latency, latency);
+            window.acked += acked;
         }
-        while self.p99_us.len() > 2 * STABLE_WINDOWS {
-            self.p99_us.pop_front();
+        let length_ns = at_ns - window.began_ns;
+        if length_ns >= STABLE_WINDOW_NS {
+            let rate = window.acked as f64 * 1e9 / length_ns as f64;
+            self.past.push_back((window.latency.value_at_quantile(0.99), rate));
+            self.window = Some(Window { began_ns: at_ns, latency: latency_histogram(), acked: 0 });
+        }
+        while self.past.len() > 2 * STABLE_WINDOWS {
+            self.past.pop_front();
         }
     }
 
-    fn is_stable(&self) -> bool {
-        if self.p99_us.len() < 2 * STABLE_WINDOWS {
+    /// `target` is the scheduled rate, if there is one.
+    fn is_stable(&self, target: Option<f64>) -> bool {
+        if self.past.len() < 2 * STABLE_WINDOWS {
             return false;
         }
-        let median = |values: Vec<u64>| {
-            let mut values = values;
+        let median = |values: &mut dyn Iterator<Item = u64>| {
+            let mut values: Vec<u64> = values.collect();
             values.sort_unstable();
             (values[STABLE_WINDOWS / 2 - 1] + values[STABLE_WINDOWS / 2]) as f64 / 2.0
         };
-        let before = median(self.p99_us.iter().take(STABLE_WINDOWS).copied().collect());
-        let after = median(self.p99_us.iter().skip(STABLE_WINDOWS).copied().collect());
-        after >= before * (1.0 - STABLE_DROP_MAX)
+        let before = median(&mut self.past.iter().take(STABLE_WINDOWS).map(|(p99, _)| *p99));
+        let after = median(&mut self.past.iter().skip(STABLE_WINDOWS).map(|(p99, _)| *p99));
+        let rate: f64 =
+            self.past.iter().skip(STABLE_WINDOWS).map(|(_, rate)| rate).sum::<f64>() / STABLE_WINDOWS as f64;
+        let on_schedule = target.is_none_or(|target| (rate / target - 1.0).abs() <= ON_SCHEDULE);
+        on_schedule && after >= before * (1.0 - STABLE_DROP_MAX)
     }
 }
 
@@ -219,8 +246,8 @@ impl Collector {
     }
 
     /// Whether p99 has settled.
-    pub(super) fn is_stable(&self) -> bool {
-        self.stability.is_stable()
+    pub(super) fn is_stable(&self, target_rate: Option<f64>) -> bool {
+        self.stability.is_stable(target_rate)
     }
 
     /// The lag now, over all readers.
@@ -289,9 +316,7 @@ impl Collector {
     fn second(&mut self, now_ns: u64, zero_ns: u64, slots: &SlotMap, bytes: (u64, u64)) -> Second {
         let mut all = Slot::default();
         slots.values().for_each(|s| all.merge(s));
-        if !all.latency.is_empty() {
-            self.stability.add(now_ns, &all.latency);
-        }
+        self.stability.add(now_ns, &all.latency, all.counts.acked);
         self.collected.producers = sum_stats(self.per_producer.values());
         let errors: u64 = self.collected.producers.errors.values().sum();
         let late = self.lateness.values().fold((0, 0), |sum, c| (sum.0 + c.host_ns, sum.1 + c.gauntlet_ns));
@@ -406,25 +431,34 @@ fn resident_bytes() -> Option<u64> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn stable_is_when_p99_no_longer_falls() {
+    /// Windows with these p99s, at so many records per second.
+    fn stability(p99_ms: &[u64], rate: u64) -> Stability {
         let mut stability = Stability::default();
         let mut at_ns = 0;
-        let mut feed = |stability: &mut Stability, p99_ms: u64| {
+        stability.add(at_ns, &latency_histogram(), 0);
+        for ms in p99_ms {
             let mut h = latency_histogram();
-            h.record_n(p99_ms * 1_000, 100).unwrap();
-            stability.add(at_ns, &h);
+            h.record_n(ms * 1_000, 100).unwrap();
             at_ns += STABLE_WINDOW_NS;
-            stability.add(at_ns, &h);
-        };
-        for p99_ms in [400, 350, 300, 250, 200, 150, 120, 100, 90, 80, 70, 60] {
-            feed(&mut stability, p99_ms);
+            stability.add(at_ns, &h, rate * 5);
         }
-        assert!(!stability.is_stable(), "it fell by more than a quarter");
-        for _ in 0..12 {
-            feed(&mut stability, 55);
-        }
-        assert!(stability.is_stable());
+        stability
+    }
+
+    #[test]
+    fn stable_is_when_p99_no_longer_falls() {
+        let falling = [400, 350, 300, 250, 200, 150, 120, 100, 90, 80, 70, 60];
+        assert!(!stability(&falling, 1_000).is_stable(Some(1_000.0)), "it fell by more than a quarter");
+        assert!(!stability(&[55; 11], 1_000).is_stable(Some(1_000.0)), "too early to say");
+        assert!(stability(&[55; 12], 1_000).is_stable(Some(1_000.0)));
+        assert!(stability(&[55; 12], 1_000).is_stable(None));
+    }
+
+    #[test]
+    fn a_backlog_is_not_stable() {
+        // Flat at twenty seconds, while what piled up is worked off.
+        assert!(!stability(&[20_000; 12], 1_200).is_stable(Some(1_000.0)));
+        assert!(!stability(&[20_000; 12], 900).is_stable(Some(1_000.0)));
     }
 
     #[test]

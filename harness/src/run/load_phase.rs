@@ -132,7 +132,11 @@ impl Run<'_> {
                 && let WarmupPlan::UntilStable { min, max } = self.plan.load.warmup
             {
                 let warmed = Duration::from_nanos(now_ns.saturating_sub(origin_ns));
-                let stable = phase.collector.is_stable();
+                let target = match self.plan.load.pace {
+                    PacePlan::Constant { rate_per_s } => Some(rate_per_s as f64),
+                    PacePlan::Unlimited { .. } => None,
+                };
+                let stable = phase.collector.is_stable(target);
                 if (warmed >= min && stable) || warmed >= max {
                     phase.warm = Some(stable);
                     self.begin(phase, now_ns, brokers, faults)?;
