@@ -99,12 +99,12 @@ fn a_killed_leader_is_replaced_and_comes_back(cluster: &Arc<LocalCluster>) -> Te
     let full = clocks.isr_full.seconds().ok_or(format!("{:?}", clocks.isr_full))?;
     assert!(full >= (healed - healing) as f64 / 1e9, "full before the victim was back: {clocks:?}");
     // In between the victim was out of the ISR: fenced when its session ran out, or at the latest when it registered anew.
-    let shrunk = history.observations().iter().any(|seen| {
+    let place = at("killed", 0);
+    let shrunk = history.observations().any(|seen| {
         (injected..healed).contains(&seen.at_ns)
-            && matches!(&seen.change, Change::Partition { at: place, state }
-                if *place == at("killed", 0) && !state.isr.contains(&target.node))
+            && matches!(&seen.change, Change::Partition { at, state } if *at == place && !state.isr.contains(&target.node))
     });
-    assert!(shrunk, "{:?}", history.observations());
+    assert!(shrunk, "{:?}", history.observations().collect::<Vec<_>>());
     Ok(())
 }
 
