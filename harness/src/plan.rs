@@ -11,6 +11,7 @@ use gauntlet_wire::fetcher::Isolation;
 use gauntlet_wire::producer::Acks;
 use gauntlet_wire::{LinkConfig, codec::Codec};
 
+pub(crate) use convert::RF_DEFAULT_MAX;
 pub use convert::{Needs, PlanOptions, Planned, capabilities, check_expectation, plan};
 
 /// Where the brokers come from.
@@ -40,8 +41,8 @@ pub struct TopicPlan {
     pub name: String,
     /// Number of partitions.
     pub partitions: u32,
-    /// Replicas of each.
-    pub replication_factor: u16,
+    /// Replicas of each; `None` until the cluster tells how many brokers it has: then min(3, brokers).
+    pub replication_factor: Option<u16>,
     /// Topic configuration, by Kafka's property names.
     pub config: BTreeMap<String, String>,
     /// Before and after.

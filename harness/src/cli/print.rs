@@ -72,7 +72,7 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
             "topic   {} · {} partitions · RF {} · {}",
             topic.name,
             topic.partitions,
-            topic.replication_factor,
+            topic.replication_factor.map_or("min(3, brokers)".to_owned(), |rf| rf.to_string()),
             lifecycle(topic.lifecycle)
         )?;
         for (key, value) in &topic.config {

@@ -17,6 +17,9 @@ use crate::disk::{self, Retention};
 use crate::scenario::types as file;
 use crate::scenario::{ExpressionMistake, LoadedScenario, Scenario, ScenarioError};
 
+/// Replicas of a topic that the scenario does not say it of, if there are as many brokers.
+pub(crate) const RF_DEFAULT_MAX: u16 = 3;
+
 /// What a plan depends on besides the scenario.
 #[derive(Debug, Clone)]
 pub struct PlanOptions {
@@ -254,8 +257,7 @@ fn topics(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> Vec<TopicPlan> {
         plans.push(TopicPlan {
             name: topic.name.clone(),
             partitions: topic.partitions.unwrap_or(12),
-            // On a foreign cluster without a stated factor three is what a run is worth having on.
-            replication_factor: topic.replication_factor.unwrap_or(brokers.unwrap_or(3).min(3)),
+            replication_factor: topic.replication_factor.or(brokers.map(|b| b.min(RF_DEFAULT_MAX))),
             config: topic.config.clone(),
             lifecycle: match topic.lifecycle {
                 file::Lifecycle::PerRun => Lifecycle::PerRun,
@@ -451,7 +453,7 @@ fn needs(plan: &Plan, run_dir: &Path) -> Needs {
             let stored =
                 disk::stored_bytes_per_record(plan.value_bytes, plan.random_fraction, b.codec, b.batch_bytes);
             let share = f64::from(b.count) / plan.producer_count().max(1) as f64;
-            stored * share * f64::from(plan.topics[b.topic].replication_factor)
+            stored * share * f64::from(plan.topics[b.topic].replication_factor.unwrap_or(RF_DEFAULT_MAX))
         })
         .sum();
     let existing = run_dir.ancestors().find(|p| p.exists()).unwrap_or(Path::new("."));
@@ -482,8 +484,11 @@ fn bound_disk(plan: &mut Plan, needs: &Needs) -> Result<(), Refusal> {
 }
 
 fn retain(plan: &mut Plan, needed: u64, free: u64) -> Result<(), Refusal> {
-    let replicas: u64 =
-        plan.topics.iter().map(|t| u64::from(t.partitions) * u64::from(t.replication_factor)).sum();
+    let replicas: u64 = plan
+        .topics
+        .iter()
+        .map(|t| u64::from(t.partitions) * u64::from(t.replication_factor.unwrap_or(RF_DEFAULT_MAX)))
+        .sum();
     let retention = disk::decide(needed, free, replicas).map_err(|least| {
         refuse(
             "load",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gauntlet_wire::admin::{connect_first, wait_for_leaders};
 use gauntlet_wire::{ConnectOptions, Connection, ErrorCode, NewTopic, OffsetSpec, WireError};
 
-use crate::plan::{Lifecycle, TopicPlan};
+use crate::plan::{Lifecycle, RF_DEFAULT_MAX, TopicPlan};
 
 /// How long a topic may take to have leaders and full in-sync replicas everywhere.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -65,10 +65,18 @@ pub(super) fn prepare(
 }
 
 fn create(bootstrap: &[String], topic: &TopicPlan, options: &ConnectOptions) -> Result<(), TopicError> {
+    let replication_factor = match topic.replication_factor {
+        Some(factor) => factor,
+        None => {
+            let metadata = connect_first(bootstrap, options).and_then(|mut c| c.metadata(Some(&[])));
+            let brokers = metadata.map_err(wire(topic))?.brokers.len();
+            u16::try_from(brokers).unwrap_or(u16::MAX).min(RF_DEFAULT_MAX)
+        }
+    };
     let new = NewTopic {
         name: topic.name.clone(),
         partitions: topic.partitions as i32,
-        replication_factor: topic.replication_factor as i16,
+        replication_factor: replication_factor as i16,
         config: topic.config.clone(),
     };
     let created = connect_first(bootstrap, options).and_then(|mut c| c.create_topic(&new, ADMIN_TIMEOUT));
