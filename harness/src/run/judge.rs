@@ -109,6 +109,9 @@ impl Run<'_> {
             history: &watched.history,
             summary: self.plan.verify.is_some().then(|| checked.summary.clone()),
             warm,
+            cut_short: reasons
+                .iter()
+                .any(|r| matches!(r.exit, ExitReason::Aborted | ExitReason::Environment)),
             times,
             schedule: self.whole_schedule(origin_ns),
         });

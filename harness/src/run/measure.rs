@@ -52,6 +52,7 @@ pub(super) struct Measurement {
     pub(super) faults: Vec<FaultSeen>,
     pub(super) summary: Option<Summary>,
     pub(super) warm: Option<bool>,
+    cut_short: bool,
     lag: Vec<(u64, u64)>,
     usage: Vec<super::collect::Usage>,
     value_bytes: usize,
@@ -66,6 +67,8 @@ pub(super) struct Raw<'a> {
     pub(super) history: &'a ClusterHistory,
     pub(super) summary: Option<Summary>,
     pub(super) warm: Option<bool>,
+    /// The load was ended before its time.
+    pub(super) cut_short: bool,
     pub(super) times: Times,
     pub(super) schedule: Option<crate::schedule::Schedule>,
 }
@@ -92,6 +95,7 @@ impl Measurement {
             faults,
             summary: raw.summary,
             warm: raw.warm,
+            cut_short: raw.cut_short,
             lag: raw.collected.lag.clone(),
             usage: raw.collected.usage.clone(),
             value_bytes: raw.plan.value_bytes,
@@ -240,6 +244,10 @@ impl Observations for Measurement {
     }
 
     fn doubt(&self, metric: &Metric, _label: Option<&str>, window: &str) -> Option<String> {
+        // What was under way when somebody ended the load had no time to be acked.
+        if self.cut_short && metric.name == "load.achieved_ratio" {
+            return Some("the load was ended before its time".to_owned());
+        }
         let timed = [
             "latency",
             "service_time",
