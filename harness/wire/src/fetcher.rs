@@ -6,14 +6,12 @@ mod requests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mio::{Events, Poll, Token};
+use mio::Token;
 
 use crate::batch::{BatchError, BatchHeader, next_batch};
-use crate::clock::monotonic_ns;
 use crate::code::ErrorCode;
-use crate::lateness::Lateness;
-use crate::links::{LinkConfig, LinkEvent, Links, SCRATCH_BYTES};
-use crate::producer::{LoopError, Turn};
+use crate::links::{LinkConfig, LinkEvent, Links};
+use crate::turns::{EventLoop, LoopError, Turn};
 use requests::Asked;
 
 /// `isolation.level`.
@@ -137,32 +135,17 @@ struct Fetcher<S> {
     throttled_until: BTreeMap<i32, u64>,
 }
 
-/// The loop wakes at least this often, so that a stop is seen.
-const LONGEST_SLEEP_NS: u64 = 20_000_000;
-
 /// Reads until the sink has enough, and returns it. Blocks the calling thread.
 pub fn run_fetcher<S: RecordSink>(config: FetcherConfig, sink: S) -> Result<S, LoopError> {
-    let mut poll = Poll::new()?;
-    let mut fetcher = Fetcher::new(config, sink, poll.registry().try_clone()?);
-    let mut events = Events::with_capacity(256);
-    let mut scratch = vec![0u8; SCRATCH_BYTES];
-    let mut lateness = Lateness::of_this_thread(monotonic_ns());
+    let mut event_loop = EventLoop::new()?;
+    let mut fetcher = Fetcher::new(config, sink, event_loop.registry()?);
     let mut wakeup_ns: u64 = 0;
     loop {
-        let began_ns = monotonic_ns();
-        let timeout_ns = wakeup_ns.saturating_sub(began_ns).min(LONGEST_SLEEP_NS);
-        lateness.poll_begins(began_ns);
-        match poll.poll(&mut events, Some(Duration::from_nanos(timeout_ns))) {
-            Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e.into()),
-        }
-        let now_ns = monotonic_ns();
-        // epoll sleeps in whole milliseconds; waking that much later is as it was meant to be.
-        lateness.poll_ended(now_ns, timeout_ns + 1_000_000);
-        let turn = Turn { now_ns, lateness: &lateness };
-        for event in &events {
-            fetcher.drive(event.token(), turn, &mut scratch);
+        let now_ns = event_loop.sleep_until(wakeup_ns)?;
+        let EventLoop { events, lateness, scratch, .. } = &mut event_loop;
+        let turn = Turn { now_ns, lateness };
+        for event in &*events {
+            fetcher.drive(event.token(), turn, scratch);
         }
         fetcher.turn(turn);
         let call_again_ns = fetcher.sink.turned(turn, &fetcher.stats);

@@ -21,6 +21,7 @@ pub mod lateness;
 mod links;
 pub mod metadata;
 pub mod producer;
+mod turns;
 mod varint;
 
 pub use admin::{NewTopic, OffsetSpec, ProducerIdentity, Quorum};

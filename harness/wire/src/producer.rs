@@ -17,13 +17,14 @@ use mio::{Registry, Token};
 use crate::batch::BatchBuilder;
 use crate::code::ErrorCode;
 use crate::codec::Codec;
-use crate::lateness::Lateness;
 use crate::links::{LinkConfig, LinkEvent, Links};
 
 pub use partition::BatchOutcome;
 use partition::{Ended, PartitionQueue, Policy};
 use requests::Sent;
-pub use run::{LoopError, run_producers};
+pub use run::run_producers;
+
+pub use crate::turns::{LoopError, Turn};
 
 /// `acks`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,15 +66,6 @@ pub struct ProducerConfig {
     pub delivery_timeout: Duration,
     /// Whether `retries` is above zero.
     pub retries: bool,
-}
-
-/// What a turn of the loop knows.
-#[derive(Debug, Clone, Copy)]
-pub struct Turn<'a> {
-    /// CLOCK_MONOTONIC at the beginning of the turn.
-    pub now_ns: u64,
-    /// The loop's own lateness.
-    pub lateness: &'a Lateness,
 }
 
 /// A request for the next batch of a partition.
