@@ -274,6 +274,7 @@ fn first_record(plan: &Plan) -> RunRecord {
         seed: plan.seed,
         started_at: rfc3339(SystemTime::now()),
         wall_s: 0.0,
+        warmup_s: None,
         warm: None,
         guarantee: plan.verify.map(|v| judge::guarantee_in_words(&v.guarantee)),
         evidence: plan.evidence.to_owned(),
@@ -311,6 +312,7 @@ fn environment(plan: &Plan) -> Environment {
         },
         host: format!("Linux {}, {cores} cores, {gib:.0} GiB", kernel.trim()),
         cores,
+        config: BTreeMap::new(),
     }
 }
 

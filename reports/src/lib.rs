@@ -6,6 +6,7 @@
 //! - [`verdict`]: PASS, FAIL, VIOLATION, INCONCLUSIVE
 //! - [`exit_code`]: what a pipeline sees of them
 //! - [`mod@record`]: what a run found, `run.json`
+//! - [`run_data`]: that and the series beside it: what a report is rendered from
 
 pub mod evaluate;
 pub mod exit_code;
@@ -13,6 +14,7 @@ pub mod expect;
 pub mod metric;
 pub mod quantity;
 pub mod record;
+pub mod run_data;
 pub mod verdict;
 
 pub use evaluate::{Judged, Observations, Observed, evaluate};

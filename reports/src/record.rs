@@ -228,6 +228,8 @@ pub struct Environment {
     pub host: String,
     /// Number of processors.
     pub cores: usize,
+    /// Settings that differ from Kafka's defaults, by whose they are: `brokers`, `topic orders`, `producers orders`.
+    pub config: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A finding that is a violation, or was expected under the declared guarantee.
@@ -268,6 +270,8 @@ pub struct RunRecord {
     pub started_at: String,
     /// Length of the whole run.
     pub wall_s: f64,
+    /// Length of the warm-up, in seconds: t = 0 is so long after the load began; `null` if it did not come to its end.
+    pub warmup_s: Option<f64>,
     /// Whether the warm-up reached a stable p99; `null` if it was of fixed length.
     pub warm: Option<bool>,
     /// The guarantee that it was judged by, in words; `null` with `verify: off`.
