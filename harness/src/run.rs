@@ -312,7 +312,7 @@ fn environment(plan: &Plan) -> Environment {
         },
         host: format!("Linux {}, {cores} cores, {gib:.0} GiB", kernel.trim()),
         cores,
-        config: BTreeMap::new(),
+        config: std::collections::BTreeMap::new(),
     }
 }
 
