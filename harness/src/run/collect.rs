@@ -379,6 +379,7 @@ fn sum_stats<'a>(all: impl Iterator<Item = &'a ProducerStats>) -> ProducerStats 
     let mut sum = ProducerStats::default();
     for stats in all {
         sum.requests += stats.requests;
+        sum.records_sent += stats.records_sent;
         sum.retries += stats.retries;
         sum.throttle_ms_max = sum.throttle_ms_max.max(stats.throttle_ms_max);
         sum.throttle_ms_total += stats.throttle_ms_total;

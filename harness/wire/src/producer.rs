@@ -143,6 +143,8 @@ pub trait Workload {
 pub struct ProducerStats {
     /// Produce requests sent.
     pub requests: u64,
+    /// Records that were put into a request for the first time.
+    pub records_sent: u64,
     /// Batches sent more than once.
     pub retries: u64,
     /// Longest `throttle_time_ms` since the loop began, and the sum of all.

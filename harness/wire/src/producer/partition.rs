@@ -231,13 +231,13 @@ impl<T: Copy> PartitionQueue<T> {
         (self.proven || !in_flight).then_some(batch)
     }
 
-    /// `id` was put into a request to `node`.
-    pub(crate) fn sent(&mut self, id: u64, node: i32) {
+    /// `id` was put into a request to `node`. Returns whether it was for the first time.
+    pub(crate) fn sent(&mut self, id: u64, node: i32) -> bool {
         self.flight_node = Some(node);
-        if let Some(batch) = self.batches.iter_mut().find(|b| b.id == id) {
-            batch.in_flight = true;
-            batch.attempts += 1;
-        }
+        let Some(batch) = self.batches.iter_mut().find(|b| b.id == id) else { return false };
+        batch.in_flight = true;
+        batch.attempts += 1;
+        batch.attempts == 1
     }
 
     /// The request with `id` got its answer.

@@ -36,7 +36,7 @@ impl<W: Workload> Producer<W> {
                 self.build(partition, turn);
             }
             let Some((id, sealed)) = self.queues[partition].next_to_send(node, turn.now_ns) else { continue };
-            let size = sealed.bytes().len();
+            let (size, records) = (sealed.bytes().len(), sealed.count());
             if bytes + size > self.config.request_bytes && !data.is_empty() {
                 break;
             }
@@ -46,7 +46,9 @@ impl<W: Workload> Producer<W> {
                     .with_index(partition as i32)
                     .with_records(Some(sealed.bytes().clone())),
             );
-            self.queues[partition].sent(id, node);
+            if self.queues[partition].sent(id, node) {
+                self.stats.records_sent += u64::from(records);
+            }
             batches.push((partition, id));
         }
         if batches.is_empty() {
