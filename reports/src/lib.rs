@@ -7,10 +7,12 @@
 //! - [`exit_code`]: what a pipeline sees of them
 //! - [`mod@record`]: what a run found, `run.json`
 //! - [`run_data`]: that and the series beside it: what a report is rendered from
+//! - [`html`]: that report
 
 pub mod evaluate;
 pub mod exit_code;
 pub mod expect;
+pub mod html;
 pub mod metric;
 pub mod quantity;
 pub mod record;

@@ -1,0 +1,100 @@
+//! The page: its blocks in order.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::run_data::RunData;
+
+use super::style::CSS;
+use super::view::View;
+use super::{
+    banner, correctness, end_to_end, environment, errors, expectations, key_numbers, lag, latency, method,
+    recovery, reproduce, slip, throughput, timeline, windows,
+};
+
+/// The document.
+pub(super) fn page(data: &RunData, view: Option<&View>) -> Markup {
+    let record = &data.record;
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="generator" content=(format!("gauntlet {}", record.environment.gauntlet));
+                title { (banner::word(record)) " · " (record.name) " · " (record.run_id) }
+                style { (PreEscaped(CSS)) }
+            }
+            body {
+                a class="skip" href="#main" { "Skip to the results" }
+                div class="bar" {
+                    span class="brand" { "gauntlet" }
+                    (contents(data))
+                    label class="theme" { input type="checkbox" id="theme"; " other theme" }
+                }
+                (banner::banner(record))
+                main id="main" {
+                    (expectations::section(record))
+                    (correctness::section(record))
+                    (key_numbers::section(data, view))
+                    (over_time(data, view))
+                    (recovery::section(record))
+                    (windows::section(record))
+                    (errors::section(record))
+                    (environment::section(record))
+                    (method::section(record))
+                    (reproduce::section(data))
+                }
+                footer { p { (record.name) " · run " (record.run_id) " · gauntlet " (record.environment.gauntlet) } }
+            }
+        }
+    }
+}
+
+/// Links to the sections that this page has.
+fn contents(data: &RunData) -> Markup {
+    let record = &data.record;
+    let links = [
+        ("#expectations", "Expectations", true),
+        ("#correctness", "Correctness", true),
+        ("#numbers", "Numbers", true),
+        ("#over-time", "Over time", true),
+        ("#recovery", "Recovery", !record.faults.is_empty()),
+        ("#windows", "Windows", !record.windows.is_empty()),
+        ("#errors", "Errors", true),
+        ("#environment", "Environment", true),
+        ("#method", "Method", true),
+        ("#reproduce", "Do it again", true),
+    ];
+    html! {
+        nav aria-label="Contents" {
+            ul {
+                @for (anchor, name, is_there) in links {
+                    @if is_there { li { a href=(anchor) { (name) } } }
+                }
+            }
+        }
+    }
+}
+
+fn over_time(data: &RunData, view: Option<&View>) -> Markup {
+    html! {
+        section id="over-time" aria-labelledby="over-time-h" {
+            h2 id="over-time-h" { "Over time" }
+            @if let Some(view) = view {
+                (timeline::figure(data, view))
+                @if data.seconds.is_empty() {
+                    p { "No second of load was recorded, so there is nothing to plot." }
+                } @else {
+                    (throughput::figure(data, view))
+                    (latency::figure(data, view))
+                    (end_to_end::figure(data, view))
+                    (slip::figure(data, view))
+                    (lag::figure(data, view))
+                }
+            } @else {
+                p { "The run ended before its load began: nothing happened that could be drawn." }
+            }
+        }
+    }
+}
