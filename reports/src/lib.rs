@@ -6,6 +6,7 @@
 //! - [`verdict`]: PASS, FAIL, VIOLATION, INCONCLUSIVE
 //! - [`exit_code`]: what a pipeline sees of them
 //! - [`mod@record`]: what a run found, `run.json`
+//! - [`mod@junit`]: that, for CI servers
 //! - [`run_data`]: that and the series beside it: what a report is rendered from
 //! - [`html`]: that report
 
@@ -13,6 +14,7 @@ pub mod evaluate;
 pub mod exit_code;
 pub mod expect;
 pub mod html;
+pub mod junit;
 pub mod metric;
 pub mod quantity;
 pub mod record;
