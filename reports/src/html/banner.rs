@@ -78,7 +78,7 @@ fn facts(record: &RunRecord) -> Markup {
     let facts = [
         ("run", Some(record.run_id.clone())),
         ("started", Some(record.started_at.clone())),
-        ("took", Some(format::seconds(record.wall_s))),
+        ("took", (record.wall_s > 0.0).then(|| format::seconds(record.wall_s))),
         ("load", load),
         ("warm-up", Some(warm_up)),
         ("seed", Some(record.seed.to_string())),

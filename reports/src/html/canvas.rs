@@ -1,10 +1,10 @@
 //! One SVG picture: plotters draws, [`palette`](super::palette) colours.
 
 use plotters::drawing::DrawingAreaErrorKind;
-use plotters::element::{Circle, PathElement, Rectangle, Text};
+use plotters::element::{Circle, PathElement, Polygon, Rectangle, Text};
 use plotters::prelude::{DrawingBackend, IntoDrawingArea, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, IntoTextStyle, ShapeStyle, TextStyle};
+use plotters::style::{Color, IntoTextStyle, ShapeStyle};
 
 use super::palette::{Ink, restyle};
 
@@ -71,6 +71,14 @@ impl Canvas<'_> {
         }
     }
 
+    /// The area between a line and the height `bottom_px`, faint.
+    pub(super) fn area_under(&self, ink: Ink, line: &[(i32, i32)], bottom_px: i32) -> Result<(), DrawError> {
+        let (Some(first), Some(last)) = (line.first(), line.last()) else { return Ok(()) };
+        let corners = [(last.0, bottom_px), (first.0, bottom_px)];
+        let outline: Vec<(i32, i32)> = line.iter().copied().chain(corners).collect();
+        self.area.draw(&Polygon::new(outline, ink.color().mix(0.2)))
+    }
+
     /// A filled circle.
     pub(super) fn dot(&self, ink: Ink, radius_px: u32, at: (i32, i32)) -> Result<(), DrawError> {
         self.area.draw(&Circle::new(at, radius_px, ink.color().filled()))
@@ -91,7 +99,7 @@ impl Canvas<'_> {
         };
         let color = Ink::Text.color();
         let font = ("sans-serif", f64::from(LETTER_PX) * PLOTTERS_FONT_SCALE).into_text_style(&self.area);
-        let style = TextStyle::from(font).color(&color).pos(Pos::new(horizontal, VPos::Center));
+        let style = font.color(&color).pos(Pos::new(horizontal, VPos::Center));
         self.area.draw(&Text::new(text.to_owned(), at, style))
     }
 

@@ -14,16 +14,16 @@ const TOP_PX: i32 = 70;
 const BOTTOM_PX: i32 = HEIGHT_PX - 48;
 
 /// The vertical axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scale {
     /// From zero.
     Linear,
-    /// By powers of ten: milliseconds, none below [`LOG_FLOOR_MS`].
-    LogMillis,
+    /// By powers of ten, in milliseconds. What is below the floor is drawn on it: zero has no place on such an axis.
+    LogMillis {
+        /// Above zero.
+        floor_ms: f64,
+    },
 }
-
-/// What is below is drawn at this value: zero has no place on a logarithmic axis.
-pub(super) const LOG_FLOOR_MS: f64 = 0.1;
 
 /// A line of a chart.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub(super) struct Series {
     pub(super) ink: Ink,
     /// How thick: 3 for what matters, 2 else.
     pub(super) width_px: u32,
+    /// Whether the area under it is shaded.
+    pub(super) is_filled: bool,
     /// Its values, one per second.
     pub(super) points: Vec<Point>,
 }
@@ -62,11 +64,11 @@ impl Axis {
                 let ticks = (0..=steps as u32).map(|i| f64::from(i) * step).collect();
                 Axis { scale, from: 0.0, to: step * steps, ticks }
             }
-            Scale::LogMillis => {
+            Scale::LogMillis { floor_ms } => {
                 let measured = series.iter().flat_map(Series::values);
-                let lowest = measured.map(|v| v.max(LOG_FLOOR_MS)).reduce(f64::min).unwrap_or(1.0);
+                let lowest = measured.map(|v| v.max(floor_ms)).reduce(f64::min).unwrap_or(1.0);
                 let from = lowest.log10().floor();
-                let to = highest.max(LOG_FLOOR_MS).log10().ceil().max(from + 1.0);
+                let to = highest.max(floor_ms).log10().ceil().max(from + 1.0);
                 let ticks = (0..=(to - from) as u32).map(|i| from + f64::from(i)).collect();
                 Axis { scale, from, to, ticks }
             }
@@ -76,7 +78,7 @@ impl Axis {
     fn y_px(&self, value: f64) -> i32 {
         let on_axis = match self.scale {
             Scale::Linear => value,
-            Scale::LogMillis => value.max(LOG_FLOOR_MS).log10(),
+            Scale::LogMillis { floor_ms } => value.max(floor_ms).log10(),
         };
         self.place_px(on_axis)
     }
@@ -91,7 +93,7 @@ impl Axis {
             let y = self.place_px(*tick);
             let label = match self.scale {
                 Scale::Linear => format::compact(*tick),
-                Scale::LogMillis => power_label(*tick),
+                Scale::LogMillis { .. } => power_label(*tick),
             };
             canvas.line(Ink::Grid, 2, &[(LEFT_PX, y), (RIGHT_PX, y)])?;
             canvas.text(Anchor::End, (LEFT_PX - 12, y), &label)?;
@@ -120,12 +122,16 @@ pub(super) fn draw(view: &View, scale: Scale, series: &[Series]) -> Result<Strin
     let axis = Axis::new(scale, series);
     Canvas::draw(HEIGHT_PX, |canvas| {
         view.draw_bands(canvas, TOP_PX, BOTTOM_PX)?;
+        view.draw_edges(canvas, TOP_PX, BOTTOM_PX)?;
         axis.draw(canvas)?;
         view.draw_time_axis(canvas, TOP_PX, BOTTOM_PX)?;
         for one in series {
             for stretch in stretches(&thin(&one.points, POINTS_MAX)) {
                 let place = |(t, v): &(f64, f64)| (view.x_px(*t), axis.y_px(*v));
                 let points: Vec<(i32, i32)> = stretch.iter().map(place).collect();
+                if one.is_filled {
+                    canvas.area_under(one.ink, &points, BOTTOM_PX)?;
+                }
                 canvas.line(one.ink, one.width_px, &points)?;
             }
         }
@@ -139,7 +145,7 @@ mod tests {
 
     fn series(values: &[f64]) -> Vec<Series> {
         let points = values.iter().enumerate().map(|(i, v)| (i as f64, Some(*v))).collect();
-        vec![Series { label: "x", ink: Ink::Blue, width_px: 2, points }]
+        vec![Series { label: "x", ink: Ink::Blue, width_px: 2, is_filled: false, points }]
     }
 
     #[test]
@@ -148,12 +154,13 @@ mod tests {
             let axis = Axis::new(Scale::Linear, &series(&[0.0, highest]));
             assert!(axis.to >= highest && axis.ticks.len() <= 6, "{highest}: {:?}", axis.ticks);
         }
-        let axis = Axis::new(Scale::LogMillis, &series(&[0.0, 3.0, 9_812.0]));
+        let scale = Scale::LogMillis { floor_ms: 0.1 };
+        let axis = Axis::new(scale, &series(&[0.0, 3.0, 9_812.0]));
         assert_eq!((axis.from, axis.to), (-1.0, 4.0));
         assert_eq!(axis.y_px(0.0), BOTTOM_PX);
-        let axis = Axis::new(Scale::LogMillis, &series(&[5.0]));
+        let axis = Axis::new(scale, &series(&[5.0]));
         assert_eq!((axis.from, axis.to), (0.0, 1.0));
-        let axis = Axis::new(Scale::LogMillis, &[]);
+        let axis = Axis::new(scale, &[]);
         assert!(axis.to > axis.from);
     }
 

@@ -4,11 +4,10 @@ use maud::{Markup, html};
 
 use crate::run_data::RunData;
 
-use super::chart::Scale;
 use super::figure::{Merge, TimeFigure};
 use super::findings::latency_sentence;
 use super::format;
-use super::latency::percentiles;
+use super::latency::{LATENCY_SCALE, percentiles};
 use super::view::View;
 
 /// The chart; nothing if no reader ran during the load.
@@ -23,7 +22,7 @@ pub(super) fn figure(data: &RunData, view: &View) -> Markup {
         how_to_read: "as above, until a reader has decoded the record. It can't be below the latency to the ack by much: \
                       with acks=all a record is readable once all in-sync replicas have it. The gap between the two is \
                       fetching.",
-        scale: Scale::LogMillis,
+        scale: LATENCY_SCALE,
         series: percentiles(data, |s| s.e2e_ms),
         merge: Merge::Highest,
         show: format::millis,

@@ -115,9 +115,9 @@ fn show(value: f64, unit: Unit) -> String {
         Unit::BytesPerSecond => format!("{}/s", format::bytes(value.max(0.0) as u64)),
         Unit::Milliseconds => format::millis(value),
         Unit::Seconds => format::seconds(value),
-        Unit::Nanoseconds => format!("{value:.0} ns"),
+        Unit::Nanoseconds => format!("{value:.0}\u{a0}ns"),
         Unit::Ratio => format::percent(value),
-        Unit::Mebibytes => format!("{value:.0} MiB"),
+        Unit::Mebibytes => format!("{value:.0}\u{a0}MiB"),
     }
 }
 
@@ -126,7 +126,7 @@ fn margin(expect: &ExpectRecord) -> String {
     let Some(observed) = expect.observed else { return format::MISSING.to_owned() };
     let distance = (observed - limit).abs();
     if distance == 0.0 {
-        return "exactly".to_owned();
+        return if limit == 0.0 { format::MISSING.to_owned() } else { "exactly".to_owned() };
     }
     // Between shares, a difference in percent would be ambiguous.
     let distance = match expect.detail.unit {

@@ -86,8 +86,7 @@ impl TimeFigure<'_> {
     /// The `<figure>` element.
     pub(super) fn render(self, view: &View) -> Markup {
         let picture = chart::draw(view, self.scale, &self.series);
-        let marks: Vec<(Ink, &str)> = self.series.iter().map(|s| (s.ink, s.label)).collect();
-        let legend = lines_legend(&marks, view);
+        let legend = lines_legend(&self.series, view);
         let numbers = self.table();
         let TimeFigure { id, title, finding, how_to_read, .. } = self;
         Figure { id, title, finding, how_to_read, legend, picture, numbers }.render()
@@ -139,11 +138,16 @@ pub(super) fn points(data: &RunData, value: impl Fn(&SecondPoint) -> Option<f64>
 }
 
 /// The legend of lines, and of what is shaded behind them.
-fn lines_legend(lines: &[(Ink, &str)], view: &View) -> Markup {
+fn lines_legend(series: &[Series], view: &View) -> Markup {
     html! {
         ul class="legend" {
-            @for (ink, label) in lines { li { (line_sign(*ink)) (label) } }
-            @if view.from_s < 0.0 || view.load_end_s.is_some_and(|end| end < view.to_s) {
+            @for one in series {
+                li {
+                    @if one.is_filled { (faint_sign(one.ink)) } @else { (line_sign(one.ink)) }
+                    (one.label)
+                }
+            }
+            @if view.has_outside() {
                 li { (area_sign(Ink::Outside)) "warm-up, drain" }
             }
             @if !view.bands.is_empty() {
@@ -154,11 +158,30 @@ fn lines_legend(lines: &[(Ink, &str)], view: &View) -> Markup {
     }
 }
 
+/// The sign for the area under a line.
+fn faint_sign(ink: Ink) -> Markup {
+    html! {
+        svg class="sign" viewBox="0 0 60 20" aria-hidden="true" {
+            rect class=(format!("f {}", ink.class())) width="60" height="20" fill=(ink.hex()) opacity="0.2" {}
+            line class=(format!("l {}", ink.class())) x1="0" y1="2" x2="60" y2="2" stroke=(ink.hex()) stroke-width="4" {}
+        }
+    }
+}
+
 fn line_sign(ink: Ink) -> Markup {
     html! {
         svg class="sign" viewBox="0 0 60 20" aria-hidden="true" {
             line class=(format!("l {}", ink.class())) x1="0" y1="10" x2="60" y2="10"
                 stroke=(ink.hex()) stroke-width="5" stroke-dasharray=[ink.dash()] {}
+        }
+    }
+}
+
+/// The sign for a moment.
+pub(super) fn tick_sign(ink: Ink) -> Markup {
+    html! {
+        svg class="sign tick" viewBox="0 0 20 20" aria-hidden="true" {
+            line class=(format!("l {}", ink.class())) x1="10" y1="0" x2="10" y2="20" stroke=(ink.hex()) stroke-width="5" {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers as people read them. A value that is missing is a dash.
+//! Numbers as people read them. A value that is missing is a dash; a no-break space keeps a number and its unit together.
 
 /// What stands for a value that was not measured.
 pub(super) const MISSING: &str = "–";
@@ -46,15 +46,15 @@ pub(super) fn compact(value: f64) -> String {
 /// A length of time given in milliseconds, to three digits: `41.2 ms`, `9.81 s`, `3 min 12 s`.
 pub(super) fn millis(value_ms: f64) -> String {
     match value_ms {
-        v if v < 0.0005 => "0 ms".to_owned(),
-        v if v < 0.995 => format!("{v:.2} ms"),
-        v if v < 999.5 => format!("{} ms", three_digits(v)),
-        v if v < 119_950.0 => format!("{} s", three_digits(v / 1e3)),
+        v if v < 0.0005 => "0\u{a0}ms".to_owned(),
+        v if v < 0.995 => format!("{v:.2}\u{a0}ms"),
+        v if v < 999.5 => format!("{}\u{a0}ms", three_digits(v)),
+        v if v < 119_950.0 => format!("{}\u{a0}s", three_digits(v / 1e3)),
         v => {
             let seconds = (v / 1e3).round() as u64;
             match seconds / 3600 {
-                0 => format!("{} min {:02} s", seconds / 60, seconds % 60),
-                hours => format!("{hours} h {:02} min", seconds / 60 % 60),
+                0 => format!("{}\u{a0}min\u{a0}{:02}\u{a0}s", seconds / 60, seconds % 60),
+                hours => format!("{hours}\u{a0}h\u{a0}{:02}\u{a0}min", seconds / 60 % 60),
             }
         }
     }
@@ -69,7 +69,7 @@ pub(super) fn seconds(value_s: f64) -> String {
 pub(super) fn moment(at_s: f64) -> String {
     let sign = if at_s <= -0.05 { "−" } else { "" };
     let tenths = (at_s.abs() * 10.0).round() as u64;
-    format!("{sign}{}.{} s", count(tenths / 10), tenths % 10)
+    format!("{sign}{}.{}\u{a0}s", count(tenths / 10), tenths % 10)
 }
 
 fn three_digits(value: f64) -> String {
@@ -83,10 +83,10 @@ fn three_digits(value: f64) -> String {
 /// A size: `1.24 MB`, decimal as Kafka's own tools print rates.
 pub(super) fn bytes(value: u64) -> String {
     match value as f64 {
-        v if v >= 1e9 => format!("{:.2} GB", v / 1e9),
-        v if v >= 1e6 => format!("{:.2} MB", v / 1e6),
-        v if v >= 1e3 => format!("{:.1} kB", v / 1e3),
-        _ => format!("{value} B"),
+        v if v >= 1e9 => format!("{:.2}\u{a0}GB", v / 1e9),
+        v if v >= 1e6 => format!("{:.2}\u{a0}MB", v / 1e6),
+        v if v >= 1e3 => format!("{:.1}\u{a0}kB", v / 1e3),
+        _ => format!("{value}\u{a0}B"),
     }
 }
 
@@ -94,9 +94,9 @@ pub(super) fn bytes(value: u64) -> String {
 pub(super) fn percent(ratio: f64) -> String {
     let percent = ratio * 100.0;
     match percent {
-        p if p > 99.0 && p < 100.0 => format!("{:.3} %", p.min(99.999)),
-        p if p > 0.0 && p < 0.1 => format!("{:.3} %", p.max(0.001)),
-        p => format!("{p:.1} %"),
+        p if p > 99.0 && p < 100.0 => format!("{:.3}\u{a0}%", p.min(99.999)),
+        p if p > 0.0 && p < 0.1 => format!("{:.3}\u{a0}%", p.max(0.001)),
+        p => format!("{p:.1}\u{a0}%"),
     }
 }
 
@@ -123,6 +123,10 @@ pub(super) fn shortened(text: &str, limit: usize) -> String {
 mod tests {
     use super::*;
 
+    fn spaced(text: &str) -> String {
+        text.replace('\u{a0}', " ")
+    }
+
     #[test]
     fn numbers_have_three_digits_and_a_unit() {
         assert_eq!(count(0), "0");
@@ -145,20 +149,20 @@ mod tests {
             (192_000.0, "3 min 12 s"),
             (7_260_000.0, "2 h 01 min"),
         ] {
-            assert_eq!(millis(ms), shown);
+            assert_eq!(spaced(&millis(ms)), shown);
         }
-        assert_eq!(moment(-12.34), "−12.3 s");
-        assert_eq!(moment(3_600.0), "3,600.0 s");
-        assert_eq!(bytes(1_240_000), "1.24 MB");
+        assert_eq!(spaced(&moment(-12.34)), "−12.3 s");
+        assert_eq!(spaced(&moment(3_600.0)), "3,600.0 s");
+        assert_eq!(spaced(&bytes(1_240_000)), "1.24 MB");
     }
 
     #[test]
     fn almost_all_is_not_all() {
-        assert_eq!(percent(0.999_999_9), "99.999 %");
-        assert_eq!(percent(1.0), "100.0 %");
-        assert_eq!(percent(0.000_000_1), "0.001 %");
-        assert_eq!(percent(0.0), "0.0 %");
-        assert_eq!(percent(0.5292), "52.9 %");
+        assert_eq!(spaced(&percent(0.999_999_9)), "99.999 %");
+        assert_eq!(spaced(&percent(1.0)), "100.0 %");
+        assert_eq!(spaced(&percent(0.000_000_1)), "0.001 %");
+        assert_eq!(spaced(&percent(0.0)), "0.0 %");
+        assert_eq!(spaced(&percent(0.5292)), "52.9 %");
     }
 
     #[test]

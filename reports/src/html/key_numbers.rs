@@ -134,18 +134,18 @@ fn limit_tile(slip: &SlipMs, ours_ratio: f64) -> Tile {
         Some((who, _)) => who.to_owned(),
     };
     let held_up: Vec<String> =
-        parts.iter().map(|(who, ms)| format!("{who} {}", format::millis(*ms))).collect();
+        parts.iter().map(|(who, ms)| format!("{who}\u{a0}{}", format::millis(*ms))).collect();
     Tile { name: "who was the limit: longest lateness", value, beside: vec![held_up.join(" · "), ours] }
 }
 
 fn cost_tile(record: &RunRecord, whole: &WindowRecord) -> Tile {
-    let mut beside = vec![format!("{:.0} MiB resident at most", whole.client.rss_mb)];
+    let mut beside = vec![format!("{:.0}\u{a0}MiB resident at most", whole.client.rss_mb)];
     if let Some(ratio) = record.wire_ratio {
         beside.push(format!("{} of bytes left after compression", format::percent(ratio)));
     }
     Tile {
         name: "client CPU per record",
-        value: format::or_missing(whole.client.cpu_ns_per_message, |ns| format!("{ns:.0} ns")),
+        value: format::or_missing(whole.client.cpu_ns_per_message, |ns| format!("{ns:.0}\u{a0}ns")),
         beside,
     }
 }
@@ -180,6 +180,6 @@ fn partial(data: &RunData, view: Option<&View>) -> Vec<Tile> {
             format::count(seconds.iter().map(|s| s.lag).max().unwrap_or(0)),
             format!("{} at the end", format::count(seconds.last().map_or(0, |s| s.lag))),
         ),
-        tile("resident memory", format!("{rss_mib:.0} MiB"), "of gauntlet, at most".to_owned()),
+        tile("resident memory", format!("{rss_mib:.0}\u{a0}MiB"), "of gauntlet, at most".to_owned()),
     ]
 }

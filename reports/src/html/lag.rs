@@ -28,6 +28,7 @@ pub(super) fn figure(data: &RunData, view: &View) -> Markup {
             label: "lag",
             ink: Ink::Green,
             width_px: 3,
+            is_filled: true,
             points: points(data, |s| Some(s.lag as f64)),
         }],
         merge: Merge::Highest,

@@ -12,6 +12,9 @@ use super::format;
 use super::palette::Ink;
 use super::view::View;
 
+/// Nothing goes to a broker and back in less than the floor.
+pub(super) const LATENCY_SCALE: Scale = Scale::LogMillis { floor_ms: 0.01 };
+
 /// The chart; nothing if no record was acked.
 pub(super) fn figure(data: &RunData, view: &View) -> Markup {
     if data.seconds.iter().all(|s| s.latency_ms.max.is_none()) {
@@ -24,7 +27,7 @@ pub(super) fn figure(data: &RunData, view: &View) -> Markup {
         how_to_read: "each point is about the records that were intended in that second, however late they went out or \
                       were acked: a stall raises the seconds before its end, highest where it began. Records that \
                       failed or timed out count at their age. The scale is logarithmic.",
-        scale: Scale::LogMillis,
+        scale: LATENCY_SCALE,
         series: percentiles(data, |s| s.latency_ms),
         merge: Merge::Highest,
         show: format::millis,
@@ -35,9 +38,33 @@ pub(super) fn figure(data: &RunData, view: &View) -> Markup {
 /// The four lines of a distribution over time.
 pub(super) fn percentiles(data: &RunData, of: impl Fn(&SecondPoint) -> LatencyMs + Copy) -> Vec<Series> {
     vec![
-        Series { label: "max", ink: Ink::Target, width_px: 2, points: points(data, |s| of(s).max) },
-        Series { label: "p99.9", ink: Ink::Purple, width_px: 3, points: points(data, |s| of(s).p999) },
-        Series { label: "p99", ink: Ink::Vermilion, width_px: 4, points: points(data, |s| of(s).p99) },
-        Series { label: "p50", ink: Ink::Blue, width_px: 3, points: points(data, |s| of(s).p50) },
+        Series {
+            label: "max",
+            ink: Ink::Target,
+            width_px: 2,
+            is_filled: false,
+            points: points(data, |s| of(s).max),
+        },
+        Series {
+            label: "p99.9",
+            ink: Ink::Purple,
+            width_px: 3,
+            is_filled: false,
+            points: points(data, |s| of(s).p999),
+        },
+        Series {
+            label: "p99",
+            ink: Ink::Vermilion,
+            width_px: 4,
+            is_filled: false,
+            points: points(data, |s| of(s).p99),
+        },
+        Series {
+            label: "p50",
+            ink: Ink::Blue,
+            width_px: 3,
+            is_filled: false,
+            points: points(data, |s| of(s).p50),
+        },
     ]
 }

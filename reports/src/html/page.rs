@@ -40,7 +40,7 @@ pub(super) fn page(data: &RunData, view: Option<&View>) -> Markup {
                     (over_time(data, view))
                     (recovery::section(record))
                     (windows::section(record))
-                    (errors::section(record))
+                    (errors::section(data))
                     (environment::section(record))
                     (method::section(record))
                     (reproduce::section(data))

@@ -2,25 +2,30 @@
 
 use maud::{Markup, html};
 
+use crate::record::SlipMs;
 use crate::run_data::RunData;
 
-use super::chart::{LOG_FLOOR_MS, Scale, Series};
+use super::chart::{Scale, Series};
 use super::figure::{Merge, TimeFigure, points};
 use super::findings::{occasion, worst};
 use super::format;
 use super::palette::Ink;
 use super::view::View;
 
+/// Lateness that is not worth telling apart.
+const FLOOR_MS: f64 = 1.0;
+
 /// The chart; nothing if the load had no schedule to be late for.
 pub(super) fn figure(data: &RunData, view: &View) -> Markup {
     if data.seconds.iter().all(|s| s.target.is_none()) {
         return html! {};
     }
-    let series = |label, ink, of: fn(&crate::record::SlipMs) -> f64| Series {
+    let series = |label, ink, of: fn(&SlipMs) -> f64| Series {
         label,
         ink,
         width_px: 3,
-        points: points(data, |s| Some(of(&s.slip_ms)).filter(|ms| *ms >= LOG_FLOOR_MS)),
+        is_filled: false,
+        points: points(data, |s| Some(of(&s.slip_ms))),
     };
     TimeFigure {
         id: "slip",
@@ -29,8 +34,8 @@ pub(super) fn figure(data: &RunData, view: &View) -> Markup {
         how_to_read: "a record that leaves after its intended time was held up by somebody: the broker gave no room \
                       (in-flight limit, no leader, throttling, full buffer), gauntlet itself was late, or the host did \
                       not run it. Latencies include all of it. Where gauntlet or host dominate, a broken expectation \
-                      proves nothing about the brokers. Lateness under 0.1 ms is not drawn.",
-        scale: Scale::LogMillis,
+                      proves nothing about the brokers. Lateness under 1 ms is drawn at 1 ms.",
+        scale: Scale::LogMillis { floor_ms: FLOOR_MS },
         series: vec![
             series("broker", Ink::Blue, |s| s.broker),
             series("gauntlet", Ink::Vermilion, |s| s.gauntlet),
@@ -43,11 +48,11 @@ pub(super) fn figure(data: &RunData, view: &View) -> Markup {
 }
 
 fn finding(data: &RunData, view: &View) -> String {
-    let part = |who: &str, of: fn(&crate::record::SlipMs) -> f64| {
+    let part = |who: &str, of: fn(&SlipMs) -> f64| {
         let (t_s, ms) = worst(data, |s| Some(of(&s.slip_ms)))?;
         let when = format!("{} ({})", format::moment(t_s), occasion(data, view, t_s));
-        Some(if ms < LOG_FLOOR_MS {
-            format!("{who} never")
+        Some(if ms <= FLOOR_MS {
+            format!("{who} never by more than 1\u{a0}ms")
         } else {
             format!("{who} by up to {}, at {when}", format::millis(ms))
         })

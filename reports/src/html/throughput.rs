@@ -2,7 +2,7 @@
 
 use maud::Markup;
 
-use crate::run_data::RunData;
+use crate::run_data::{RunData, SecondPoint};
 
 use super::chart::{Scale, Series};
 use super::figure::{Merge, TimeFigure, points};
@@ -15,13 +15,12 @@ use super::view::View;
 pub(super) fn figure(data: &RunData, view: &View) -> Markup {
     let has_target = data.seconds.iter().any(|s| s.target.is_some());
     let mut series = vec![
-        line("sent", Ink::Blue, data, |s| s.sent),
-        line("acked", Ink::Green, data, |s| s.acked),
-        line("read", Ink::Purple, data, |s| s.read),
+        Series { is_filled: true, ..line("acked", Ink::Green, 3, data, |s| Some(s.acked)) },
+        line("sent", Ink::Blue, 3, data, |s| Some(s.sent)),
+        line("read", Ink::Purple, 4, data, |s| Some(s.read)),
     ];
     if has_target {
-        let points = points(data, |s| s.target.map(|n| n as f64));
-        series.insert(0, Series { label: "target", ink: Ink::Target, width_px: 4, points });
+        series.insert(1, line("target", Ink::Target, 4, data, |s| s.target));
     }
     TimeFigure {
         id: "throughput",
@@ -45,16 +44,21 @@ pub(super) fn figure(data: &RunData, view: &View) -> Markup {
 fn line(
     label: &'static str,
     ink: Ink,
+    width_px: u32,
     data: &RunData,
-    value: impl Fn(&crate::run_data::SecondPoint) -> u64,
+    value: impl Fn(&SecondPoint) -> Option<u64>,
 ) -> Series {
-    Series { label, ink, width_px: 3, points: points(data, |s| Some(value(s) as f64)) }
+    let points = points(data, |s| value(s).map(|n| n as f64));
+    Series { label, ink, width_px, is_filled: false, points }
 }
 
 fn finding(data: &RunData, view: &View) -> String {
-    let acked = |s: &crate::run_data::SecondPoint| Some(s.acked as f64);
+    let acked = |s: &SecondPoint| Some(s.acked as f64);
     let calm = calm(data, view, acked).map(|range| {
         let (low, high) = (format::rate(range.low), format::rate(range.high));
+        if low == high {
+            return format!("Acked {low} in every second {}. ", calm_name(view));
+        }
         format!("Acked between {low} and {high} {}. ", calm_name(view))
     });
     let idle = idle_stretch(data, view).map(|(from_s, length)| {

@@ -7,7 +7,7 @@ use crate::run_data::RunData;
 
 use super::canvas::{Anchor, Canvas, DrawError};
 use super::cluster::ClusterHistory;
-use super::figure::{Figure, area_sign};
+use super::figure::{Figure, area_sign, tick_sign};
 use super::format;
 use super::palette::Ink;
 use super::table::{self, numbers, words};
@@ -36,7 +36,7 @@ pub(super) fn figure(data: &RunData, view: &View) -> Markup {
         how_to_read: "t = 0 is the end of the warm-up. Each fault has a lane and a number, which all charts below show \
                       at its edge, with the same shading: from when it took effect until its heal began, and the \
                       recovery from it. The two lanes at the end are what the cluster's metadata said.",
-        legend: legend(),
+        legend: legend(view, &data.record.faults, &history),
         picture,
         numbers: html! { (moments_table(data)) (leader_table(&history)) },
     }
@@ -80,7 +80,7 @@ fn draw_fault(
         Some(_) => format!("{} · {}", fault.name, fault.action),
         None => format!("{} · {} · never injected", fault.name, fault.action),
     };
-    lane_text(canvas, begin_px, top_px, &format::shortened(&told, 90))?;
+    lane_text(canvas, begin_px + 6, top_px, &format::shortened(&told, 90))?;
     let parts = [
         (Ink::BarWait, at.injected, at.took_effect),
         (Ink::BarActs, at.took_effect, at.heal_began),
@@ -194,21 +194,28 @@ fn fault_sentence(fault: &FaultEntry) -> String {
     };
     let healed = match at.healed {
         Some(t_s) => format!("healed at {}", format::moment(t_s)),
-        None => "never healed".to_owned(),
+        None => "not healed".to_owned(),
     };
     let full = at.isr_full.map_or_else(String::new, |t_s| format!(", ISR full at {}", format::moment(t_s)));
     format!("{begun}, {healed}{full}.")
 }
 
-fn legend() -> Markup {
+fn legend(view: &View, faults: &[FaultEntry], history: &ClusterHistory) -> Markup {
     html! {
         ul class="legend" {
-            li { (area_sign(Ink::BarWait)) "injected, not yet in effect; or partitions without leader" }
-            li { (area_sign(Ink::BarActs)) "in effect" }
-            li { (area_sign(Ink::BarHeals)) "being healed" }
-            li { (area_sign(Ink::BarIsr)) "ISR not yet full" }
-            li { (area_sign(Ink::Blue)) "leader change" }
-            li { (area_sign(Ink::Outside)) "warm-up, drain" }
+            @if !faults.is_empty() {
+                li { (area_sign(Ink::BarWait)) "injected, not yet in effect" }
+                li { (area_sign(Ink::BarActs)) "in effect" }
+                li { (area_sign(Ink::BarHeals)) "being healed" }
+            }
+            @if !faults.is_empty() || history.steps.iter().any(|s| s.below_isr > 0) {
+                li { (area_sign(Ink::BarIsr)) "ISR not full" }
+            }
+            @if !history.leader_changes.is_empty() { li { (tick_sign(Ink::Blue)) "leader change" } }
+            @if history.steps.iter().any(|s| s.leaderless > 0) {
+                li { (area_sign(Ink::BarWait)) "some partition has no leader" }
+            }
+            @if view.has_outside() { li { (area_sign(Ink::Outside)) "warm-up, drain" } }
         }
     }
 }

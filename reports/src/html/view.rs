@@ -8,8 +8,8 @@ use super::palette::Ink;
 
 /// Left edge of the plots, in units of the picture: room for the labels of the y axis.
 pub(super) const LEFT_PX: i32 = 130;
-/// Their right edge.
-pub(super) const RIGHT_PX: i32 = Canvas::WIDTH_PX - 30;
+/// Their right edge: half of the last label of the x axis goes beyond.
+pub(super) const RIGHT_PX: i32 = Canvas::WIDTH_PX - 50;
 
 /// Steps between labels that people find natural, in seconds.
 const TICK_STEPS_S: [f64; 18] = [
@@ -69,6 +69,11 @@ impl View {
         Some(View { from_s, to_s, load_end_s: whole.map(|w| w.to_s), bands })
     }
 
+    /// Whether it shows time before or after the load.
+    pub(super) fn has_outside(&self) -> bool {
+        self.from_s < 0.0 || self.load_end_s.is_some_and(|end_s| end_s < self.to_s)
+    }
+
     /// Where a moment lies, in units of the picture; moments off the axis lie on its ends.
     pub(super) fn x_px(&self, t_s: f64) -> i32 {
         let share = (t_s - self.from_s) / (self.to_s - self.from_s);
@@ -110,11 +115,21 @@ impl View {
         for band in &self.bands {
             shade(Ink::Fault, band.from_s, band.heal_s)?;
         }
+        self.draw_numbers(canvas, top_px)
+    }
+
+    /// Draws a line where each fault took effect: overlapping bands have no edges else.
+    pub(super) fn draw_edges(
+        &self,
+        canvas: &Canvas<'_>,
+        top_px: i32,
+        bottom_px: i32,
+    ) -> Result<(), DrawError> {
         for band in &self.bands {
             let x = self.x_px(band.from_s);
             canvas.line(Ink::FaultEdge, 3, &[(x, top_px), (x, bottom_px)])?;
         }
-        self.draw_numbers(canvas, top_px)
+        Ok(())
     }
 
     /// The number of each fault over its edge; in a second row, or not at all, where they would overlap. (The timeline

@@ -16,8 +16,7 @@ pub(super) fn section(record: &RunRecord) -> Markup {
     }
     let columns = [
         words("window"),
-        numbers("from"),
-        numbers("to"),
+        numbers("from – to"),
         numbers("target"),
         numbers("acked"),
         numbers("achieved"),
@@ -26,7 +25,6 @@ pub(super) fn section(record: &RunRecord) -> Markup {
         numbers("p99.9"),
         numbers("max"),
         numbers("service p99"),
-        numbers("e2e p50"),
         numbers("e2e p99"),
         numbers("failed"),
         numbers("indeterm."),
@@ -65,8 +63,7 @@ fn row(name: &str, window: &WindowRecord) -> Vec<String> {
     let produce = &window.produce;
     vec![
         name.to_owned(),
-        format::moment(window.from_s),
-        format::moment(window.to_s),
+        span(window.from_s, window.to_s),
         format::or_missing(window.load.target_rate, format::rate),
         format::rate(produce.throughput),
         format::or_missing(window.load.achieved_ratio, format::percent),
@@ -75,11 +72,14 @@ fn row(name: &str, window: &WindowRecord) -> Vec<String> {
         ms(produce.latency_ms.p999),
         ms(produce.latency_ms.max),
         ms(produce.service_ms.p99),
-        ms(window.e2e.latency_ms.p50),
         ms(window.e2e.latency_ms.p99),
         format::count(produce.failed),
         format::count(produce.indeterminate),
         format::percent(window.load.ours_ratio),
-        format::or_missing(window.client.cpu_ns_per_message, |ns| format!("{ns:.0} ns")),
+        format::or_missing(window.client.cpu_ns_per_message, |ns| format!("{ns:.0}\u{a0}ns")),
     ]
+}
+
+fn span(from_s: f64, to_s: f64) -> String {
+    format!("{}\u{a0}– {}", format::moment(from_s).trim_end_matches("\u{a0}s"), format::moment(to_s))
 }
