@@ -265,6 +265,12 @@ fn blocks_without_data_are_left_out_or_say_so() {
     assert!(crashed.by_id("numbers").text().contains("So far"));
     assert!(crashed.by_id("errors").text().contains("not yet counted"));
 
+    // Neither faults nor the cluster are on record.
+    let cold = page(&fixtures::crashed_in_warm_up());
+    assert!(cold.by_id("over-time").text().contains("from the begin of the load, t = 0"));
+    assert!(!cold.has("timeline"));
+    assert!(cold.by_id("latency-finding").text().contains("since the load began"));
+
     let unlimited = page(&fixtures::unlimited());
     assert!(!unlimited.has("slip"), "without a schedule nothing can be late");
     assert!(!unlimited.by_id("throughput").text().contains("target"));

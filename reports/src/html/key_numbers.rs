@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::record::{RunRecord, SlipMs, WindowRecord};
+use crate::record::{LoadRecord, ProduceRecord, RunRecord, WindowRecord};
 use crate::run_data::{RunData, SecondPoint};
 
 use super::format;
@@ -45,74 +45,55 @@ pub(super) fn section(data: &RunData, view: Option<&View>) -> Markup {
     }
 }
 
+fn tile(name: &'static str, value: String, beside: Vec<String>) -> Tile {
+    Tile { name, value, beside }
+}
+
 fn judged(data: &RunData, whole: &WindowRecord) -> Vec<Tile> {
-    let record = &data.record;
-    let within = |s: &&SecondPoint| s.t_s >= whole.from_s && s.t_s < whole.to_s;
-    let latency = &whole.produce.latency_ms;
     let ms = |value| format::or_missing(value, format::millis);
-    let load = &whole.load;
-    let produce = &whole.produce;
+    let (load, latency, e2e) = (&whole.load, &whole.produce.latency_ms, &whole.e2e);
+    let tails = format!("p50 {} · p99.9 {} · max {}", ms(latency.p50), ms(latency.p999), ms(latency.max));
+    let read = format!("p50 {} · {} read", ms(e2e.latency_ms.p50), format::count(e2e.read));
+    let target = load.target_rate.map_or_else(
+        || "no target: unlimited load".to_owned(),
+        |rate| format!("target {}", format::rate(rate)),
+    );
+    let achieved = format::or_missing(load.achieved_ratio, format::percent);
     vec![
-        Tile {
-            name: "throughput, acked",
-            value: format::rate(produce.throughput),
-            beside: byte_rates(data, whole),
-        },
-        Tile {
-            name: "latency p99, intended time to ack",
-            value: ms(latency.p99),
-            beside: vec![format!(
-                "p50 {} · p99.9 {} · max {}",
-                ms(latency.p50),
-                ms(latency.p999),
-                ms(latency.max)
-            )],
-        },
-        Tile {
-            name: "end-to-end p99",
-            value: ms(whole.e2e.latency_ms.p99),
-            beside: vec![format!(
-                "p50 {} · {} read",
-                ms(whole.e2e.latency_ms.p50),
-                format::count(whole.e2e.read)
-            )],
-        },
-        Tile {
-            name: "failed + indeterminate",
-            value: format::count(produce.failed + produce.indeterminate),
-            beside: vec![format!(
-                "{} failed · {} indeterminate",
-                format::count(produce.failed),
-                format::count(produce.indeterminate)
-            )],
-        },
-        Tile {
-            name: "highest lag",
-            value: data
-                .seconds
-                .iter()
-                .filter(within)
-                .map(|s| s.lag)
-                .max()
-                .map_or_else(|| format::MISSING.to_owned(), format::count),
-            beside: vec!["records behind the high watermarks".to_owned()],
-        },
-        Tile {
-            name: "achieved, of what was intended",
-            value: format::or_missing(load.achieved_ratio, format::percent),
-            beside: vec![load.target_rate.map_or_else(
-                || "no target: unlimited load".to_owned(),
-                |rate| format!("target {}", format::rate(rate)),
-            )],
-        },
-        limit_tile(&load.slip, load.ours_ratio),
-        cost_tile(record, whole),
+        tile("throughput, acked", format::rate(whole.produce.throughput), byte_rates(data, whole)),
+        tile("latency p99, intended time to ack", ms(latency.p99), vec![tails]),
+        tile("end-to-end p99", ms(e2e.latency_ms.p99), vec![read]),
+        outcome_tile(&whole.produce),
+        lag_tile(data, whole),
+        tile("achieved, of what was intended", achieved, vec![target]),
+        limit_tile(load),
+        cost_tile(&data.record, whole),
     ]
 }
 
+fn outcome_tile(produce: &ProduceRecord) -> Tile {
+    let (failed, indeterminate) = (produce.failed, produce.indeterminate);
+    let mut beside =
+        vec![format!("{} failed · {} indeterminate", format::count(failed), format::count(indeterminate))];
+    if produce.unacknowledged > 0 {
+        beside.push(format!("{} sent with acks=0", format::count(produce.unacknowledged)));
+    }
+    tile("failed + indeterminate", format::count(failed + indeterminate), beside)
+}
+
+fn lag_tile(data: &RunData, whole: &WindowRecord) -> Tile {
+    let highest = seconds_of(data, whole).map(|s| s.lag).max();
+    let value = highest.map_or_else(|| format::MISSING.to_owned(), format::count);
+    tile("highest lag", value, vec!["records behind the high watermarks".to_owned()])
+}
+
+fn seconds_of<'a>(data: &'a RunData, window: &WindowRecord) -> impl Iterator<Item = &'a SecondPoint> {
+    let (from_s, to_s) = (window.from_s, window.to_s);
+    data.seconds.iter().filter(move |s| s.t_s >= from_s && s.t_s < to_s)
+}
+
 fn byte_rates(data: &RunData, whole: &WindowRecord) -> Vec<String> {
-    let seconds: Vec<&SecondPoint> =
-        data.seconds.iter().filter(|s| s.t_s >= whole.from_s && s.t_s < whole.to_s).collect();
+    let seconds: Vec<&SecondPoint> = seconds_of(data, whole).collect();
     if seconds.is_empty() {
         return Vec::new();
     }
@@ -124,18 +105,25 @@ fn byte_rates(data: &RunData, whole: &WindowRecord) -> Vec<String> {
     ]
 }
 
-fn limit_tile(slip: &SlipMs, ours_ratio: f64) -> Tile {
-    let parts = [("broker", slip.broker), ("gauntlet", slip.gauntlet), ("host", slip.host)];
-    let worst = parts.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, ms)| *ms > ON_TIME_MS);
-    let ours = format!("{} of records mostly by gauntlet or host", format::percent(ours_ratio));
-    let value = match worst {
-        None => "nobody".to_owned(),
-        Some((who, _)) if ours_ratio > OURS_MAX_RATIO && who == "broker" => "broker, and us".to_owned(),
-        Some((who, _)) => who.to_owned(),
+fn limit_tile(load: &LoadRecord) -> Tile {
+    let name = "who was the limit: longest lateness";
+    if load.target_rate.is_none() {
+        let why = "without a schedule nothing can be late".to_owned();
+        return tile(name, format::MISSING.to_owned(), vec![why]);
+    }
+    let slip = &load.slip;
+    let ours = if slip.gauntlet > slip.host { "gauntlet" } else { "host" };
+    let ours_counts = load.ours_ratio > OURS_MAX_RATIO;
+    let value = match (slip.broker > ON_TIME_MS, slip.broker >= slip.gauntlet.max(slip.host)) {
+        (true, true) if ours_counts => format!("broker and {ours}"),
+        (true, true) => "broker".to_owned(),
+        _ if ours_counts || slip.gauntlet.max(slip.host) > ON_TIME_MS => ours.to_owned(),
+        _ => "nobody".to_owned(),
     };
-    let held_up: Vec<String> =
-        parts.iter().map(|(who, ms)| format!("{who}\u{a0}{}", format::millis(*ms))).collect();
-    Tile { name: "who was the limit: longest lateness", value, beside: vec![held_up.join(" · "), ours] }
+    let parts = [("broker", slip.broker), ("gauntlet", slip.gauntlet), ("host", slip.host)];
+    let held_up = parts.map(|(who, ms)| format!("{who}\u{a0}{}", format::millis(ms))).join(" · ");
+    let share = format!("{} of records mostly by gauntlet or host", format::percent(load.ours_ratio));
+    tile(name, value, vec![held_up, share])
 }
 
 fn cost_tile(record: &RunRecord, whole: &WindowRecord) -> Tile {
@@ -143,22 +131,16 @@ fn cost_tile(record: &RunRecord, whole: &WindowRecord) -> Tile {
     if let Some(ratio) = record.wire_ratio {
         beside.push(format!("{} of bytes left after compression", format::percent(ratio)));
     }
-    Tile {
-        name: "client CPU per record",
-        value: format::or_missing(whole.client.cpu_ns_per_message, |ns| format!("{ns:.0}\u{a0}ns")),
-        beside,
-    }
+    let cpu = format::or_missing(whole.client.cpu_ns_per_message, |ns| format!("{ns:.0}\u{a0}ns"));
+    tile("client CPU per record", cpu, beside)
 }
 
 /// What can be said of a run that died: sums and extremes over the seconds that it wrote.
 fn partial(data: &RunData, view: Option<&View>) -> Vec<Tile> {
     let seconds = &data.seconds;
     if seconds.is_empty() {
-        return vec![Tile {
-            name: "load",
-            value: "none".to_owned(),
-            beside: vec!["the run ended before its first second of load".to_owned()],
-        }];
+        let why = "the run ended before its first second of load".to_owned();
+        return vec![tile("load", "none".to_owned(), vec![why])];
     }
     let sum = |of: fn(&SecondPoint) -> u64| seconds.iter().map(of).sum::<u64>();
     let highest = |of: fn(&SecondPoint) -> Option<f64>| {
@@ -168,7 +150,7 @@ fn partial(data: &RunData, view: Option<&View>) -> Vec<Tile> {
         .map_or_else(String::new, |v| format!("{} to {}", format::moment(v.from_s), format::moment(v.to_s)));
     let per_second = sum(|s| s.acked) as f64 / seconds.len() as f64;
     let rss_mib = seconds.iter().map(|s| s.rss_mib).fold(0.0, f64::max);
-    let tile = |name, value, beside: String| Tile { name, value, beside: vec![beside] };
+    let tile = |name, value, beside| tile(name, value, vec![beside]);
     vec![
         tile("seconds recorded", format::count(seconds.len() as u64), span),
         tile("acked", format::count(sum(|s| s.acked)), format!("{} in the mean", format::rate(per_second))),

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::run_data::RunData;
 
 use super::style::CSS;
-use super::view::View;
+use super::view::{Origin, View};
 use super::{
     banner, correctness, end_to_end, environment, errors, expectations, key_numbers, lag, latency, method,
     recovery, reproduce, slip, throughput, timeline, windows,
@@ -30,7 +30,7 @@ pub(super) fn page(data: &RunData, view: Option<&View>) -> Markup {
                 div class="bar" {
                     span class="brand" { "gauntlet" }
                     (contents(data))
-                    label class="theme" { input type="checkbox" id="theme"; " other theme" }
+                    label class="theme" { input type="checkbox" id="theme"; " dark / light" }
                 }
                 (banner::banner(record))
                 main id="main" {
@@ -82,6 +82,7 @@ fn over_time(data: &RunData, view: Option<&View>) -> Markup {
         section id="over-time" aria-labelledby="over-time-h" {
             h2 id="over-time-h" { "Over time" }
             @if let Some(view) = view {
+                p class="note" { (origin_in_words(view.origin)) }
                 (timeline::figure(data, view))
                 @if data.seconds.is_empty() {
                     p { "No second of load was recorded, so there is nothing to plot." }
@@ -95,6 +96,18 @@ fn over_time(data: &RunData, view: Option<&View>) -> Markup {
             } @else {
                 p { "The run ended before its load began: nothing happened that could be drawn." }
             }
+        }
+    }
+}
+
+fn origin_in_words(origin: Origin) -> &'static str {
+    match origin {
+        Origin::WarmUpEnd => {
+            "Times are in seconds from the end of the warm-up, t = 0. All charts have the same time axis."
+        }
+        Origin::LoadBegin => {
+            "Times are in seconds from the begin of the load, t = 0: the run ended before it was recorded when its warm-up \
+             did, so that the warm-up is not told apart here."
         }
     }
 }

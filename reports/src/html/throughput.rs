@@ -53,6 +53,10 @@ fn line(
 }
 
 fn finding(data: &RunData, view: &View) -> String {
+    if data.seconds.iter().all(|s| s.acked == 0) {
+        let sent: u64 = data.seconds.iter().map(|s| s.sent).sum();
+        return format!("Nothing was acked; {} were sent.", format::plural(sent, "record", "records"));
+    }
     let acked = |s: &SecondPoint| Some(s.acked as f64);
     let calm = calm(data, view, acked).map(|range| {
         let (low, high) = (format::rate(range.low), format::rate(range.high));

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::record::FaultEntry;
+use crate::record::{FaultEntry, RunState};
 use crate::run_data::RunData;
 
 use super::canvas::{Anchor, Canvas, DrawError};
@@ -24,18 +24,21 @@ const FOOT_PX: i32 = 48;
 /// Rows of the table of leader changes.
 const LEADER_CHANGES_MAX: usize = 100;
 
-/// The timeline of a run.
+/// The timeline of a run; nothing if neither faults nor the cluster are on record.
 pub(super) fn figure(data: &RunData, view: &View) -> Markup {
     let history = ClusterHistory::new(&data.cluster);
+    if data.record.faults.is_empty() && history.partitions == 0 {
+        return html! {};
+    }
     let drawn: Vec<(usize, &FaultEntry)> = data.record.faults.iter().enumerate().collect();
     let picture = draw(&drawn, &history, view);
     Figure {
         id: "timeline",
         title: "What happened when",
         finding: finding(data, &history),
-        how_to_read: "t = 0 is the end of the warm-up. Each fault has a lane and a number, which all charts below show \
-                      at its edge, with the same shading: from when it took effect until its heal began, and the \
-                      recovery from it. The two lanes at the end are what the cluster's metadata said.",
+        how_to_read: "each fault has a lane and a number, which all charts below show at its edge, with the same \
+                      shading: from when it took effect until its heal began, and the recovery from it. The lanes of \
+                      leaders and ISR are what the cluster's metadata said.",
         legend: legend(view, &data.record.faults, &history),
         picture,
         numbers: html! { (moments_table(data)) (leader_table(&history)) },
@@ -45,8 +48,7 @@ pub(super) fn figure(data: &RunData, view: &View) -> Markup {
 
 fn draw(faults: &[(usize, &FaultEntry)], history: &ClusterHistory, view: &View) -> Result<String, DrawError> {
     let cluster_lanes = if history.partitions > 0 { 2 } else { 0 };
-    let lanes =
-        i32::try_from(faults.len()).unwrap_or(i32::MAX / LANE_PX).max(1 - cluster_lanes) + cluster_lanes;
+    let lanes = i32::try_from(faults.len()).unwrap_or(i32::MAX / LANE_PX).saturating_add(cluster_lanes);
     let bottom_px = TOP_PX + lanes * LANE_PX;
     Canvas::draw(bottom_px + FOOT_PX, |canvas| {
         view.draw_bands(canvas, TOP_PX, bottom_px)?;
@@ -169,7 +171,13 @@ fn finding(data: &RunData, history: &ClusterHistory) -> String {
         told.push(format!("{} more faults are in the table.", faults.len() - 3));
     }
     if faults.is_empty() {
-        told.push("No fault was planned.".to_owned());
+        // The record of a run that died does not have its faults.
+        let told_none = if data.record.state == RunState::Done {
+            "There was no fault."
+        } else {
+            "No fault is on record."
+        };
+        told.push(told_none.to_owned());
     }
     if history.partitions > 0 {
         let n = history.leader_changes.len() as u64;

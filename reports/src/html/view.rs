@@ -31,6 +31,15 @@ pub(super) struct Band {
     pub(super) to_s: f64,
 }
 
+/// What t = 0 is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The end of the warm-up.
+    WarmUpEnd,
+    /// The begin of the load: the run ended before its record said when the warm-up did.
+    LoadBegin,
+}
+
 /// The time axis of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct View {
@@ -38,6 +47,8 @@ pub(super) struct View {
     pub(super) from_s: f64,
     /// Last moment.
     pub(super) to_s: f64,
+    /// What t = 0 is.
+    pub(super) origin: Origin,
     /// When the load ended, if it did: the drain begins.
     pub(super) load_end_s: Option<f64>,
     /// Every fault that was injected.
@@ -66,7 +77,10 @@ impl View {
         }
         let bands = record.faults.iter().enumerate();
         let bands = bands.filter_map(|(i, fault)| band(i + 1, fault, data, to_s)).collect();
-        Some(View { from_s, to_s, load_end_s: whole.map(|w| w.to_s), bands })
+        // Seconds before t = 0 say that the end of the warm-up was known when they were read.
+        let is_known = record.warmup_s.is_some() || from_s < 0.0;
+        let origin = if is_known { Origin::WarmUpEnd } else { Origin::LoadBegin };
+        Some(View { from_s, to_s, origin, load_end_s: whole.map(|w| w.to_s), bands })
     }
 
     /// Whether it shows time before or after the load.
@@ -196,7 +210,7 @@ mod tests {
     use super::*;
 
     fn view(from_s: f64, to_s: f64) -> View {
-        View { from_s, to_s, load_end_s: None, bands: Vec::new() }
+        View { from_s, to_s, origin: Origin::WarmUpEnd, load_end_s: None, bands: Vec::new() }
     }
 
     #[test]

@@ -17,7 +17,6 @@ pub(super) fn section(record: &RunRecord) -> Markup {
     let columns = [
         words("window"),
         numbers("from – to"),
-        numbers("target"),
         numbers("acked"),
         numbers("achieved"),
         numbers("p50"),
@@ -64,7 +63,6 @@ fn row(name: &str, window: &WindowRecord) -> Vec<String> {
     vec![
         name.to_owned(),
         span(window.from_s, window.to_s),
-        format::or_missing(window.load.target_rate, format::rate),
         format::rate(produce.throughput),
         format::or_missing(window.load.achieved_ratio, format::percent),
         ms(produce.latency_ms.p50),
