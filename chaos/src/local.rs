@@ -265,6 +265,8 @@ fn write_nodes(
         let work_dir = dirs.data.join(node.name());
         let data_dir = work_dir.join("data");
         format::format_node(&data_dir, cluster_id, node.id, &checkpoint)?;
+        let temp_dir = work_dir.join("tmp");
+        create_private_dir(&temp_dir)?;
         let properties = work_dir.join("server.properties");
         fs::write(&properties, properties::render(spec, node, nodes, &data_dir)).on("write", &properties)?;
         let log = dirs.logs.join(format!("{}.log", node.name()));
@@ -273,6 +275,7 @@ fn write_nodes(
             properties: &properties,
             logging_config: &logging_config,
             work_dir: &work_dir,
+            temp_dir: &temp_dir,
             log: &log,
             gc_log: &gc_log,
         };

@@ -12,6 +12,8 @@ pub(super) struct NodePaths<'a> {
     pub(super) properties: &'a Path,
     pub(super) logging_config: &'a Path,
     pub(super) work_dir: &'a Path,
+    /// Where libraries unpack their native code; must exist.
+    pub(super) temp_dir: &'a Path,
     pub(super) log: &'a Path,
     pub(super) gc_log: &'a Path,
 }
@@ -53,8 +55,9 @@ fn heap_and_collector(jvm: Jvm) -> &'static [&'static str] {
 
 /// The GC log carries `timenanos`, which on Linux is CLOCK_MONOTONIC, the clock of the run: a broker's pause can be laid
 /// beside the latency it caused without converting clocks. `PerfDisableSharedMem` keeps the JVM from writing statistics to
-/// a mapped file, where a slow disk can stall a safepoint.
-fn common_flags(paths: &NodePaths<'_>) -> [String; 4] {
+/// a mapped file, where a slow disk can stall a safepoint. A JVM that is killed deletes nothing: what it unpacks goes to a
+/// directory of its own, which is removed with its data.
+fn common_flags(paths: &NodePaths<'_>) -> [String; 5] {
     [
         format!(
             "-Xlog:gc*,safepoint:file=\"{}\":time,timenanos,level,tags:filecount=4,filesize=32m",
@@ -63,6 +66,7 @@ fn common_flags(paths: &NodePaths<'_>) -> [String; 4] {
         format!("-XX:ErrorFile={}", paths.log.with_extension("hs_err").display()),
         "-XX:+PerfDisableSharedMem".to_owned(),
         "-Djava.awt.headless=true".to_owned(),
+        format!("-Djava.io.tmpdir={}", paths.temp_dir.display()),
     ]
 }
 
@@ -132,6 +136,7 @@ mod tests {
             properties: Path::new("/data/node-1/server.properties"),
             logging_config: Path::new("/data/log4j2.xml"),
             work_dir: Path::new("/data/node-1"),
+            temp_dir: Path::new("/data/node-1/tmp"),
             log: Path::new("/logs/broker-1.log"),
             gc_log: Path::new("/logs/broker-1-gc.log"),
         };
@@ -147,6 +152,7 @@ mod tests {
             "-XX:ErrorFile=/logs/broker-1.hs_err",
             "-XX:+PerfDisableSharedMem",
             "-Djava.awt.headless=true",
+            "-Djava.io.tmpdir=/data/node-1/tmp",
             "-Dlog4j2.configurationFile=/data/log4j2.xml",
             "-cp",
             "/cache/libs/*",

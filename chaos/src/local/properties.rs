@@ -12,8 +12,7 @@ use super::topology::{Node, Roles};
 /// One line per key, sorted: first our defaults, then the user's `config`, then what we own; later ones replace earlier
 /// ones, so the user wins over the defaults and nobody over what we own.
 pub(super) fn render(spec: &LocalSpec, node: &Node, nodes: &[Node], data_dir: &Path) -> String {
-    let mut properties = defaults(spec);
-    properties.extend(spec.config.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let mut properties = configured(spec);
     properties.extend(owned(node, nodes, data_dir));
     let mut text = String::new();
     for (name, value) in &properties {
@@ -21,6 +20,34 @@ pub(super) fn render(spec: &LocalSpec, node: &Node, nodes: &[Node], data_dir: &P
         let _ = writeln!(text, "{name}={}", escaped(value));
     }
     text
+}
+
+/// Our defaults with the user's `config` over them.
+fn configured(spec: &LocalSpec) -> BTreeMap<String, String> {
+    let mut properties = defaults(spec);
+    properties.extend(spec.config.iter().map(|(name, value)| (name.clone(), value.clone())));
+    properties
+}
+
+/// Kafka 4's defaults of the properties that [`defaults`] sets.
+const KAFKA_DEFAULTS: [(&str, &str); 6] = [
+    ("group.initial.rebalance.delay.ms", "3000"),
+    ("offsets.topic.replication.factor", "3"),
+    ("share.coordinator.state.topic.min.isr", "2"),
+    ("share.coordinator.state.topic.replication.factor", "3"),
+    ("transaction.state.log.min.isr", "2"),
+    ("transaction.state.log.replication.factor", "3"),
+];
+
+impl LocalSpec {
+    /// What every broker is told that differs from Kafka's defaults, by Kafka's names: the user's `config` and what
+    /// gauntlet sets to make a small cluster work. Without what says who and where a node is.
+    #[must_use]
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        let mut settings = configured(self);
+        settings.retain(|name, value| !KAFKA_DEFAULTS.contains(&(name.as_str(), value.as_str())));
+        settings
+    }
 }
 
 /// Defaults that differ from Kafka's: replicas of internal topics that fit the number of brokers (Kafka's own default of 3
@@ -122,6 +149,17 @@ transaction.state.log.replication.factor=3
 unclean.leader.election.enable=true
 ";
         assert_eq!(render(&spec, &nodes[1], &nodes, Path::new("/run/node-2/data")), expected);
+    }
+
+    #[test]
+    fn settings_are_what_differs_from_kafkas_defaults() {
+        let mut spec = LocalSpec { brokers: 1, ..LocalSpec::default() };
+        spec.config.insert("group.initial.rebalance.delay.ms".to_owned(), "3000".to_owned());
+        spec.config.insert("num.io.threads".to_owned(), "2".to_owned());
+        let settings = spec.settings();
+        assert_eq!(settings.get("offsets.topic.replication.factor").map(String::as_str), Some("1"));
+        assert_eq!(settings.get("num.io.threads").map(String::as_str), Some("2"));
+        assert!(!settings.contains_key("group.initial.rebalance.delay.ms"), "{settings:?}");
     }
 
     #[test]
