@@ -2,6 +2,7 @@
 
 mod cluster;
 mod print;
+mod report;
 mod run;
 
 use std::io::Write;
@@ -33,11 +34,8 @@ enum Command {
     Plan(run::PlanArgs),
     /// Check scenario files; exit code 3 if one is invalid.
     Validate(ScenarioArgs),
-    /// Show the result of a run again, from its directory.
-    Report {
-        /// The run directory.
-        run: PathBuf,
-    },
+    /// Show the result of a run again, and write its reports anew, from its directory.
+    Report(report::ReportArgs),
     /// Check what this machine needs for local clusters.
     Doctor(DoctorArgs),
     /// Keep local clusters running between runs.
@@ -121,7 +119,7 @@ fn dispatch(command: Command) -> std::io::Result<ExitReason> {
         Command::Run(args) => run::run(&args, &mut out),
         Command::Plan(args) => run::show_plan(&args, &mut out),
         Command::Validate(args) => validate(&args, &mut out),
-        Command::Report { run } => run::report(&run, &mut out),
+        Command::Report(args) => report::report(&args, &mut out),
         Command::Doctor(args) => doctor(args, &mut out),
         Command::Cluster(command) => cluster::run(command, &mut out),
         Command::Schema => {

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use gauntlet_reports::record::LatencyMs;
 use hdrhistogram::serialization::interval_log::{
-    IntervalLogIterator, IntervalLogWriterBuilder, IntervalLogWriterError, LogEntry, Tag,
+    IntervalLogIterator, IntervalLogWriterBuilder, IntervalLogWriterError, LogEntry, LogIteratorError, Tag,
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
@@ -89,34 +90,68 @@ pub fn write_slots<'a>(
     Ok(())
 }
 
+/// One line of a log: a histogram that is still encoded.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// Its slot, counted from the beginning of the load.
+    pub slot: u64,
+    /// Its metric.
+    pub series: Series,
+    encoded: &'a str,
+}
+
+impl Entry<'_> {
+    /// Decodes it.
+    ///
+    /// # Errors
+    /// If it is not a histogram.
+    pub fn decode(&self) -> Result<LatencyHistogram, HlogError> {
+        let bytes = decode_base64(self.encoded)?;
+        Deserializer::new()
+            .deserialize(&mut bytes.as_slice())
+            .map_err(|e| HlogError::Histogram(e.to_string()))
+    }
+}
+
+/// The lines of a log, in its order. A torn last line (a crash while writing) is left out.
+pub fn entries(log: &[u8]) -> impl Iterator<Item = Result<Entry<'_>, HlogError>> {
+    let whole = log.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    IntervalLogIterator::new(&log[..whole]).filter_map(|entry| match entry {
+        Err(LogIteratorError::ParseError { offset }) => Some(Err(HlogError::Line { offset })),
+        Ok(LogEntry::Interval(line)) => {
+            let series = line.tag().and_then(|t| Series::ALL.into_iter().find(|s| s.tag() == t.as_str()))?;
+            let slot = (line.start_timestamp().as_nanos() as u64 + SLOT_NS / 2) / SLOT_NS;
+            Some(Ok(Entry { slot, series, encoded: line.encoded_histogram() }))
+        }
+        Ok(_) => None,
+    })
+}
+
 /// Histograms of one slot, by series.
 pub type SlotHistograms = BTreeMap<Series, LatencyHistogram>;
 
 /// Reads a log back: slots counted from the beginning of the load. A torn last line (a crash while writing) ends it.
 pub fn read(log: &[u8]) -> Result<BTreeMap<u64, SlotHistograms>, HlogError> {
     let mut slots: BTreeMap<u64, SlotHistograms> = BTreeMap::new();
-    let mut deserializer = Deserializer::new();
-    let whole = log.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-    for entry in IntervalLogIterator::new(&log[..whole]) {
-        let entry = entry.map_err(
-            |hdrhistogram::serialization::interval_log::LogIteratorError::ParseError { offset }| {
-                HlogError::Line { offset }
-            },
-        )?;
-        let LogEntry::Interval(line) = entry else { continue };
-        let series = line.tag().and_then(|t| Series::ALL.into_iter().find(|s| s.tag() == t.as_str()));
-        let Some(series) = series else { continue };
-        let bytes = decode_base64(line.encoded_histogram())?;
-        let histogram: LatencyHistogram = deserializer
-            .deserialize(&mut bytes.as_slice())
-            .map_err(|e| HlogError::Histogram(e.to_string()))?;
-        let slot = (line.start_timestamp().as_nanos() as u64 + SLOT_NS / 2) / SLOT_NS;
+    for entry in entries(log) {
+        let entry = entry?;
         add_histogram(
-            slots.entry(slot).or_default().entry(series).or_insert_with(latency_histogram),
-            &histogram,
+            slots.entry(entry.slot).or_default().entry(entry.series).or_insert_with(latency_histogram),
+            &entry.decode()?,
         );
     }
     Ok(slots)
+}
+
+/// Percentiles of a histogram of microseconds, in milliseconds.
+pub fn percentiles(histogram: &LatencyHistogram) -> LatencyMs {
+    let ms = |us: u64| Some(us as f64 / 1_000.0);
+    LatencyMs {
+        p50: ms(histogram.value_at_quantile(0.5)),
+        p99: ms(histogram.value_at_quantile(0.99)),
+        p999: ms(histogram.value_at_quantile(0.999)),
+        max: ms(histogram.max()),
+    }
 }
 
 fn decode_base64(text: &str) -> Result<Vec<u8>, HlogError> {

@@ -1,12 +1,15 @@
 //! gauntlet runs a Kafka cluster through a scenario: load, faults, and an exact check of every record.
 
 pub mod cli;
+pub mod cluster_view;
 pub mod disk;
 pub mod hlog;
+pub mod intervals;
 pub mod load;
 pub mod payload;
 pub mod plan;
 pub mod recorder;
+pub mod report;
 pub mod run;
 pub mod rundir;
 pub mod scenario;

@@ -1,6 +1,7 @@
 //! The plan: what a run will do, with every unit resolved and every limit set. Made before anything starts.
 
 mod convert;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

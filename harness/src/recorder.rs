@@ -29,7 +29,8 @@ pub fn latency_histogram() -> LatencyHistogram {
 }
 
 /// What was counted about the records intended in one slot. Additive.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Counts {
     /// Records acked.
     pub acked: u64,
@@ -48,7 +49,8 @@ pub struct Counts {
 }
 
 /// Longest time that a record of the slot left late, by who was the limit. Merged by maximum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Slip {
     /// The broker gave no room.
     pub broker_ns: u64,

@@ -19,19 +19,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_chaos::watcher::{WatchConfig, WatchError, Watched, Watcher};
 use gauntlet_chaos::{ChaosError, ClusterDirs, FaultEvent, FaultSpec, Launcher, LocalCluster, UndoJournal};
-use gauntlet_reports::record::{Environment, Reason, RunRecord, RunState, SCHEMA_VERSION};
+use gauntlet_reports::record::{Environment, LoadRecord, Reason, RunRecord, RunState, SCHEMA_VERSION};
 use gauntlet_reports::{ExitReason, Expectation};
 use gauntlet_wire::admin::connect_first;
 use gauntlet_wire::{ConnectOptions, WireError, monotonic_ns};
 
-pub use collect::Second;
-pub use interrupt::Interrupt;
+pub use interrupt::{Asked, Interrupt};
 pub use judge::guarantee_in_words;
 pub use threads::ThreadError;
 pub use topics::TopicError;
 
+use crate::intervals::Second;
 use crate::load::producer::Stumble;
-use crate::plan::{ClusterPlan, Lifecycle, Plan};
+use crate::plan::{ClusterPlan, Lifecycle, PacePlan, Plan};
 use crate::rundir::{CLUSTER, FAULTS, RUN_JSON, RunDir, RunDirError, UNDO_JOURNAL};
 
 /// How a run is carried out.
@@ -240,7 +240,8 @@ impl Run<'_> {
             return Err(RunError::Interrupted);
         }
         let watcher = self.watch(&bootstrap)?;
-        let loaded = self.load(brokers, &bootstrap, faults, &starts, record);
+        let cluster = load_phase::Target { brokers, bootstrap: &bootstrap, watcher: &watcher };
+        let loaded = self.load(cluster, faults, &starts, record);
         let watched = watcher.finish();
         let loaded = loaded?;
         if let Some(error) = &watched.stream_error {
@@ -259,6 +260,12 @@ impl Run<'_> {
         let stream: Box<dyn std::io::Write + Send> = Box::new(self.options.dir.append(CLUSTER)?);
         Ok(Watcher::start(config, stream)?)
     }
+}
+
+/// The record of a run that could not even write its directory.
+pub(crate) fn unstarted_record(plan: &Plan, reason: Reason) -> RunRecord {
+    let exit_code = Some(reason.exit.code());
+    RunRecord { state: RunState::Aborted, exit_code, reasons: vec![reason], ..first_record(plan) }
 }
 
 /// What is known of a run before it begins.
@@ -282,7 +289,13 @@ fn first_record(plan: &Plan) -> RunRecord {
         findings: Vec::new(),
         faults: Vec::new(),
         expect: Vec::new(),
-        load: Default::default(),
+        load: LoadRecord {
+            target_rate: match plan.load.pace {
+                PacePlan::Constant { rate_per_s } => Some(rate_per_s as f64),
+                PacePlan::Unlimited { .. } => None,
+            },
+            ..LoadRecord::default()
+        },
         produce: Default::default(),
         e2e: Default::default(),
         client: Default::default(),
@@ -312,7 +325,7 @@ fn environment(plan: &Plan) -> Environment {
         },
         host: format!("Linux {}, {cores} cores, {gib:.0} GiB", kernel.trim()),
         cores,
-        config: std::collections::BTreeMap::new(),
+        config: plan.settings(),
     }
 }
 

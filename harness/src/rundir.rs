@@ -38,6 +38,10 @@ pub const CLUSTER: &str = "cluster.ndjson";
 pub const VIOLATIONS: &str = "violations.json";
 /// Name of the scenario as it was run.
 pub const SCENARIO: &str = "scenario.resolved.yaml";
+/// Name of the report for people.
+pub const REPORT_HTML: &str = "report.html";
+/// Name of the report for CI servers.
+pub const REPORT_JUNIT: &str = "junit.xml";
 /// Name of the undo journal.
 pub const UNDO_JOURNAL: &str = "undo.journal";
 
@@ -63,6 +67,11 @@ impl RunDir {
             point_latest(out, &below);
         }
         Ok(RunDir { root })
+    }
+
+    /// A directory that is there already: a run's, as far as anybody knows.
+    pub fn existing(root: &Path) -> Self {
+        RunDir { root: root.to_path_buf() }
     }
 
     /// The directory.

@@ -1,20 +1,21 @@
-//! `gauntlet run`, `plan` and `report`.
+//! `gauntlet run` and `plan`.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use clap::Args;
 use gauntlet_chaos::cache_dir;
 use gauntlet_reports::ExitReason;
-use gauntlet_reports::record::RunRecord;
+use gauntlet_reports::record::{Reason, RunRecord};
 
+use super::report::{exit_reason, write_junit, write_reports};
 use super::{ScenarioArgs, print};
 use crate::load::producer::Stumble;
-use crate::plan::{PlanOptions, Planned, plan};
-use crate::run::{Interrupt, RunOptions, execute};
-use crate::rundir::{RUN_JSON, RunDir, SCENARIO};
+use crate::plan::{ClusterPlan, PlanOptions, Planned, plan};
+use crate::run::{Asked, Interrupt, RunOptions, execute, unstarted_record};
+use crate::rundir::{RunDir, SCENARIO};
 use crate::scenario::{LoadedScenario, ScenarioError};
 
 #[derive(Debug, Args)]
@@ -26,6 +27,9 @@ pub(super) struct RunArgs {
     /// Leave the data of local brokers in the run directory.
     #[arg(long)]
     keep_data: bool,
+    /// Also write the JUnit report of all scenarios to one file.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Only verdicts, no line per second.
     #[arg(short, long)]
     quiet: bool,
@@ -105,15 +109,53 @@ pub(super) fn run(args: &RunArgs, out: &mut impl Write) -> std::io::Result<ExitR
     if invalid {
         return Ok(ExitReason::InvalidScenario);
     }
-    let interrupt = Interrupt::listen(ExitReason::Aborted.code())?;
-    let mut reasons = Vec::new();
+    let farewell = Farewell::default();
+    let said = farewell.clone();
+    let interrupt = Interrupt::listen(ExitReason::Aborted.code(), move |asked| said.say(asked))?;
+    let mut records = Vec::new();
     for (planned, loaded) in planned {
         if interrupt.is_set() {
             break;
         }
-        reasons.push(run_one(args, &planned, &loaded, &interrupt, out)?);
+        farewell.set(&planned);
+        records.push(run_one(args, &planned, &loaded, &interrupt, out)?);
+        if let Some(file) = &args.junit {
+            write_junit(file, &records)?;
+        }
     }
-    Ok(ExitReason::worst(reasons))
+    Ok(ExitReason::worst(records.iter().map(exit_reason)))
+}
+
+/// What somebody who is in a hurry has to know of the run under way.
+#[derive(Debug, Clone, Default)]
+struct Farewell(Arc<Mutex<String>>);
+
+impl Farewell {
+    fn set(&self, planned: &Planned) {
+        let dir = planned.run_dir.display();
+        let who = match planned.plan.cluster {
+            ClusterPlan::Local(_) => "the supervisor undoes faults and stops the brokers".to_owned(),
+            ClusterPlan::Bootstrap(_) => {
+                "topics of this run stay on the cluster: delete them by hand".to_owned()
+            }
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            format!("leaving; {who}\nrun     {dir}  (`gauntlet report` renders what is there)");
+    }
+
+    /// Whoever asks may have closed the terminal.
+    fn say(&self, asked: Asked) {
+        let mut err = std::io::stderr();
+        let _ = match asked {
+            Asked::ToStop => writeln!(
+                err,
+                "ending the load, undoing faults, judging what there is; interrupt once more to leave at once"
+            ),
+            Asked::ToLeave => {
+                writeln!(err, "{}", self.0.lock().unwrap_or_else(PoisonError::into_inner))
+            }
+        };
+    }
 }
 
 fn run_one(
@@ -122,7 +164,7 @@ fn run_one(
     loaded: &LoadedScenario,
     interrupt: &Arc<Interrupt>,
     out: &mut impl Write,
-) -> std::io::Result<ExitReason> {
+) -> std::io::Result<RunRecord> {
     let plan = &planned.plan;
     let created = RunDir::create(&planned.run_dir, &plan.name, &plan.run_id)
         .and_then(|dir| dir.replace(SCENARIO, loaded.resolved_yaml.as_bytes()).map(|()| dir));
@@ -130,7 +172,8 @@ fn run_one(
         Ok(dir) => dir,
         Err(error) => {
             writeln!(std::io::stderr(), "error: {error}")?;
-            return Ok(ExitReason::Environment);
+            let reason = Reason { exit: ExitReason::Environment, text: error.to_string() };
+            return Ok(unstarted_record(plan, reason));
         }
     };
     print::header(out, planned)?;
@@ -146,12 +189,10 @@ fn run_one(
     let record = execute(plan, &planned.faults, &planned.expectations, &options, &mut |progress| {
         printer.tell(&progress)
     });
-    print::result(out, &record, dir.path())?;
-    Ok(exit_reason(&record))
-}
-
-fn exit_reason(record: &RunRecord) -> ExitReason {
-    ExitReason::worst(record.reasons.iter().map(|r| r.exit))
+    print::result(out, &record)?;
+    let reports = write_reports(&dir, &planned.reports)?;
+    print::files(out, &record, dir.path(), &reports)?;
+    Ok(record)
 }
 
 pub(super) fn show_plan(args: &PlanArgs, out: &mut impl Write) -> std::io::Result<ExitReason> {
@@ -170,23 +211,6 @@ pub(super) fn show_plan(args: &PlanArgs, out: &mut impl Write) -> std::io::Resul
         }
     }
     Ok(ExitReason::worst(reasons))
-}
-
-pub(super) fn report(run: &Path, out: &mut impl Write) -> std::io::Result<ExitReason> {
-    let path = run.join(RUN_JSON);
-    let record: Result<RunRecord, String> = std::fs::read(&path)
-        .map_err(|e| e.to_string())
-        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|e| e.to_string()));
-    match record {
-        Ok(record) => {
-            print::result(out, &record, run)?;
-            Ok(exit_reason(&record))
-        }
-        Err(why) => {
-            writeln!(std::io::stderr(), "error: cannot read {}: {why}", path.display())?;
-            Ok(ExitReason::Usage)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use gauntlet_wire::producer::Acks;
 
 use super::*;
 use crate::disk::{self, Retention};
+use crate::report::ReportForm;
 use crate::scenario::types as file;
 use crate::scenario::{ExpressionMistake, LoadedScenario, Scenario, ScenarioError};
 
@@ -48,6 +49,8 @@ pub struct Planned {
     pub expectations: Vec<Expectation>,
     /// What it will take.
     pub needs: Needs,
+    /// Reports that are written at its end.
+    pub reports: Vec<ReportForm>,
 }
 
 /// What a plan will take, at the most.
@@ -174,7 +177,18 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
         written.iter().find(same).is_some_and(|e| e.severity == gauntlet_reports::Severity::Fail)
     };
     expectations.extend(Expectation::built_in(&capabilities).into_iter().filter(|e| !repeats(e)));
-    Ok(Planned { plan, run_dir, faults, expectations, needs })
+    Ok(Planned { plan, run_dir, faults, expectations, needs, reports: reports(&scenario.report) })
+}
+
+/// `json` needs no form: every run directory holds `run.json`.
+fn reports(report: &file::Report) -> Vec<ReportForm> {
+    let wanted = |form: &ReportForm| {
+        report.formats.contains(&match form {
+            ReportForm::Html => file::ReportFormat::Html,
+            ReportForm::Junit => file::ReportFormat::Junit,
+        })
+    };
+    ReportForm::ALL.into_iter().filter(wanted).collect()
 }
 
 fn refuse_unsupported(scenario: &Scenario, refusals: &mut Vec<Refusal>) {

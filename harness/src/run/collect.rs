@@ -9,9 +9,10 @@ use crossbeam_channel::Receiver;
 use gauntlet_wire::ErrorCode;
 use gauntlet_wire::lateness::Charge;
 use gauntlet_wire::producer::ProducerStats;
-use serde::Serialize;
 
+use crate::cluster_view::InSync;
 use crate::hlog;
+use crate::intervals::{IntervalLine, Second, SlotLine};
 use crate::load::{Interval, Origin};
 use crate::recorder::{
     Counts, LatencyHistogram, Slip, Slot, SlotMap, add_histogram, latency_histogram, slot_of,
@@ -40,65 +41,6 @@ pub struct AckGap {
     pub from_ns: u64,
     /// First ack after.
     pub to_ns: u64,
-}
-
-/// What the terminal shows of one second.
-#[derive(Debug, Clone, Serialize)]
-pub struct Second {
-    /// Seconds since t = 0 at the end of the second; negative during warm-up.
-    pub t_s: f64,
-    /// Records acked.
-    pub acked: u64,
-    /// Records read.
-    pub read: u64,
-    /// Records failed or indeterminate.
-    pub failed: u64,
-    /// Of these, indeterminate.
-    pub indeterminate: u64,
-    /// Bytes of acked batches as sent.
-    pub wire_bytes: u64,
-    /// Bytes of acked batches before compression.
-    pub uncompressed_bytes: u64,
-    /// Of records that ended in this second, in milliseconds.
-    pub p50_ms: f64,
-    /// As above.
-    pub p99_ms: f64,
-    /// As above.
-    pub p999_ms: f64,
-    /// As above.
-    pub max_ms: f64,
-    /// e2e of records read in this second, in milliseconds.
-    pub e2e_p99_ms: f64,
-    /// Records between the readers and the high watermarks.
-    pub lag: u64,
-    /// Answers with an error code in this second.
-    pub errors: u64,
-    /// Lateness of our own threads in this second, summed, in milliseconds.
-    pub host_late_ms: f64,
-    /// As above.
-    pub gauntlet_busy_ms: f64,
-    /// User and system time of the process in this second, in milliseconds.
-    pub cpu_ms: f64,
-    /// Resident memory, in MiB.
-    pub rss_mib: f64,
-    /// Batches sent again since the run began.
-    pub retries: u64,
-}
-
-/// One slot in `intervals.ndjson`.
-#[derive(Debug, Serialize)]
-struct SlotLine<'a> {
-    /// Tenths of a second of intended time since the load began.
-    slot: u64,
-    counts: &'a Counts,
-    slip: &'a Slip,
-}
-
-/// A line of `intervals.ndjson`.
-#[derive(Debug, Serialize)]
-struct IntervalLine<'a> {
-    second: &'a Second,
-    slots: Vec<SlotLine<'a>>,
 }
 
 /// CPU time and memory of this process at one moment.
@@ -197,10 +139,21 @@ impl Stability {
     }
 }
 
+/// When a second is told, and what is known then besides what the threads sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// CLOCK_MONOTONIC.
+    pub(super) now_ns: u64,
+    /// t = 0, where it is known.
+    pub(super) zero_ns: Option<u64>,
+    /// How many replicas are in sync.
+    pub(super) in_sync: InSync,
+}
+
 /// Takes in what the threads send.
 pub(super) struct Collector {
     intervals: Receiver<Interval>,
-    base_slot: u64,
+    origin_ns: u64,
     hlog: BufWriter<File>,
     lines: BufWriter<File>,
     collected: Collected,
@@ -213,6 +166,7 @@ pub(super) struct Collector {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Totals {
+    sent: u64,
     errors: u64,
     cpu_ns: u64,
     lateness: (u64, u64),
@@ -228,7 +182,7 @@ impl Collector {
         let usage = usage_now(0);
         Ok(Collector {
             intervals,
-            base_slot: slot_of(origin_ns),
+            origin_ns,
             hlog: dir.append(HISTOGRAMS)?,
             lines: dir.append(INTERVALS)?,
             collected: Collected::default(),
@@ -242,7 +196,7 @@ impl Collector {
 
     /// The first slot of the load.
     pub(super) fn base_slot(&self) -> u64 {
-        self.base_slot
+        slot_of(self.origin_ns)
     }
 
     /// Whether p99 has settled.
@@ -255,8 +209,8 @@ impl Collector {
         self.lag_of.values().sum()
     }
 
-    /// Takes in what came since the last call and writes it down. `zero_ns` is t = 0, where known.
-    pub(super) fn tick(&mut self, now_ns: u64, zero_ns: u64) -> std::io::Result<Second> {
+    /// Takes in what came since the last call and writes it down.
+    pub(super) fn tick(&mut self, moment: Moment) -> std::io::Result<Second> {
         let mut slots = SlotMap::new();
         let mut bytes = (0, 0);
         while let Ok(interval) = self.intervals.try_recv() {
@@ -274,8 +228,8 @@ impl Collector {
         }
         self.collected.wire_bytes += bytes.0;
         self.collected.uncompressed_bytes += bytes.1;
-        let second = self.second(now_ns, zero_ns, &slots, bytes);
-        self.write(&second, &slots)?;
+        let second = self.second(moment, &slots, bytes);
+        self.write(moment.now_ns, &second, &slots)?;
         for (slot, stats) in slots {
             let (counts, slip) = self.collected.counts.entry(slot).or_default();
             counts.add(&stats.counts);
@@ -313,18 +267,22 @@ impl Collector {
         }
     }
 
-    fn second(&mut self, now_ns: u64, zero_ns: u64, slots: &SlotMap, bytes: (u64, u64)) -> Second {
+    fn second(&mut self, moment: Moment, slots: &SlotMap, bytes: (u64, u64)) -> Second {
+        let Moment { now_ns, zero_ns, in_sync } = moment;
         let mut all = Slot::default();
         slots.values().for_each(|s| all.merge(s));
         self.stability.add(now_ns, &all.latency, all.counts.acked);
         self.collected.producers = sum_stats(self.per_producer.values());
+        let sent = self.collected.producers.records_sent;
         let errors: u64 = self.collected.producers.errors.values().sum();
         let late = self.lateness.values().fold((0, 0), |sum, c| (sum.0 + c.host_ns, sum.1 + c.gauntlet_ns));
         let acked_before = self.collected.usage.last().map_or(0, |u| u.acked);
         let usage = Usage { at_ns: now_ns, ..usage_now(acked_before + all.counts.acked) };
         let ms = |h: &LatencyHistogram, q: f64| h.value_at_quantile(q) as f64 / 1_000.0;
         let second = Second {
-            t_s: (now_ns as f64 - zero_ns as f64) / 1e9,
+            at_s: seconds_between(self.origin_ns, now_ns),
+            t_s: zero_ns.map(|zero_ns| seconds_between(zero_ns, now_ns)),
+            sent: sent.saturating_sub(self.seen.sent),
             acked: all.counts.acked,
             read: all.counts.read,
             failed: all.counts.failed + all.counts.indeterminate,
@@ -338,32 +296,29 @@ impl Collector {
             e2e_p99_ms: ms(&all.e2e, 0.99),
             lag: self.lag(),
             errors: errors.saturating_sub(self.seen.errors),
+            replicas_in_sync: in_sync.in_sync,
+            replicas: in_sync.replicas,
             host_late_ms: late.0.saturating_sub(self.seen.lateness.0) as f64 / 1e6,
             gauntlet_busy_ms: late.1.saturating_sub(self.seen.lateness.1) as f64 / 1e6,
             cpu_ms: usage.cpu_ns.saturating_sub(self.seen.cpu_ns) as f64 / 1e6,
             rss_mib: usage.rss_bytes as f64 / 1_048_576.0,
             retries: self.collected.producers.retries,
         };
-        self.seen = Totals { errors, cpu_ns: usage.cpu_ns, lateness: late };
+        self.seen = Totals { sent, errors, cpu_ns: usage.cpu_ns, lateness: late };
         self.collected.usage.push(usage);
         second
     }
 
-    fn write(&mut self, second: &Second, slots: &SlotMap) -> std::io::Result<()> {
-        hlog::write_slots(&mut self.hlog, self.base_slot, slots.iter().map(|(slot, s)| (*slot, s)))?;
-        let line = IntervalLine {
-            second,
-            slots: slots
-                .iter()
-                .map(|(slot, s)| SlotLine {
-                    slot: slot.saturating_sub(self.base_slot),
-                    counts: &s.counts,
-                    slip: &s.slip,
-                })
-                .collect(),
-        };
-        serde_json::to_writer(&mut self.lines, &line)?;
-        self.lines.write_all(b"\n")?;
+    fn write(&mut self, now_ns: u64, second: &Second, slots: &SlotMap) -> std::io::Result<()> {
+        let base_slot = self.base_slot();
+        hlog::write_slots(&mut self.hlog, base_slot, slots.iter().map(|(slot, s)| (*slot, s)))?;
+        let slots = slots.iter().map(|(slot, s)| SlotLine {
+            slot: slot.saturating_sub(base_slot),
+            counts: s.counts.clone(),
+            slip: s.slip,
+        });
+        let line = IntervalLine { at_ns: now_ns, second: second.clone(), slots: slots.collect() };
+        line.write(&mut self.lines)?;
         // A crash of ours must not cost more than the second under way.
         self.lines.flush()?;
         self.hlog.flush()
@@ -373,6 +328,10 @@ impl Collector {
     pub(super) fn finish(self) -> Collected {
         self.collected
     }
+}
+
+fn seconds_between(from_ns: u64, to_ns: u64) -> f64 {
+    (to_ns as i64 - from_ns as i64) as f64 / 1e9
 }
 
 fn sum_stats<'a>(all: impl Iterator<Item = &'a ProducerStats>) -> ProducerStats {

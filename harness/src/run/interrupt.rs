@@ -5,10 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// Whether somebody asked to stop.
 #[derive(Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(AtomicBool);
+
+/// Which signal it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The first: the run comes to its end early.
+    ToStop,
+    /// Another one: the process ends now.
+    ToLeave,
+}
 
 impl Interrupt {
     /// Whether somebody asked to stop.
@@ -16,24 +26,24 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Asks to stop.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Listens for signals. The second one of either kind exits with `code`, without unwinding: closing the lifeline
-    /// makes the supervisor undo faults and end the brokers.
-    pub fn listen(code: u8) -> std::io::Result<Arc<Self>> {
-        let interrupt = Interrupt::default();
-        for signal in [SIGINT, SIGTERM] {
-            // Order matters: the check must come before the flag is set by the same signal.
-            signal_hook::flag::register_conditional_shutdown(
-                signal,
-                i32::from(code),
-                Arc::clone(&interrupt.0),
-            )?;
-            signal_hook::flag::register(signal, Arc::clone(&interrupt.0))?;
-        }
-        Ok(Arc::new(interrupt))
+    /// Listens for signals, and calls `say` at each, in a thread of its own. The second one of either kind exits with
+    /// `code`, without unwinding: closing the lifeline makes the supervisor undo faults and end the brokers.
+    ///
+    /// # Errors
+    /// No thread, or no handler.
+    pub fn listen(code: u8, say: impl Fn(Asked) + Send + 'static) -> std::io::Result<Arc<Self>> {
+        let interrupt = Arc::new(Interrupt::default());
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let heard = Arc::clone(&interrupt);
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for _ in signals.forever() {
+                if heard.0.swap(true, Ordering::Relaxed) {
+                    say(Asked::ToLeave);
+                    signal_hook::low_level::exit(i32::from(code));
+                }
+                say(Asked::ToStop);
+            }
+        })?;
+        Ok(interrupt)
     }
 }

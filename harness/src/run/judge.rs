@@ -365,14 +365,7 @@ fn produce_record(m: &Measured) -> ProduceRecord {
 }
 
 fn latency_ms(histogram: Option<&LatencyHistogram>) -> LatencyMs {
-    let Some(h) = histogram.filter(|h| !h.is_empty()) else { return LatencyMs::default() };
-    let ms = |us: u64| Some(us as f64 / 1_000.0);
-    LatencyMs {
-        p50: ms(h.value_at_quantile(0.5)),
-        p99: ms(h.value_at_quantile(0.99)),
-        p999: ms(h.value_at_quantile(0.999)),
-        max: ms(h.max()),
-    }
+    histogram.filter(|h| !h.is_empty()).map(hlog::percentiles).unwrap_or_default()
 }
 
 fn fault_entry(fault: &FaultSeen, zero_ns: u64) -> FaultEntry {

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
 use gauntlet_chaos::fault::FaultRecord;
-use gauntlet_chaos::{FaultEvent, FaultSpec, Injector};
+use gauntlet_chaos::{FaultEvent, FaultSpec, Injector, Watcher};
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{Reason, RunRecord};
 use gauntlet_wire::monotonic_ns;
 
-use super::collect::Collector;
+use super::collect::{Collector, Moment};
 use super::measure::Times;
 use super::threads::{Producers, Readers, Routes, Shared};
 use super::{Brokers, Loaded, Progress, Run, RunError, topics};
+use crate::cluster_view::ClusterView;
+use crate::intervals::Second;
 use crate::load::Control;
 use crate::load::reader::ReaderEnd;
 use crate::plan::{PacePlan, ReaderBlock, WarmupPlan};
@@ -29,30 +31,56 @@ const COLLECT_AFTER_NS: u64 = 60_000_000;
 const DISK_FULL: f64 = 0.90;
 
 /// A load under way.
-struct Phase {
+struct Phase<'a> {
     shared: Shared,
-    collector: Collector,
+    seconds: Seconds<'a>,
     producers: Producers,
     /// Readers during the load, with the index of their topic.
     readers: Vec<(usize, Readers)>,
     injector: Option<Injector>,
     fault_events: Option<Receiver<FaultEvent>>,
-    zero_ns: Option<u64>,
     warm: Option<bool>,
     reasons: Vec<Reason>,
     unknowns: Vec<String>,
+}
+
+/// The cluster that is loaded.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) brokers: &'a Brokers,
+    pub(super) bootstrap: &'a [String],
+    pub(super) watcher: &'a Watcher,
+}
+
+/// What is told once per second, from the threads and from the watcher.
+struct Seconds<'a> {
+    collector: Collector,
+    watcher: &'a Watcher,
+    view: ClusterView,
+    /// t = 0, once it is known.
+    zero_ns: Option<u64>,
+}
+
+impl Seconds<'_> {
+    /// Collects what came until `now_ns`.
+    fn collect(&mut self, now_ns: u64) -> std::io::Result<Second> {
+        let view = &mut self.view;
+        self.watcher.read(|history| view.follow(history.observations()));
+        let moment = Moment { now_ns, zero_ns: self.zero_ns, in_sync: view.in_sync() };
+        self.collector.tick(moment)
+    }
 }
 
 impl Run<'_> {
     /// Loads, injects, heals, drains and reads to the end.
     pub(super) fn load(
         &mut self,
-        brokers: &Brokers,
-        bootstrap: &[String],
+        cluster: Target<'_>,
         faults: &[FaultSpec],
         starts: &[BTreeMap<usize, i64>],
         record: &mut RunRecord,
     ) -> Result<Loaded, RunError> {
+        let Target { brokers, bootstrap, watcher } = cluster;
         (self.tell)(Progress::Phase("warming up"));
         let (intervals, incoming) = unbounded();
         // Windows are made of slots: load and t = 0 begin at the edge of one.
@@ -70,12 +98,11 @@ impl Run<'_> {
         let collector = Collector::new(&self.options.dir, incoming, origin_ns)?;
         let mut phase = Phase {
             shared,
-            collector,
+            seconds: Seconds { collector, watcher, view: ClusterView::default(), zero_ns: None },
             producers,
             readers,
             injector: None,
             fault_events: None,
-            zero_ns: None,
             warm: None,
             reasons: Vec::new(),
             unknowns: Vec::new(),
@@ -87,8 +114,15 @@ impl Run<'_> {
             phase.shared.control.give_up(0);
             phase.shared.control.read_until(0);
         }
-        let zero_ns = loaded?;
         record.warm = phase.warm;
+        // One that was ended in its warm-up never came to t = 0, also if it was known when that would have been.
+        let load_end_ns = phase.shared.control.load_end_ns();
+        record.warmup_s = phase
+            .seconds
+            .zero_ns
+            .filter(|zero_ns| *zero_ns <= load_end_ns)
+            .map(|zero_ns| (zero_ns - origin_ns) as f64 / 1e9);
+        let zero_ns = loaded?;
         self.drain(phase, bootstrap, &routes, starts, records, Times { zero_ns, end_ns: 0 })
     }
 
@@ -120,7 +154,12 @@ impl Run<'_> {
     }
 
     /// From the first record to the end of the load. Returns t = 0.
-    fn go_on(&mut self, phase: &mut Phase, brokers: &Brokers, faults: &[FaultSpec]) -> Result<u64, RunError> {
+    fn go_on(
+        &mut self,
+        phase: &mut Phase<'_>,
+        brokers: &Brokers,
+        faults: &[FaultSpec],
+    ) -> Result<u64, RunError> {
         let origin_ns = phase.shared.origin_ns;
         if let WarmupPlan::For(warmup) = self.plan.load.warmup {
             self.begin(phase, origin_ns + warmup.as_nanos() as u64, brokers, faults)?;
@@ -128,7 +167,7 @@ impl Run<'_> {
         loop {
             self.tick(phase)?;
             let now_ns = monotonic_ns();
-            if phase.zero_ns.is_none()
+            if phase.seconds.zero_ns.is_none()
                 && let WarmupPlan::UntilStable { min, max } = self.plan.load.warmup
             {
                 let warmed = Duration::from_nanos(now_ns.saturating_sub(origin_ns));
@@ -136,7 +175,7 @@ impl Run<'_> {
                     PacePlan::Constant { rate_per_s } => Some(rate_per_s as f64),
                     PacePlan::Unlimited { .. } => None,
                 };
-                let stable = phase.collector.is_stable(target);
+                let stable = phase.seconds.collector.is_stable(target);
                 if (warmed >= min && stable) || warmed >= max {
                     phase.warm = Some(stable);
                     self.begin(phase, now_ns, brokers, faults)?;
@@ -152,7 +191,7 @@ impl Run<'_> {
             self.guard_disk(phase, now_ns);
             if now_ns >= phase.shared.control.load_end_ns() || phase.producers.are_done() {
                 phase.shared.control.end_load(now_ns);
-                return Ok(phase.zero_ns.unwrap_or(now_ns));
+                return Ok(phase.seconds.zero_ns.unwrap_or(now_ns));
             }
         }
     }
@@ -160,13 +199,13 @@ impl Run<'_> {
     /// t = 0: from here on it counts.
     fn begin(
         &mut self,
-        phase: &mut Phase,
+        phase: &mut Phase<'_>,
         zero_ns: u64,
         brokers: &Brokers,
         faults: &[FaultSpec],
     ) -> Result<(), RunError> {
         let zero_ns = zero_ns.next_multiple_of(SLOT_NS);
-        phase.zero_ns = Some(zero_ns);
+        phase.seconds.zero_ns = Some(zero_ns);
         if let Some(duration) = self.plan.load.duration {
             phase.shared.control.end_load(zero_ns + duration.as_nanos() as u64);
         }
@@ -191,7 +230,7 @@ impl Run<'_> {
     }
 
     /// Waits for the next full second, collects it and tells of it.
-    fn tick(&mut self, phase: &mut Phase) -> Result<(), RunError> {
+    fn tick(&mut self, phase: &mut Phase<'_>) -> Result<(), RunError> {
         let now_ns = monotonic_ns();
         let next_ns = (now_ns / SECOND_NS + 1) * SECOND_NS + COLLECT_AFTER_NS;
         let mut left_ns = next_ns.saturating_sub(now_ns);
@@ -201,19 +240,18 @@ impl Run<'_> {
             self.tell_faults(phase);
             left_ns = next_ns.saturating_sub(monotonic_ns());
         }
-        let zero_ns = phase.zero_ns.unwrap_or(phase.shared.origin_ns);
-        let second = phase.collector.tick(monotonic_ns(), zero_ns)?;
+        let second = phase.seconds.collect(monotonic_ns())?;
         (self.tell)(Progress::Second(&second));
         Ok(())
     }
 
-    fn tell_faults(&mut self, phase: &Phase) {
+    fn tell_faults(&mut self, phase: &Phase<'_>) {
         while let Some(event) = phase.fault_events.as_ref().and_then(|events| events.try_recv().ok()) {
             (self.tell)(Progress::Fault(&event));
         }
     }
 
-    fn guard_disk(&mut self, phase: &mut Phase, now_ns: u64) {
+    fn guard_disk(&mut self, phase: &mut Phase<'_>, now_ns: u64) {
         let Some(used) = crate::disk::used_fraction(self.options.dir.path()) else { return };
         if used > DISK_FULL && now_ns < phase.shared.control.load_end_ns() {
             phase.shared.control.end_load(now_ns);
@@ -225,7 +263,7 @@ impl Run<'_> {
     }
 
     /// Undoes every fault, and waits for that. Harmless without faults, and when repeated.
-    fn heal(&mut self, phase: &mut Phase) -> Vec<FaultRecord> {
+    fn heal(&mut self, phase: &mut Phase<'_>) -> Vec<FaultRecord> {
         let Some(injector) = phase.injector.take() else { return Vec::new() };
         (self.tell)(Progress::Phase("healing"));
         if let Err(error) = injector.heal_all() {
@@ -242,7 +280,7 @@ impl Run<'_> {
     /// Waits for the answers of what was sent, then for the readers to reach the end of every log.
     fn drain(
         &mut self,
-        mut phase: Phase,
+        mut phase: Phase<'_>,
         bootstrap: &[String],
         routes: &[Routes],
         starts: &[BTreeMap<usize, i64>],
@@ -256,9 +294,7 @@ impl Run<'_> {
         while !phase.producers.are_done() {
             self.tick(&mut phase)?;
         }
-        let Phase {
-            shared, mut collector, producers, mut readers, reasons, mut unknowns, warm, zero_ns, ..
-        } = phase;
+        let Phase { shared, mut seconds, producers, mut readers, reasons, mut unknowns, warm, .. } = phase;
         producers.join()?;
         let mut final_ends = self.find_ends(bootstrap, drain_ends_ns, &mut unknowns);
         for (topic, group) in &readers {
@@ -273,7 +309,7 @@ impl Run<'_> {
             std::thread::sleep(Duration::from_millis(100));
             let now_ns = monotonic_ns();
             if now_ns / SECOND_NS != (now_ns - 100_000_000) / SECOND_NS {
-                let second = collector.tick(now_ns, zero_ns.unwrap_or(shared.origin_ns))?;
+                let second = seconds.collect(now_ns)?;
                 progressing = second.read > 0;
                 (self.tell)(Progress::Second(&second));
             }
@@ -285,7 +321,8 @@ impl Run<'_> {
             let was_limit = progressing && monotonic_ns() >= read_until_ns;
             ends.extend(group.join(is_final, was_limit)?);
         }
-        collector.tick(monotonic_ns(), zero_ns.unwrap_or(shared.origin_ns))?;
+        seconds.collect(monotonic_ns())?;
+        let collector = seconds.collector;
         Ok(Loaded {
             base_slot: collector.base_slot(),
             collected: collector.finish(),

@@ -53,7 +53,7 @@ const LATER_FIELDS: [(&str, &[&str]); 12] = [
 const LATER_VALUES: [(&str, &[&str]); 5] = [
     ("load.shape", &["ramp", "step", "spike", "stages", "max-search", "replay"]),
     ("workload.producers.driver", &["rdkafka", "external"]),
-    ("report.formats", &["hgrm", "html", "junit", "markdown"]),
+    ("report.formats", &["hgrm", "markdown"]),
     ("topics.lifecycle", &["per-point"]),
     (
         "faults.action",

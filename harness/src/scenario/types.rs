@@ -389,7 +389,10 @@ impl Report {
 
 impl Default for Report {
     fn default() -> Self {
-        Self { dir: "out/${name}/${run.id}".to_owned(), formats: vec![ReportFormat::Json] }
+        Self {
+            dir: "out/${name}/${run.id}".to_owned(),
+            formats: vec![ReportFormat::Json, ReportFormat::Html, ReportFormat::Junit],
+        }
     }
 }
 
@@ -399,4 +402,8 @@ impl Default for Report {
 pub enum ReportFormat {
     /// `run.json`, which every run directory holds.
     Json,
+    /// `report.html`, one page for people.
+    Html,
+    /// `junit.xml`, for CI servers.
+    Junit,
 }

@@ -1,0 +1,165 @@
+//! The result, verdict first.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use gauntlet_reports::quantity::{grouped, show};
+use gauntlet_reports::record::{ExpectRecord, FaultEntry, RunRecord, RunState};
+use gauntlet_reports::{Severity, Verdict};
+
+use super::ms;
+use crate::report::reproduce;
+use crate::rundir::REPORT_HTML;
+
+/// The result, verdict first.
+pub(in crate::cli) fn result(out: &mut impl Write, record: &RunRecord) -> std::io::Result<()> {
+    let verdict = record.verdict.map_or_else(|| "NO VERDICT".to_owned(), |v| v.to_string());
+    writeln!(out, "\n{verdict}  {}", sentence(record))?;
+    for reason in record.reasons.iter().filter(|r| r.exit.code() != 0) {
+        writeln!(out, " · {}", reason.text)?;
+    }
+    for expect in &record.expect {
+        expectation(out, expect)?;
+    }
+    for finding in record.findings.iter().filter(|f| f.judgement != "not_a_finding") {
+        writeln!(
+            out,
+            " {} {} x {}",
+            if finding.judgement == "violation" { "✗" } else { "·" },
+            finding.count,
+            finding.class
+        )?;
+        for example in finding.examples.iter().take(3) {
+            writeln!(out, "     {example}")?;
+        }
+    }
+    for fault in &record.faults {
+        recovery(out, fault)?;
+    }
+    numbers(out, record)
+}
+
+/// The last lines: where everything is. `reports` are the files that were rendered.
+pub(in crate::cli) fn files(
+    out: &mut impl Write,
+    record: &RunRecord,
+    dir: &Path,
+    reports: &[PathBuf],
+) -> std::io::Result<()> {
+    for report in reports {
+        let kind = if report.ends_with(REPORT_HTML) { "report" } else { "junit" };
+        writeln!(out, "{kind:<7} {}", report.display())?;
+    }
+    writeln!(out, "repeat  {}", reproduce(record, dir))?;
+    writeln!(out, "run     {}", dir.display())
+}
+
+fn sentence(record: &RunRecord) -> String {
+    let judged: Vec<_> = record.expect.iter().filter(|e| e.detail.severity == Severity::Fail).collect();
+    let held = judged.iter().filter(|e| e.ok == Some(true)).count();
+    let expectations = format!("{held} of {} expectations held", judged.len());
+    match (&record.verify, record.verdict) {
+        (_, None) if record.state == RunState::Running => {
+            "the run is still going on, or its process died".to_owned()
+        }
+        (_, None) => "the run did not come to its end".to_owned(),
+        (None, _) => format!("{expectations} · NOT VERIFIED"),
+        (Some(v), Some(verdict)) => {
+            let violated = if verdict == Verdict::Violation { "guarantee violated" } else { "no violations" };
+            format!(
+                "{expectations} · {violated} ({} acked, {} checked)",
+                grouped(v.acked as f64),
+                grouped(v.checked as f64)
+            )
+        }
+    }
+}
+
+fn expectation(out: &mut impl Write, expect: &ExpectRecord) -> std::io::Result<()> {
+    let mark = match (expect.ok, expect.detail.severity) {
+        (Some(true), _) => "✓",
+        (Some(false), Severity::Fail) => "✗",
+        (Some(false), _) => "!",
+        (None, _) => "?",
+    };
+    let during = if expect.detail.during == "all" {
+        String::new()
+    } else {
+        format!(" during {}", expect.detail.during)
+    };
+    let observed = match (expect.observed, expect.ok) {
+        (Some(value), _) => show(value, expect.detail.unit),
+        (None, Some(false)) => "never".to_owned(),
+        (None, _) => "unknown".to_owned(),
+    };
+    writeln!(out, " {mark} {:<58} {observed}", format!("{}{during}", expect.rule))?;
+    match &expect.detail.reason {
+        Some(reason) if expect.ok != Some(true) => writeln!(out, "     {reason}"),
+        _ => Ok(()),
+    }
+}
+
+fn recovery(out: &mut impl Write, fault: &FaultEntry) -> std::io::Result<()> {
+    writeln!(out, " ▲ {}: {} of {}", fault.name, fault.action, fault.target)?;
+    let clock = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{s:.2} s"));
+    let r = &fault.recovery_s;
+    writeln!(
+        out,
+        "     leader {} · first ack {} · ISR full {} · lag drained {} · p99 back {} · unavailable {}",
+        clock(r.leader_elected),
+        clock(r.first_ack),
+        clock(r.isr_full),
+        clock(r.lag_drained),
+        clock(r.p99_back),
+        clock(fault.unavailable_s.longest)
+    )
+}
+
+fn numbers(out: &mut impl Write, record: &RunRecord) -> std::io::Result<()> {
+    let show = |v: Option<f64>| v.map_or("-".to_owned(), ms);
+    for (name, w) in &record.windows {
+        if w.produce.acked + w.e2e.read == 0 {
+            continue;
+        }
+        writeln!(
+            out,
+            "{name:<22} {:>11}/s  p50 {:>7} p99 {:>7} p99.9 {:>7}  e2e p99 {:>7}  {:>5} ns/msg  {:>4.0} MiB",
+            grouped(w.produce.throughput),
+            show(w.produce.latency_ms.p50),
+            show(w.produce.latency_ms.p99),
+            show(w.produce.latency_ms.p999),
+            show(w.e2e.latency_ms.p99),
+            w.client.cpu_ns_per_message.map_or("-".to_owned(), |ns| format!("{ns:.0}")),
+            w.client.rss_mb,
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Golden files: `reports/tests/runs/NAME.json` is a `run.json`, `harness/tests/terminal/NAME.txt` what the terminal
+    /// shows of it. `UPDATE=1` writes the latter.
+    #[test]
+    fn what_the_terminal_shows_at_the_end() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for name in
+            ["pass", "fail", "violation", "inconclusive", "aborted", "environment", "killed", "unverified"]
+        {
+            let json = std::fs::read(here.join(format!("../reports/tests/runs/{name}.json"))).unwrap();
+            let record: RunRecord = serde_json::from_slice(&json).unwrap();
+            let dir = Path::new("out").join(&record.name).join(&record.run_id);
+            let mut shown = Vec::new();
+            result(&mut shown, &record).unwrap();
+            files(&mut shown, &record, &dir, &[dir.join("report.html"), dir.join("junit.xml")]).unwrap();
+            let golden = here.join(format!("tests/terminal/{name}.txt"));
+            if std::env::var_os("UPDATE").is_some() {
+                std::fs::write(&golden, &shown).unwrap();
+            }
+            let shown = String::from_utf8(shown).unwrap();
+            assert_eq!(shown, std::fs::read_to_string(&golden).unwrap(), "{name}: UPDATE=1 writes it anew");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `gauntlet report`, and the reports at the end of a run.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use gauntlet_reports::ExitReason;
+use gauntlet_reports::record::{RunRecord, RunState};
+
+use super::print;
+use crate::report::{self, ReadRun, ReportError, ReportForm};
+use crate::rundir::RunDir;
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// The run directory.
+    run: PathBuf,
+    /// What to render; without it, everything.
+    #[arg(short, long = "format", value_enum, value_delimiter = ',', value_name = "FORM")]
+    formats: Vec<ReportForm>,
+    /// Write to FILE instead of the run directory; needs one --format.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Shows a run again, and renders its reports anew. Works for runs that died, too.
+pub(super) fn report(args: &ReportArgs, out: &mut impl Write) -> std::io::Result<ExitReason> {
+    let mut err = std::io::stderr();
+    let forms = if args.formats.is_empty() { &ReportForm::ALL[..] } else { &args.formats };
+    if args.out.is_some() && forms.len() != 1 {
+        writeln!(err, "error: --out is one file, so it needs one --format, e.g. --format html")?;
+        return Ok(ExitReason::Usage);
+    }
+    let dir = RunDir::existing(&args.run);
+    let ReadRun { data, notes } = match report::read(&dir) {
+        Ok(run) => run,
+        Err(error) => {
+            writeln!(err, "error: {error}")?;
+            return Ok(match error {
+                ReportError::NotARun { .. } | ReportError::Record { .. } => ExitReason::Usage,
+                ReportError::Renderer { .. } | ReportError::Dir(_) => ExitReason::InternalError,
+            });
+        }
+    };
+    for note in notes {
+        writeln!(err, "note: {note}")?;
+    }
+    print::result(out, &data.record)?;
+    let written = match &args.out {
+        Some(file) => report::render(forms[0], &data).map_err(|error| error.to_string()).and_then(|text| {
+            std::fs::write(file, text)
+                .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+            Ok(vec![file.clone()])
+        }),
+        None => report::write(&dir, &data, forms).map_err(|error| error.to_string()),
+    };
+    match written {
+        Ok(files) => {
+            print::files(out, &data.record, &args.run, &files)?;
+            Ok(exit_reason(&data.record))
+        }
+        Err(error) => {
+            writeln!(err, "error: {error}")?;
+            Ok(ExitReason::InternalError)
+        }
+    }
+}
+
+/// Renders a run that has just ended. What goes wrong is said and changes nothing: the verdict is in `run.json`.
+pub(super) fn write_reports(dir: &RunDir, forms: &[ReportForm]) -> std::io::Result<Vec<PathBuf>> {
+    if forms.is_empty() {
+        return Ok(Vec::new());
+    }
+    report::read(dir).and_then(|run| report::write(dir, &run.data, forms)).or_else(|error| {
+        writeln!(std::io::stderr(), "error: no report: {error}; `gauntlet report` tries again")?;
+        Ok(Vec::new())
+    })
+}
+
+/// Writes the JUnit report of all runs so far. What goes wrong is said and changes nothing.
+pub(super) fn write_junit(file: &Path, records: &[RunRecord]) -> std::io::Result<()> {
+    match std::fs::write(file, gauntlet_reports::junit::junit_of(records)) {
+        Ok(()) => Ok(()),
+        Err(error) => writeln!(std::io::stderr(), "error: cannot write {}: {error}", file.display()),
+    }
+}
+
+/// Why a run ended as it did. One without any reason died before it could give one.
+pub(super) fn exit_reason(record: &RunRecord) -> ExitReason {
+    if record.state == RunState::Running && record.reasons.is_empty() {
+        return ExitReason::InternalError;
+    }
+    ExitReason::worst(record.reasons.iter().map(|r| r.exit))
+}
