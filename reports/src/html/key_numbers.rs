@@ -52,8 +52,13 @@ fn tile(name: &'static str, value: String, beside: Vec<String>) -> Tile {
 fn judged(data: &RunData, whole: &WindowRecord) -> Vec<Tile> {
     let ms = |value| format::or_missing(value, format::millis);
     let (load, latency, e2e) = (&whole.load, &whole.produce.latency_ms, &whole.e2e);
-    let tails = format!("p50 {} · p99.9 {} · max {}", ms(latency.p50), ms(latency.p999), ms(latency.max));
-    let read = format!("p50 {} · {} read", ms(e2e.latency_ms.p50), format::count(e2e.read));
+    let tails = format!(
+        "p50\u{a0}{} · p99.9\u{a0}{} · max\u{a0}{}",
+        ms(latency.p50),
+        ms(latency.p999),
+        ms(latency.max)
+    );
+    let read = format!("p50\u{a0}{} · {}\u{a0}read", ms(e2e.latency_ms.p50), format::count(e2e.read));
     let target = load.target_rate.map_or_else(
         || "no target: unlimited load".to_owned(),
         |rate| format!("target {}", format::rate(rate)),
