@@ -2,7 +2,7 @@
 //!
 //! It makes no request, runs no script, and is readable without its style sheet, on paper and by ear. Blocks come in
 //! the order in which people ask: what is the verdict, why, is anything lost, how fast, when, who was the limit, how
-//! to do it again. Every chart has the time axis and the fault bands of [`view`], a sentence that states its finding,
+//! to do it again. Every chart has the time axis and the same fault bands, a sentence that states its finding,
 //! and a table with its numbers.
 
 mod banner;

@@ -68,7 +68,7 @@ pub(super) fn banner(record: &RunRecord) -> Markup {
 fn facts(record: &RunRecord) -> Markup {
     let exit = record.exit_code.map_or_else(|| "none".to_owned(), |code| code.to_string());
     let warm_up = match (record.warmup_s, record.warm) {
-        (None, _) => "its end is not recorded".to_owned(),
+        (None, _) => "did not end".to_owned(),
         (Some(0.0), _) => "none".to_owned(),
         (Some(s), None) => format::seconds(s),
         (Some(s), Some(true)) => format!("{}, until stable", format::seconds(s)),

@@ -3,7 +3,7 @@
 use crate::run_data::{RunData, SecondPoint};
 
 use super::format;
-use super::view::{Origin, View};
+use super::view::View;
 
 /// Lowest and highest of something.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,11 +16,7 @@ pub(super) struct Range {
 
 /// The seconds of calm load, from t = 0 to the first fault or, without one, to the end of the load; and how to call them.
 pub(super) fn calm_name(view: &View) -> &'static str {
-    match (view.bands.is_empty(), view.origin) {
-        (false, _) => "before the first fault",
-        (true, Origin::WarmUpEnd) => "under load",
-        (true, Origin::LoadBegin) => "since the load began",
-    }
+    if view.bands.is_empty() { "under load" } else { "before the first fault" }
 }
 
 /// The range of a value in the calm seconds (see [`calm_name`]).

@@ -105,9 +105,8 @@ fn origin_in_words(origin: Origin) -> &'static str {
         Origin::WarmUpEnd => {
             "Times are in seconds from the end of the warm-up, t = 0. All charts have the same time axis."
         }
-        Origin::LoadBegin => {
-            "Times are in seconds from the begin of the load, t = 0: the run ended before it was recorded when its warm-up \
-             did, so that the warm-up is not told apart here."
+        Origin::RunEnd => {
+            "The run ended in its warm-up: times are in seconds before its end, t = 0. All charts have the same time axis."
         }
     }
 }

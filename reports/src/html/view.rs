@@ -36,8 +36,8 @@ pub(super) struct Band {
 pub(super) enum Origin {
     /// The end of the warm-up.
     WarmUpEnd,
-    /// The begin of the load: the run ended before its record said when the warm-up did.
-    LoadBegin,
+    /// The end of the run, which was still warming up.
+    RunEnd,
 }
 
 /// The time axis of a run.
@@ -77,9 +77,7 @@ impl View {
         }
         let bands = record.faults.iter().enumerate();
         let bands = bands.filter_map(|(i, fault)| band(i + 1, fault, data, to_s)).collect();
-        // Seconds before t = 0 say that the end of the warm-up was known when they were read.
-        let is_known = record.warmup_s.is_some() || from_s < 0.0;
-        let origin = if is_known { Origin::WarmUpEnd } else { Origin::LoadBegin };
+        let origin = if record.warmup_s.is_some() { Origin::WarmUpEnd } else { Origin::RunEnd };
         Some(View { from_s, to_s, origin, load_end_s: whole.map(|w| w.to_s), bands })
     }
 
