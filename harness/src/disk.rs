@@ -53,17 +53,18 @@ pub fn stored_bytes_per_record(
     codec: Codec,
     batch_bytes: usize,
 ) -> f64 {
-    let maker = BodyMaker::new(1, 0, random_fraction);
+    let identity_bytes = value_bytes.min(gauntlet_verify::IDENTITY_LEN);
+    let maker = BodyMaker::new(1, 0, random_fraction, value_bytes - identity_bytes);
+    // An identity costs what incompressible numbers cost: checksum, low bytes of time and sequence.
+    let noise_bytes = identity_bytes.min(8);
+    let noise = BodyMaker::new(2, 0, 1.0, noise_bytes);
     let mut builder = BatchBuilder::new(codec);
     let mut k = 0u64;
     while k == 0 || builder.bytes() + value_bytes + 16 <= batch_bytes.min(1 << 20) {
         let spec = RecordSpec { timestamp_ms: k as i64 / 100, key: None, value_bytes, headers: &[] };
         builder.append(&spec, |value| {
-            // The identity costs what incompressible numbers cost: checksum, low bytes of time and sequence.
-            let identity = value.len().min(gauntlet_verify::IDENTITY_LEN);
-            maker.fill(1, k, &mut value[identity..]);
-            let noise = BodyMaker::new(2, 0, 1.0);
-            noise.fill(0, k, &mut value[identity - identity.min(8)..identity]);
+            maker.fill(1, k, &mut value[identity_bytes..]);
+            noise.fill(0, k, &mut value[identity_bytes - noise_bytes..identity_bytes]);
         });
         k += 1;
     }

@@ -8,7 +8,7 @@
 #[derive(Debug, Clone, Copy)]
 pub struct BodyMaker {
     key: u64,
-    random_fraction: f64,
+    random_bytes: usize,
 }
 
 /// Odd constants of splitmix64 (Steele, Lea, Flood, OOPSLA 2014).
@@ -24,20 +24,26 @@ fn splitmix(state: u64) -> u64 {
 }
 
 impl BodyMaker {
-    /// `random_fraction` is clamped to 0..=1.
-    pub fn new(seed: u64, producer: u16, random_fraction: f64) -> Self {
+    /// For bodies of `body_bytes`. `random_fraction` is clamped to 0..=1.
+    pub fn new(seed: u64, producer: u16, random_fraction: f64, body_bytes: usize) -> Self {
         let key = splitmix(seed.wrapping_add(GOLDEN.wrapping_mul(u64::from(producer) + 1)));
-        BodyMaker { key, random_fraction: random_fraction.clamp(0.0, 1.0) }
+        let random_bytes = (body_bytes as f64 * random_fraction.clamp(0.0, 1.0)).round() as usize;
+        BodyMaker { key, random_bytes }
     }
 
-    /// Fills the body of record `k` of `partition`. `body` must be zeroed.
+    /// Fills the body of record `k` of `partition`, which must be zeroed and of the length that this was made for.
     #[inline]
     pub fn fill(&self, partition: u32, k: u64, body: &mut [u8]) {
-        let random_bytes = (body.len() as f64 * self.random_fraction).round() as usize;
         let mut state = self.key ^ splitmix(k.wrapping_mul(GOLDEN) ^ (u64::from(partition) << 40));
-        for chunk in body[..random_bytes].chunks_mut(8) {
+        let mut next = || {
             state = state.wrapping_add(GOLDEN);
-            chunk.copy_from_slice(&splitmix(state).to_le_bytes()[..chunk.len()]);
+            splitmix(state).to_le_bytes()
+        };
+        let (words, rest) = body[..self.random_bytes].as_chunks_mut::<8>();
+        words.iter_mut().for_each(|word| *word = next());
+        if !rest.is_empty() {
+            let last = next();
+            rest.iter_mut().zip(last).for_each(|(byte, random)| *byte = random);
         }
     }
 }
@@ -50,7 +56,7 @@ mod tests {
 
     #[test]
     fn bodies_are_reproducible_and_all_different() {
-        let maker = BodyMaker::new(7, 1, 0.5);
+        let maker = BodyMaker::new(7, 1, 0.5, 40);
         let mut seen = HashSet::new();
         for partition in 0..4 {
             for k in 0..2_000 {
@@ -59,19 +65,19 @@ mod tests {
                 assert!(body[20..].iter().all(|b| *b == 0));
                 assert!(seen.insert(body), "partition {partition}, record {k} repeats another");
                 let mut again = [0u8; 40];
-                BodyMaker::new(7, 1, 0.5).fill(partition, k, &mut again);
+                BodyMaker::new(7, 1, 0.5, 40).fill(partition, k, &mut again);
                 assert_eq!(body, again);
             }
         }
         let mut other = [0u8; 40];
-        BodyMaker::new(8, 1, 0.5).fill(0, 0, &mut other);
+        BodyMaker::new(8, 1, 0.5, 40).fill(0, 0, &mut other);
         assert!(!seen.contains(&other), "another seed makes other bodies");
     }
 
     #[test]
     fn the_fraction_is_what_does_not_compress() {
         for fraction in [0.0, 0.2, 1.0] {
-            let maker = BodyMaker::new(1, 0, fraction);
+            let maker = BodyMaker::new(1, 0, fraction, 64);
             let mut bodies = vec![0u8; 64 * 1000];
             for (k, body) in bodies.chunks_mut(64).enumerate() {
                 maker.fill(0, k as u64, body);
@@ -88,7 +94,7 @@ mod tests {
     #[test]
     fn fingerprint() {
         let mut body = [0u8; 16];
-        BodyMaker::new(20_261_121, 3, 1.0).fill(5, 42, &mut body);
+        BodyMaker::new(20_261_121, 3, 1.0, 16).fill(5, 42, &mut body);
         assert_eq!(
             format!("{body:02x?}").replace([',', ' ', '[', ']'], ""),
             "6c639436a5c542f1ec821d07cac6a41e"

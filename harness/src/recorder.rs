@@ -21,6 +21,11 @@ pub fn slot_of(ns: u64) -> u64 {
     ns / SLOT_NS
 }
 
+/// When the slot that an instant belongs to is over.
+pub fn slot_end_ns(ns: u64) -> u64 {
+    (slot_of(ns) + 1) * SLOT_NS
+}
+
 /// A new latency histogram: large enough for a tenth of a second at once, resized for more.
 pub fn latency_histogram() -> LatencyHistogram {
     let mut histogram = Histogram::new_with_bounds(1, 100_000, 3).expect("constant bounds are valid");
@@ -131,6 +136,12 @@ impl Slot {
 #[inline]
 pub fn add_sample(histogram: &mut LatencyHistogram, value_us: u64) {
     histogram.record(value_us).expect("it resizes itself");
+}
+
+/// Records so many samples of one size.
+#[inline]
+pub fn add_samples(histogram: &mut LatencyHistogram, value_us: u64, count: u64) {
+    histogram.record_n(value_us, count).expect("it resizes itself");
 }
 
 /// Adds `from` to `into`, which grows as needed.

@@ -10,8 +10,10 @@ use gauntlet_wire::producer::{BatchOutcome, ProducerStats, Settled, TakeRequest,
 
 use super::control::{AckSpan, Control, Interval, Origin};
 use crate::payload::BodyMaker;
-use crate::recorder::{Recorder, add_sample, is_ours, latency_histogram, latency_us};
-use crate::schedule::{Schedule, share_of_partition};
+use crate::recorder::{
+    Recorder, add_sample, add_samples, is_ours, latency_histogram, latency_us, slot_end_ns,
+};
+use crate::schedule::{Schedule, Times, share_of_partition};
 
 /// When a producer's records are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +108,24 @@ const RECORD_OVERHEAD_BYTES: usize = 24;
 /// A batch's records are judged "ours or not" in at most so many groups.
 const OURS_GROUPS: u64 = 16;
 
+/// See [`ProducerLoad::times`].
+#[derive(Clone)]
+enum IntendedTimes {
+    Scheduled(Times),
+    Same(u64),
+}
+
+impl IntendedTimes {
+    #[inline]
+    fn next_ns(&mut self) -> u64 {
+        match self {
+            // It never ends.
+            IntendedTimes::Scheduled(times) => times.next().unwrap_or(u64::MAX),
+            IntendedTimes::Same(at_ns) => *at_ns,
+        }
+    }
+}
+
 impl ProducerLoad {
     /// `settlements` has one channel per partition (several may be the same one).
     pub fn new(
@@ -158,6 +178,17 @@ impl ProducerLoad {
         }
     }
 
+    /// The intended times of a partition's records from the j-th on.
+    #[inline]
+    fn times(&self, partition: usize, index: u64, taken_ns: u64) -> IntendedTimes {
+        match self.plan.pace {
+            Pace::Scheduled(schedule) => IntendedTimes::Scheduled(
+                schedule.times(self.k_of(partition, index), u64::from(self.plan.partitions)),
+            ),
+            Pace::Unlimited { .. } => IntendedTimes::Same(taken_ns),
+        }
+    }
+
     /// How many records of a partition are intended before `until_ns`, within the load.
     fn due_before(&self, partition: usize, until_ns: u64) -> u64 {
         let until_ns = until_ns.min(self.control.load_end_ns());
@@ -184,8 +215,8 @@ impl ProducerLoad {
         StreamKey { producer: self.plan.producer, incarnation }
     }
 
-    fn append(&mut self, partition: usize, index: u64, builder: &mut BatchBuilder) {
-        let intended_ns = self.intended_ns(partition, index, self.now_ns);
+    #[inline]
+    fn append(&mut self, partition: usize, index: u64, intended_ns: u64, builder: &mut BatchBuilder) {
         let cursor = &mut self.cursors[partition];
         let identity = Identity {
             flags: 0,
@@ -215,32 +246,53 @@ impl ProducerLoad {
     /// Latency, service time and "ours" of an acked batch.
     fn record_acked(&mut self, settled: &Settled<BatchTag>, turn: Turn<'_>) {
         let BatchTag { first, taken_ns, blocked_ns, .. } = settled.tag;
-        let count = u64::from(settled.count);
         let written_ns = settled.first_written_ns.unwrap_or(taken_ns);
-        let late_answer = turn.lateness.of_answer(written_ns);
+        let service_us = latency_us(written_ns, turn.now_ns);
+        let mut times = self.times(settled.partition, first, taken_ns);
+        let mut intended_ns = times.next_ns();
+        let mut left = u64::from(settled.count);
+        while left > 0 {
+            // Slot by slot: what its records share is counted once.
+            let slot_end_ns = slot_end_ns(intended_ns);
+            let slot = self.recorder.slot(intended_ns);
+            let mut in_slot = 0;
+            while in_slot < left && intended_ns < slot_end_ns {
+                add_sample(&mut slot.latency, latency_us(intended_ns, turn.now_ns));
+                intended_ns = times.next_ns();
+                in_slot += 1;
+            }
+            slot.counts.acked += in_slot;
+            add_samples(&mut slot.service, service_us, in_slot);
+            left -= in_slot;
+        }
         let oldest_ns = self.intended_ns(settled.partition, first, taken_ns) + self.plan.linger_ns;
         let slip = turn.lateness.between_blocked(oldest_ns, taken_ns, blocked_ns);
-        let ours_possible = is_ours(sum(slip, late_answer), 0);
-        let service_us = latency_us(written_ns, turn.now_ns);
-        let group = count.div_ceil(OURS_GROUPS).max(1);
-        let mut ours = false;
-        for i in 0..count {
-            let intended_ns = self.intended_ns(settled.partition, first + i, taken_ns);
-            if ours_possible && i % group == 0 {
-                let slip =
-                    turn.lateness.between_blocked(intended_ns + self.plan.linger_ns, taken_ns, blocked_ns);
-                ours = is_ours(sum(slip, late_answer), turn.now_ns.saturating_sub(intended_ns));
-            }
-            let slot = self.recorder.slot(intended_ns);
-            slot.counts.acked += 1;
-            slot.counts.ours += u64::from(ours);
-            add_sample(&mut slot.latency, latency_us(intended_ns, turn.now_ns));
-            add_sample(&mut slot.service, service_us);
+        if is_ours(sum(slip, turn.lateness.of_answer(written_ns)), 0) {
+            self.record_ours(settled, turn);
         }
         self.record_slip(oldest_ns, taken_ns, slip);
         self.record_ack_time(settled.partition, turn.now_ns);
         self.wire_bytes += u64::from(settled.wire_bytes);
         self.uncompressed_bytes += u64::from(settled.uncompressed_bytes);
+    }
+
+    /// Which records of an acked batch, the oldest of which was late enough because of us, are ours.
+    fn record_ours(&mut self, settled: &Settled<BatchTag>, turn: Turn<'_>) {
+        let BatchTag { first, taken_ns, blocked_ns, .. } = settled.tag;
+        let late_answer = turn.lateness.of_answer(settled.first_written_ns.unwrap_or(taken_ns));
+        let count = u64::from(settled.count);
+        let group = count.div_ceil(OURS_GROUPS).max(1);
+        let mut times = self.times(settled.partition, first, taken_ns);
+        let mut ours = false;
+        for i in 0..count {
+            let intended_ns = times.next_ns();
+            if i % group == 0 {
+                let due_ns = intended_ns + self.plan.linger_ns;
+                let slip = turn.lateness.between_blocked(due_ns, taken_ns, blocked_ns);
+                ours = is_ours(sum(slip, late_answer), turn.now_ns.saturating_sub(intended_ns));
+            }
+            self.recorder.slot(intended_ns).counts.ours += u64::from(ours);
+        }
     }
 
     /// How late the oldest record of a batch left, by cause: what is not ours was the broker's.
@@ -353,11 +405,12 @@ impl Workload for ProducerLoad {
             taken_ns: turn.now_ns,
             blocked_ns: request.blocked_since_ns,
         };
+        let mut times = self.times(partition, tag.first, self.now_ns);
         let mut index = tag.first;
         while index < due
             && (index == tag.first || builder.bytes() + self.record_bytes() <= request.max_bytes)
         {
-            self.append(partition, index, builder);
+            self.append(partition, index, times.next_ns(), builder);
             index += 1;
         }
         if index == tag.first {

@@ -260,6 +260,7 @@ impl RecordSink for Reader {
         // Read once per batch and before the checker: the checker's own time is nobody's latency.
         let decoded_ns = gauntlet_wire::monotonic_ns();
         let late = turn.lateness.of_answer(0);
+        let ours_possible = is_ours(late, 0);
         if let Some(shard) = &mut state.shard {
             shard.begin_batch(&checked(header));
         }
@@ -282,8 +283,10 @@ impl RecordSink for Reader {
                     let slot = self.recorder.slot(identity.intended_ns);
                     slot.counts.read += 1;
                     add_sample(&mut slot.e2e, latency_us(identity.intended_ns, decoded_ns));
-                    let age_ns = decoded_ns.saturating_sub(identity.intended_ns);
-                    slot.counts.read_ours += u64::from(is_ours(late, age_ns));
+                    if ours_possible {
+                        let age_ns = decoded_ns.saturating_sub(identity.intended_ns);
+                        slot.counts.read_ours += u64::from(is_ours(late, age_ns));
+                    }
                 }
                 Ok(None) => break,
                 Err(error) => {

@@ -188,7 +188,12 @@ fn lay_out(
                 partitions: topic.partitions,
                 pace,
                 value_bytes: plan.value_bytes,
-                body: BodyMaker::new(plan.seed, index as u16, plan.random_fraction),
+                body: BodyMaker::new(
+                    plan.seed,
+                    index as u16,
+                    plan.random_fraction,
+                    plan.value_bytes.saturating_sub(gauntlet_verify::IDENTITY_LEN),
+                ),
                 linger_ns: block.linger.as_nanos() as u64,
                 unix_minus_monotonic_ns: shared.unix_minus_monotonic_ns,
                 stumble: stumble.filter(|_| index == 0),

@@ -147,7 +147,9 @@ impl<K> Channel<K> {
     ) -> Result<(), String> {
         let Outgoing { request, version, kind, answered, deadline_ns } = outgoing;
         self.correlation = self.correlation.wrapping_add(1);
-        let mut bytes = BytesMut::new();
+        // A header is a few dozen bytes. Without room from the start, batches would be copied again and again.
+        let size = request.compute_size(version).map_err(|e| e.to_string())?;
+        let mut bytes = BytesMut::with_capacity(size + 64 + self.client_id.len());
         frame::encode_request(&mut bytes, &self.client_id, self.correlation, version, request)?;
         let pending = Pending {
             kind,

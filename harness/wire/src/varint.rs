@@ -33,8 +33,16 @@ pub(crate) fn read(data: &[u8], at: &mut usize) -> Option<i64> {
         *at += 1;
         return Some(i64::from(first >> 1) ^ -i64::from(first & 1));
     }
+    // Lengths from 64 bytes on, and most offset deltas, take two.
+    if let Some(second) = data.get(*at + 1).filter(|b| **b < 0x80) {
+        *at += 2;
+        let zigzag = i64::from(first & 0x7f) | i64::from(*second) << 7;
+        return Some(zigzag >> 1 ^ -(zigzag & 1));
+    }
     read_long(data, at)
 }
+
+#[cold]
 
 fn read_long(data: &[u8], at: &mut usize) -> Option<i64> {
     let mut zigzag = 0u64;
