@@ -275,6 +275,11 @@ fn blocks_without_data_are_left_out_or_say_so() {
     assert!(!unlimited.has("slip"), "without a schedule nothing can be late");
     assert!(!unlimited.by_id("throughput").text().contains("target"));
 
+    let lost = page(&fixtures::counts_lost());
+    assert!(lost.has("latency") && !lost.has("throughput") && !lost.has("slip") && !lost.has("lag"));
+    assert!(lost.by_id("over-time").text().contains("no counts per second"));
+    assert!(lost.by_id("numbers").text().contains("highest lag–"), "no count is not a count of 0");
+
     let nothing = page(&fixtures::nothing_measured());
     assert!(
         nothing.has("throughput") && !nothing.has("latency") && !nothing.has("e2e") && !nothing.has("lag")

@@ -5,6 +5,11 @@ use crate::run_data::{RunData, SecondPoint};
 use super::format;
 use super::view::View;
 
+/// Whether the seconds have counts: a run directory may have lost them and still have its histograms.
+pub(super) fn has_counts(data: &RunData) -> bool {
+    data.seconds.iter().any(|s| s.sent + s.acked + s.read + s.failed + s.errors > 0)
+}
+
 /// Lowest and highest of something.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Range {

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use crate::record::{LoadRecord, ProduceRecord, RunRecord, WindowRecord};
 use crate::run_data::{RunData, SecondPoint};
 
+use super::findings::has_counts;
 use super::format;
 use super::view::View;
 
@@ -87,7 +88,7 @@ fn outcome_tile(produce: &ProduceRecord) -> Tile {
 }
 
 fn lag_tile(data: &RunData, whole: &WindowRecord) -> Tile {
-    let highest = seconds_of(data, whole).map(|s| s.lag).max();
+    let highest = seconds_of(data, whole).map(|s| s.lag).max().filter(|_| has_counts(data));
     let value = highest.map_or_else(|| format::MISSING.to_owned(), format::count);
     tile("highest lag", value, vec!["records behind the high watermarks".to_owned()])
 }
@@ -99,7 +100,7 @@ fn seconds_of<'a>(data: &'a RunData, window: &WindowRecord) -> impl Iterator<Ite
 
 fn byte_rates(data: &RunData, whole: &WindowRecord) -> Vec<String> {
     let seconds: Vec<&SecondPoint> = seconds_of(data, whole).collect();
-    if seconds.is_empty() {
+    if seconds.is_empty() || !has_counts(data) {
         return Vec::new();
     }
     let mean =

@@ -4,6 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::run_data::RunData;
 
+use super::findings::has_counts;
 use super::style::CSS;
 use super::view::{Origin, View};
 use super::{
@@ -87,11 +88,19 @@ fn over_time(data: &RunData, view: Option<&View>) -> Markup {
                 @if data.seconds.is_empty() {
                     p { "No second of load was recorded, so there is nothing to plot." }
                 } @else {
-                    (throughput::figure(data, view))
+                    @if has_counts(data) {
+                        (throughput::figure(data, view))
+                    } @else {
+                        p class="problem" {
+                            "The run directory has no counts per second: throughput, lateness and lag can't be drawn."
+                        }
+                    }
                     (latency::figure(data, view))
                     (end_to_end::figure(data, view))
-                    (slip::figure(data, view))
-                    (lag::figure(data, view))
+                    @if has_counts(data) {
+                        (slip::figure(data, view))
+                        (lag::figure(data, view))
+                    }
                 }
             } @else {
                 p { "The run ended before its load began: nothing happened that could be drawn." }
