@@ -71,7 +71,8 @@ pub(super) fn latency_sentence(
 ) -> String {
     let calm = calm(data, view, value).map(|range| {
         let (low, high) = (format::millis(range.low), format::millis(range.high));
-        format!("{what} per second between {low} and {high} {}", calm_name(view))
+        let range = if low == high { low } else { format!("between {low} and {high}") };
+        format!("{what} per second {range} {}", calm_name(view))
     });
     let worst = worst(data, value).map(|(t_s, ms)| {
         format!("{} at worst, at {} ({})", format::millis(ms), format::moment(t_s), occasion(data, view, t_s))
