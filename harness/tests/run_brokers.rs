@@ -91,6 +91,19 @@ fn assert_verdict(output: &Output, record: &Value, verdict: &str, code: i32) {
     assert_eq!(record["exit_code"], code);
 }
 
+/// The reports of the newest run. The page is whole, the other one is parsed.
+fn reports(case: &Case) -> (String, quick_junit::Report) {
+    let html = std::fs::read_to_string(case.latest().join("report.html")).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && html.trim_end().ends_with("</html>"), "{html}");
+    let xml = std::fs::read_to_string(case.latest().join("junit.xml")).unwrap();
+    (html, quick_junit::Report::deserialize_from_str(&xml).unwrap())
+}
+
+/// Failures and errors together.
+fn red(report: &quick_junit::Report) -> usize {
+    report.failures + report.errors
+}
+
 const FAST: &str =
     "{ broker.session.timeout.ms: 3000, broker.heartbeat.interval.ms: 500, replica.lag.time.max.ms: 5000 }";
 
@@ -135,17 +148,34 @@ fn a_quiet_cluster_passes_and_its_topic_is_gone_afterwards() {
         "{ shape: constant, rate: 5k/s, warmup: 2s, duration: 6s, drain: 20s }",
         "expect: [verify.lost == 0, verify.checked > 0]\n",
     );
-    let (output, record) = case.run();
+    let junit = case.dir.path().join("all.xml");
+    let output = case.command("run").arg("--junit").arg(&junit).output().unwrap();
+    let record = case.record();
     assert_verdict(&output, &record, "PASS", 0);
     assert_eq!(record["state"], "done");
+    assert_eq!(record["warmup_s"], 2.0);
     assert_eq!(record["verify"]["acked"], 40_000, "8 s at 5,000 per second, warm-up included");
     assert_eq!(record["verify"]["checked"], 40_000);
     assert_eq!(record["produce"]["acked"], 30_000, "the window `all` begins after the warm-up");
     assert!(record["produce"]["latency_ms"]["p99"].as_f64().unwrap() > 0.0);
     assert_eq!(record["windows"]["all"]["produce"], record["produce"]);
-    let report = Command::new(GAUNTLET).arg("report").arg(case.latest()).output().unwrap();
-    assert_eq!(report.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&report.stdout).contains("PASS"));
+    let intervals = std::fs::read_to_string(case.latest().join("intervals.ndjson")).unwrap();
+    let lines = intervals.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let sent: u64 = lines.map(|line| line["second"]["sent"].as_u64().unwrap()).sum();
+    assert_eq!(sent, 40_000, "each record is sent for the first time once");
+    let topic = format!("producers gauntlet-quiet-{}", record["run_id"].as_str().unwrap());
+    assert_eq!(record["environment"]["config"][topic]["client.id"], "quiet");
+
+    let (html, report) = reports(&case);
+    assert_eq!((report.test_suites[0].name.as_str(), red(&report)), ("quiet", 0));
+    let copied = quick_junit::Report::deserialize_from_str(&std::fs::read_to_string(junit).unwrap()).unwrap();
+    assert_eq!(copied, report);
+    std::fs::remove_file(case.latest().join("report.html")).unwrap();
+    let again = Command::new(GAUNTLET).arg("report").arg(case.latest()).output().unwrap();
+    assert_eq!(again.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&again.stdout).contains("PASS"));
+    assert_eq!(String::from_utf8_lossy(&again.stderr), "", "nothing was missing");
+    assert_eq!(reports(&case).0, html, "the same files give the same page");
     let mut admin =
         Connection::connect(&shared().cluster.bootstrap()[0], &ConnectOptions::default()).unwrap();
     wait_for("the topic is deleted", Duration::from_secs(20), || {
@@ -308,6 +338,17 @@ fn killing_the_controller_and_pausing_another_at_once_loses_nothing() {
         assert!(fault["unavailable_s"]["longest"].as_f64().unwrap() > 1.0, "{fault:#}");
     }
     assert_eq!(std::fs::read_to_string(case.latest().join("faults.ndjson")).unwrap().lines().count(), 2);
+    let (html, report) = reports(&case);
+    assert!(html.contains("freeze") && html.contains("broker.kill"), "the page names both faults");
+    assert_eq!(red(&report), 0);
+    let run = gauntlet::report::read(&gauntlet::rundir::RunDir::existing(&case.latest())).unwrap();
+    assert_eq!(run.notes, Vec::<String>::new());
+    let elected = |c: &&gauntlet_reports::run_data::ClusterChange| c.t_s > 5.0 && c.leader_epoch > 0;
+    assert!(run.data.cluster.iter().any(|c| elected(&c)), "{:#?}", run.data.cluster);
+    let acked: u64 = run.data.seconds.iter().map(|second| second.acked).sum();
+    assert_eq!(acked, 290_000, "29 s at 10,000 per second, warm-up included");
+    assert!(run.data.seconds.iter().any(|second| second.acked == 0 && second.target == Some(10_000)));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("  freeze, kill\n"), "who acts is on the line");
 }
 
 #[test]
@@ -331,6 +372,8 @@ fn control_c_in_the_middle_of_a_fault_heals_and_says_so() {
     assert_eq!(record["verify"]["lost"], 0);
     assert!(record["verify"]["checked"].as_u64().unwrap() > 0);
     assert!(gauntlet_chaos::journal::read_pending(&case.latest().join("undo.journal")).unwrap().is_empty());
+    let (html, report) = reports(&case);
+    assert!(html.contains("freeze") && red(&report) > 0);
     assert_no_broker_of(case.dir.path());
 }
 
@@ -346,6 +389,12 @@ fn a_gauntlet_that_is_killed_leaves_a_readable_directory_and_no_broker() {
     assert_eq!(record["state"], "running", "nobody was left to say more");
     let log = std::fs::read(case.latest().join("histograms.hlog")).unwrap();
     assert!(!gauntlet::hlog::read(&log).unwrap().is_empty());
+    assert!(!case.latest().join("report.html").exists());
+    let report = Command::new(GAUNTLET).arg("report").arg(case.latest()).output().unwrap();
+    let shown = String::from_utf8_lossy(&report.stdout);
+    assert_eq!(report.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("NO VERDICT"), "{shown}");
+    assert_eq!(red(&reports(&case).1), 1);
     assert_no_broker_of(case.dir.path());
 }
 
@@ -371,11 +420,43 @@ fn what_cannot_be_reached_is_an_environment_error() {
     let (output, record) = case.run();
     assert_eq!(output.status.code(), Some(6));
     assert_eq!(record["verdict"], Value::Null);
-    assert!(
-        record["reasons"][0]["text"].as_str().unwrap().contains("127.0.0.1:9"),
-        "{:#}",
-        record["reasons"]
-    );
+    let reason = record["reasons"][0]["text"].as_str().unwrap();
+    assert!(reason.contains("127.0.0.1:9"), "{reason}");
+    let (html, report) = reports(&case);
+    assert!(html.contains("127.0.0.1:9"));
+    assert_eq!(report.errors, 1, "a pipeline that reads only this must not be green");
+}
+
+/// Nobody answers here, so the first signal changes nothing for a while.
+#[test]
+fn a_second_control_c_leaves_at_once_and_says_what_is_left() {
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let case = Case::new(&format!(
+        "version: 1\nname: mute\ncluster: {{ bootstrap_servers: \"{}\" }}\n\
+         load: {{ shape: constant, rate: 1k/s, duration: 5s }}\n",
+        mute.local_addr().unwrap()
+    ));
+    let said = case.dir.path().join("stderr");
+    let mut child = case
+        .command("run")
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&said).unwrap())
+        .spawn()
+        .unwrap();
+    // It is asked, so it is listening to signals.
+    let (_connection, _) = mute.accept().unwrap();
+    let interrupt = || {
+        // SAFETY: the child is ours and has not been waited for, so its pid is still its own.
+        unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    };
+    let says = |text: &str| std::fs::read_to_string(&said).unwrap().contains(text);
+    interrupt();
+    wait_for("the first is heard", Duration::from_secs(10), || says("interrupt once more to leave at once"));
+    interrupt();
+    assert_eq!(child.wait().unwrap().code(), Some(105));
+    let dir = std::fs::canonicalize(case.latest()).unwrap();
+    assert!(says("leaving; ") && says(&dir.file_name().unwrap().to_string_lossy()));
+    assert_eq!(case.record()["state"], "running");
 }
 
 #[test]
@@ -388,6 +469,9 @@ fn bad_files_and_bad_commands_have_their_own_codes() {
     assert!(!case.latest().exists(), "nothing was started");
     let usage = Command::new(GAUNTLET).arg("rnu").output().unwrap();
     assert_eq!(usage.status.code(), Some(2));
+    let no_run = Command::new(GAUNTLET).arg("report").arg(case.dir.path()).output().unwrap();
+    assert_eq!(no_run.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&no_run.stderr).contains("is no run directory: it has no run.json"));
     let mut codes = BTreeMap::new();
     for verb in ["--help", "--version"] {
         codes.insert(verb, Command::new(GAUNTLET).arg(verb).output().unwrap().status.code());
