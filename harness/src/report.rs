@@ -16,7 +16,7 @@ use gauntlet_reports::run_data::RunData;
 use crate::rundir::RunDirError;
 
 pub use read::{read, reproduce};
-pub use write::{ReportForm, render, write};
+pub use write::{ReportForm, Written, render, write};
 
 /// A run directory that was read.
 #[derive(Debug, Clone)]

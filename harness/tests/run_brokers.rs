@@ -176,6 +176,17 @@ fn a_quiet_cluster_passes_and_its_topic_is_gone_afterwards() {
     assert!(String::from_utf8_lossy(&again.stdout).contains("PASS"));
     assert_eq!(String::from_utf8_lossy(&again.stderr), "", "nothing was missing");
     assert_eq!(reports(&case).0, html, "the same files give the same page");
+    let elsewhere = case.dir.path().join("page.html");
+    let page = Command::new(GAUNTLET)
+        .args(["report", "--format", "html", "--out"])
+        .args([&elsewhere, &case.latest()])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&page.stdout).contains(&format!("report  {}\n", elsewhere.display())));
+    assert_eq!(std::fs::read_to_string(elsewhere).unwrap(), html);
+    let two_in_one =
+        Command::new(GAUNTLET).args(["report", "--out", "x"]).arg(case.latest()).output().unwrap();
+    assert_eq!(two_in_one.status.code(), Some(2));
     let mut admin =
         Connection::connect(&shared().cluster.bootstrap()[0], &ConnectOptions::default()).unwrap();
     wait_for("the topic is deleted", Duration::from_secs(20), || {

@@ -43,9 +43,12 @@ pub(super) fn header(out: &mut impl Write, planned: &Planned) -> std::io::Result
     };
     writeln!(
         out,
-        "plan   {load}{duration} (+{warmup} warm-up, {} drain) · {} faults · {} expectations · worst case {}",
+        "plan   {load}{duration} (+{warmup} warm-up, {} drain) · {} · {} expectations · worst case {}",
         seconds(plan.load.drain),
-        planned.faults.len(),
+        match planned.faults.len() {
+            1 => "1 fault".to_owned(),
+            count => format!("{count} faults"),
+        },
         planned.expectations.len(),
         seconds(planned.needs.wall),
     )?;

@@ -8,7 +8,7 @@ use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{RunRecord, RunState};
 
 use super::print;
-use crate::report::{self, ReadRun, ReportError, ReportForm};
+use crate::report::{self, ReadRun, ReportError, ReportForm, Written};
 use crate::rundir::RunDir;
 
 #[derive(Debug, Args)]
@@ -50,7 +50,7 @@ pub(super) fn report(args: &ReportArgs, out: &mut impl Write) -> std::io::Result
         Some(file) => report::render(forms[0], &data).map_err(|error| error.to_string()).and_then(|text| {
             std::fs::write(file, text)
                 .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-            Ok(vec![file.clone()])
+            Ok(vec![Written { form: forms[0], path: file.clone() }])
         }),
         None => report::write(&dir, &data, forms).map_err(|error| error.to_string()),
     };
@@ -67,7 +67,7 @@ pub(super) fn report(args: &ReportArgs, out: &mut impl Write) -> std::io::Result
 }
 
 /// Renders a run that has just ended. What goes wrong is said and changes nothing: the verdict is in `run.json`.
-pub(super) fn write_reports(dir: &RunDir, forms: &[ReportForm]) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn write_reports(dir: &RunDir, forms: &[ReportForm]) -> std::io::Result<Vec<Written>> {
     if forms.is_empty() {
         return Ok(Vec::new());
     }

@@ -22,6 +22,15 @@ impl ReportForm {
     /// All of them.
     pub const ALL: [ReportForm; 2] = [ReportForm::Html, ReportForm::Junit];
 
+    /// What it is called on the terminal.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            ReportForm::Html => "report",
+            ReportForm::Junit => "junit",
+        }
+    }
+
     /// The file in the run directory.
     #[must_use]
     pub fn file_name(self) -> &'static str {
@@ -45,15 +54,24 @@ pub fn render(form: ReportForm, data: &RunData) -> Result<String, ReportError> {
     rendered.map_err(|_| ReportError::Renderer { name: form.file_name() })
 }
 
-/// Renders a run into its directory, where the reports replace what was there. Returns the files that were written.
+/// A report that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Its form.
+    pub form: ReportForm,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// Renders a run into its directory, where the reports replace what was there. Returns what was written.
 ///
 /// # Errors
 /// A bug of the renderer, or a file that can't be written. Forms before it are written.
-pub fn write(dir: &RunDir, data: &RunData, forms: &[ReportForm]) -> Result<Vec<PathBuf>, ReportError> {
+pub fn write(dir: &RunDir, data: &RunData, forms: &[ReportForm]) -> Result<Vec<Written>, ReportError> {
     let mut written = Vec::new();
     for form in forms {
         dir.replace(form.file_name(), render(*form, data)?.as_bytes())?;
-        written.push(dir.file(form.file_name()));
+        written.push(Written { form: *form, path: dir.file(form.file_name()) });
     }
     Ok(written)
 }

@@ -1,15 +1,14 @@
 //! The result, verdict first.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gauntlet_reports::quantity::{grouped, show};
 use gauntlet_reports::record::{ExpectRecord, FaultEntry, RunRecord, RunState};
 use gauntlet_reports::{Severity, Verdict};
 
 use super::ms;
-use crate::report::reproduce;
-use crate::rundir::REPORT_HTML;
+use crate::report::{Written, reproduce};
 
 /// The result, verdict first.
 pub(in crate::cli) fn result(out: &mut impl Write, record: &RunRecord) -> std::io::Result<()> {
@@ -44,11 +43,10 @@ pub(in crate::cli) fn files(
     out: &mut impl Write,
     record: &RunRecord,
     dir: &Path,
-    reports: &[PathBuf],
+    reports: &[Written],
 ) -> std::io::Result<()> {
     for report in reports {
-        let kind = if report.ends_with(REPORT_HTML) { "report" } else { "junit" };
-        writeln!(out, "{kind:<7} {}", report.display())?;
+        writeln!(out, "{:<7} {}", report.form.label(), report.path.display())?;
     }
     writeln!(out, "repeat  {}", reproduce(record, dir))?;
     writeln!(out, "run     {}", dir.display())
@@ -139,6 +137,7 @@ fn numbers(out: &mut impl Write, record: &RunRecord) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::ReportForm;
 
     /// Golden files: `reports/tests/runs/NAME.json` is a `run.json`, `harness/tests/terminal/NAME.txt` what the terminal
     /// shows of it. `UPDATE=1` writes the latter.
@@ -151,9 +150,10 @@ mod tests {
             let json = std::fs::read(here.join(format!("../reports/tests/runs/{name}.json"))).unwrap();
             let record: RunRecord = serde_json::from_slice(&json).unwrap();
             let dir = Path::new("out").join(&record.name).join(&record.run_id);
+            let written = ReportForm::ALL.map(|form| Written { form, path: dir.join(form.file_name()) });
             let mut shown = Vec::new();
             result(&mut shown, &record).unwrap();
-            files(&mut shown, &record, &dir, &[dir.join("report.html"), dir.join("junit.xml")]).unwrap();
+            files(&mut shown, &record, &dir, &written).unwrap();
             let golden = here.join(format!("tests/terminal/{name}.txt"));
             if std::env::var_os("UPDATE").is_some() {
                 std::fs::write(&golden, &shown).unwrap();
