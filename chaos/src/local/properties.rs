@@ -30,11 +30,14 @@ fn configured(spec: &LocalSpec) -> BTreeMap<String, String> {
 }
 
 /// Kafka 4's defaults of the properties that [`defaults`] sets.
-const KAFKA_DEFAULTS: [(&str, &str); 6] = [
+const KAFKA_DEFAULTS: [(&str, &str); 9] = [
     ("group.initial.rebalance.delay.ms", "3000"),
     ("offsets.topic.replication.factor", "3"),
+    ("replica.socket.receive.buffer.bytes", "65536"),
     ("share.coordinator.state.topic.min.isr", "2"),
     ("share.coordinator.state.topic.replication.factor", "3"),
+    ("socket.receive.buffer.bytes", "102400"),
+    ("socket.send.buffer.bytes", "102400"),
     ("transaction.state.log.min.isr", "2"),
     ("transaction.state.log.replication.factor", "3"),
 ];
@@ -50,17 +53,27 @@ impl LocalSpec {
     }
 }
 
+/// A socket buffer that the kernel sizes, and sizes again as it is used.
+const KERNEL_SIZED: &str = "-1";
+
 /// Defaults that differ from Kafka's: replicas of internal topics that fit the number of brokers (Kafka's own default of 3
 /// makes consumer groups hang on a single broker), and no waiting for more members before the first rebalance, which
 /// Kafka itself recommends for tests.
+///
+/// Socket buffers are the kernel's to size. Kafka's fixed ones (64 and 100 KB) are for segments of 1,500 bytes; loopback
+/// sends up to 64 KB in one, two of which fill such a buffer. The kernel then drops the third and sends it again 200 ms
+/// later, which was the p99 of a cluster that was otherwise half idle (`TcpExtTCPRcvQDrop`, `TcpRetransSegs`).
 fn defaults(spec: &LocalSpec) -> BTreeMap<String, String> {
     let replicas = spec.brokers.min(3);
     let min_isr = replicas.min(2);
     BTreeMap::from([
         ("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned()),
         ("offsets.topic.replication.factor".to_owned(), replicas.to_string()),
+        ("replica.socket.receive.buffer.bytes".to_owned(), KERNEL_SIZED.to_owned()),
         ("share.coordinator.state.topic.min.isr".to_owned(), min_isr.to_string()),
         ("share.coordinator.state.topic.replication.factor".to_owned(), replicas.to_string()),
+        ("socket.receive.buffer.bytes".to_owned(), KERNEL_SIZED.to_owned()),
+        ("socket.send.buffer.bytes".to_owned(), KERNEL_SIZED.to_owned()),
         ("transaction.state.log.min.isr".to_owned(), min_isr.to_string()),
         ("transaction.state.log.replication.factor".to_owned(), replicas.to_string()),
     ])
@@ -142,8 +155,11 @@ log.dirs=/run/node-2/data
 node.id=2
 offsets.topic.replication.factor=3
 process.roles=broker,controller
+replica.socket.receive.buffer.bytes=-1
 share.coordinator.state.topic.min.isr=2
 share.coordinator.state.topic.replication.factor=3
+socket.receive.buffer.bytes=-1
+socket.send.buffer.bytes=-1
 transaction.state.log.min.isr=2
 transaction.state.log.replication.factor=3
 unclean.leader.election.enable=true

@@ -43,7 +43,6 @@ pub(crate) fn read(data: &[u8], at: &mut usize) -> Option<i64> {
 }
 
 #[cold]
-
 fn read_long(data: &[u8], at: &mut usize) -> Option<i64> {
     let mut zigzag = 0u64;
     for i in 0..MAX_VARINT_BYTES {
