@@ -1,10 +1,12 @@
 //! A cluster of real brokers on this host: one JVM per node, KRaft, loopback only.
 //!
 //! Layout: `spec` what is wanted, `topology` which nodes that makes, `ports` where they listen, `properties` their
-//! configuration, `format` their directories, `jvm` their command lines, `readiness` when they may be used.
+//! configuration, `format` their directories, `jvm` their command lines, `readiness` when they may be used, `page_cache` what of
+//! their logs stays in memory.
 
 mod format;
 mod jvm;
+mod page_cache;
 mod ports;
 mod properties;
 mod readiness;
@@ -23,6 +25,7 @@ pub use readiness::NotReady;
 pub use spec::{Controllers, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError};
 pub use topology::{Node, Roles};
 
+use self::page_cache::PageCacheTrimmer;
 use crate::error::ChaosError;
 use crate::files::{FileError, OnPath, create_marked_dir, create_private_dir, remove_marked_dir};
 use crate::kafka_home::{Java, KafkaHome, KafkaVersion};
@@ -53,6 +56,8 @@ pub struct LocalCluster {
     cluster_id: String,
     version: KafkaVersion,
     supervisor: Supervisor,
+    /// Ends with the cluster, or when it is let go.
+    _page_cache: PageCacheTrimmer,
 }
 
 /// A node and where its traces are.
@@ -104,7 +109,10 @@ impl LocalCluster {
         let nodes = topology::lay_out(spec, &ports);
         let cluster_id = kafka_uuid();
         let nodes = write_nodes(spec, dirs, home, java, &nodes, &cluster_id)?;
-        let cluster = Self { nodes, cluster_id, version: home.version.clone(), supervisor };
+        let log_dirs = nodes.iter().map(|node| node.data_dir.clone()).collect();
+        let page_cache = PageCacheTrimmer::start(log_dirs).on("watch the logs in", &dirs.data)?;
+        let cluster =
+            Self { nodes, cluster_id, version: home.version.clone(), supervisor, _page_cache: page_cache };
         for node in &cluster.nodes {
             cluster.supervisor.start(node.node.id, &node.command)?;
         }

@@ -1,6 +1,7 @@
 //! The plan: what a run will do, with every unit resolved and every limit set. Made before anything starts.
 
 mod convert;
+mod needs;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ use gauntlet_wire::producer::Acks;
 use gauntlet_wire::{LinkConfig, codec::Codec};
 
 pub(crate) use convert::RF_DEFAULT_MAX;
-pub use convert::{Needs, PlanOptions, Planned, capabilities, check_expectation, plan};
+pub use convert::{PlanOptions, Planned, capabilities, check_expectation, plan};
+pub use needs::Needs;
 
 /// Where the brokers come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

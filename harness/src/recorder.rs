@@ -33,7 +33,7 @@ pub fn latency_histogram() -> LatencyHistogram {
     histogram
 }
 
-/// What was counted about the records intended in one slot. Additive.
+/// What was counted about the records intended in one slot, and what came to an end in it. Additive.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counts {
@@ -51,6 +51,10 @@ pub struct Counts {
     pub read: u64,
     /// Records read whose e2e latency is mostly ours.
     pub read_ours: u64,
+    /// Records acked in this slot, whenever they were intended: what the brokers got done in that time.
+    pub acks: u64,
+    /// Records read in this slot, whenever they were intended.
+    pub reads: u64,
 }
 
 /// Longest time that a record of the slot left late, by who was the limit. Merged by maximum.
@@ -98,7 +102,8 @@ impl Default for Slot {
 impl Counts {
     /// Adds another slot's counts.
     pub fn add(&mut self, other: &Counts) {
-        let Counts { acked, failed, indeterminate, unacknowledged, ours, read, read_ours } = other;
+        let Counts { acked, failed, indeterminate, unacknowledged, ours, read, read_ours, acks, reads } =
+            other;
         self.acked += acked;
         self.failed += failed;
         self.indeterminate += indeterminate;
@@ -106,6 +111,8 @@ impl Counts {
         self.ours += ours;
         self.read += read;
         self.read_ours += read_ours;
+        self.acks += acks;
+        self.reads += reads;
     }
 }
 

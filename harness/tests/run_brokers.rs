@@ -200,7 +200,9 @@ fn a_broker_that_is_limited_by_a_quota_fails_and_is_the_one_to_blame() {
     set_quota("limited-producer-0", 100_000.0);
     let case = foreign(
         "limited",
-        "{ shape: constant, rate: 20k/s, warmup: 2s, duration: 12s, drain: 90s }",
+        // When the warm-up ends, every record is seconds late because of the quota, so that what a busy host adds is less
+        // than a tenth of it.
+        "{ shape: constant, rate: 6k/s, warmup: 10s, duration: 6s, drain: 120s }",
         "expect: [load.achieved_ratio >= 0.99]\n",
     );
     let (output, record) = case.run();
@@ -274,17 +276,16 @@ fn a_broken_expectation_fails_with_its_value() {
     let case = foreign(
         "broken",
         "{ shape: constant, rate: 2k/s, warmup: 1s, duration: 4s, drain: 20s }",
-        "expect: [produce.throughput > 1M/s, { that: produce.throughput > 1M/s, severity: warn }]\n",
+        // A count, so that a busy host can't make it unknown.
+        "expect: [verify.checked > 1M, { that: verify.checked > 1M, severity: warn }]\n",
     );
     let (output, record) = case.run();
     assert_verdict(&output, &record, "FAIL", 99);
     let broken = &record["expect"][0];
-    assert_eq!(
-        (&broken["ok"], broken["rule"].as_str()),
-        (&Value::Bool(false), Some("produce.throughput > 1M/s"))
-    );
-    let observed = broken["observed"].as_f64().unwrap();
-    assert!((1_500.0..2_500.0).contains(&observed), "{observed}");
+    assert_eq!((&broken["ok"], broken["rule"].as_str()), (&Value::Bool(false), Some("verify.checked > 1M")));
+    assert_eq!(broken["observed"], 10_000.0);
+    let throughput = record["produce"]["throughput"].as_f64().unwrap();
+    assert!((1_000.0..3_000.0).contains(&throughput), "{throughput}");
 }
 
 #[test]

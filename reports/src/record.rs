@@ -99,7 +99,7 @@ pub struct ProduceRecord {
     pub indeterminate: u64,
     /// Records sent with acks=0.
     pub unacknowledged: u64,
-    /// Records acked per second.
+    /// Records acked per second of the window, whenever they were intended.
     pub throughput: f64,
     /// Intended time to ack.
     pub latency_ms: LatencyMs,

@@ -271,6 +271,7 @@ impl ProducerLoad {
             self.record_ours(settled, turn);
         }
         self.record_slip(oldest_ns, taken_ns, slip);
+        self.recorder.slot(turn.now_ns).counts.acks += u64::from(settled.count);
         self.record_ack_time(settled.partition, turn.now_ns);
         self.wire_bytes += u64::from(settled.wire_bytes);
         self.uncompressed_bytes += u64::from(settled.uncompressed_bytes);

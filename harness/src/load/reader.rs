@@ -268,6 +268,7 @@ impl RecordSink for Reader {
             Ok(records) => records,
             Err(error) => return self.broken(partition, &error, turn),
         };
+        let mut read = 0;
         loop {
             match records.next_record() {
                 Ok(Some(record)) => {
@@ -282,6 +283,7 @@ impl RecordSink for Reader {
                     let Some(identity) = identity else { continue };
                     let slot = self.recorder.slot(identity.intended_ns);
                     slot.counts.read += 1;
+                    read += 1;
                     add_sample(&mut slot.e2e, latency_us(identity.intended_ns, decoded_ns));
                     if ours_possible {
                         let age_ns = decoded_ns.saturating_sub(identity.intended_ns);
@@ -295,6 +297,7 @@ impl RecordSink for Reader {
                 }
             }
         }
+        self.recorder.slot(decoded_ns).counts.reads += read;
         if let Some(state) = self.partitions.get_mut(&partition) {
             state.position = header.last_offset() + 1;
             if let Some(shard) = &mut state.shard {

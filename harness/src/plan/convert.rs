@@ -1,6 +1,6 @@
 //! From a scenario to a plan: units resolved, limits set, and everything refused that this version cannot carry out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use gauntlet_chaos::{
     Controllers, FaultAction, FaultSpec, Jvm, KafkaSource, KafkaVersion, LocalSpec, Target,
@@ -12,8 +12,8 @@ use gauntlet_wire::codec::Codec;
 use gauntlet_wire::fetcher::Isolation;
 use gauntlet_wire::producer::Acks;
 
+use super::needs::{Needs, bound_disk, needs};
 use super::*;
-use crate::disk::{self, Retention};
 use crate::report::ReportForm;
 use crate::scenario::types as file;
 use crate::scenario::{ExpressionMistake, LoadedScenario, Scenario, ScenarioError};
@@ -53,31 +53,18 @@ pub struct Planned {
     pub reports: Vec<ReportForm>,
 }
 
-/// What a plan will take, at the most.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Needs {
-    /// Records, warm-up at its longest included; `None` without schedule.
-    pub records: Option<u64>,
-    /// Bytes on disk of all replicas before retention; `None` without schedule.
-    pub disk_bytes: Option<u64>,
-    /// Free bytes where the run writes.
-    pub disk_free_bytes: Option<u64>,
-    /// gauntlet's own memory: buffers and checkers.
-    pub memory_bytes: u64,
-    /// Wall time of the load, warm-up, drain and final read at their longest.
-    pub wall: Duration,
-    /// The longest stall that the drain can make up for, at a catch-up of twice the rate.
-    pub stall: Duration,
-}
-
 /// Something that the scenario asks for and the plan refuses: path of the field, what is wrong, the next step.
-struct Refusal {
+pub(super) struct Refusal {
     path: String,
     message: String,
     help: String,
 }
 
-fn refuse(path: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Refusal {
+pub(super) fn refuse(
+    path: impl Into<String>,
+    message: impl Into<String>,
+    help: impl Into<String>,
+) -> Refusal {
     Refusal { path: path.into(), message: message.into(), help: help.into() }
 }
 
@@ -456,85 +443,4 @@ fn weaker(a: Guarantee, b: Guarantee) -> Guarantee {
         ordered: a.ordered.min(b.ordered),
         atomic: a.atomic && b.atomic,
     }
-}
-
-fn needs(plan: &Plan, run_dir: &Path) -> Needs {
-    let records = plan.records_max();
-    let per_record: f64 = plan
-        .producers
-        .iter()
-        .map(|b| {
-            let stored =
-                disk::stored_bytes_per_record(plan.value_bytes, plan.random_fraction, b.codec, b.batch_bytes);
-            let share = f64::from(b.count) / plan.producer_count().max(1) as f64;
-            stored * share * f64::from(plan.topics[b.topic].replication_factor.unwrap_or(RF_DEFAULT_MAX))
-        })
-        .sum();
-    let existing = run_dir.ancestors().find(|p| p.exists()).unwrap_or(Path::new("."));
-    let partitions: usize = plan.topics.iter().map(|t| t.partitions as usize).sum();
-    // What a broker's stall of ten seconds leaves of intervals, per partition; see the checker's own bound.
-    const FRAGMENTS_EXPECTED: usize = 10_000;
-    let streams = plan.producer_count() as usize;
-    let checkers = partitions * gauntlet_verify::Shard::memory_bound_bytes(streams, FRAGMENTS_EXPECTED);
-    let buffers: usize = plan.producers.iter().map(|b| b.buffer_bytes * usize::from(b.count)).sum();
-    let fetches: usize = plan.readers.iter().map(|r| r.max_bytes * usize::from(r.members) * 2).sum();
-    let load = plan.load.warmup.longest() + plan.load.duration.unwrap_or_default();
-    Needs {
-        records,
-        disk_bytes: records.map(|n| (n as f64 * per_record) as u64),
-        disk_free_bytes: disk::free_bytes(existing),
-        memory_bytes: (checkers + buffers + fetches) as u64,
-        wall: load + plan.load.drain + plan.verify.map(|v| v.final_read).unwrap_or_default(),
-        stall: plan.load.drain,
-    }
-}
-
-/// Sets retention where the disk is too small to keep everything. Nothing is set on a cluster that is not ours.
-fn bound_disk(plan: &mut Plan, needs: &Needs) -> Result<(), Refusal> {
-    let (ClusterPlan::Local(_), Some(free)) = (&plan.cluster, needs.disk_free_bytes) else { return Ok(()) };
-    // Without schedule nobody knows how much it will be: plan for more than there is.
-    let needed = needs.disk_bytes.unwrap_or(u64::MAX);
-    retain(plan, needed, free)
-}
-
-fn retain(plan: &mut Plan, needed: u64, free: u64) -> Result<(), Refusal> {
-    let replicas: u64 = plan
-        .topics
-        .iter()
-        .map(|t| u64::from(t.partitions) * u64::from(t.replication_factor.unwrap_or(RF_DEFAULT_MAX)))
-        .sum();
-    let retention = disk::decide(needed, free, replicas).map_err(|least| {
-        refuse(
-            "load",
-            format!(
-                "the disk is too small: {} MB are free, {} MB are the least",
-                free / 1_000_000,
-                least / 1_000_000
-            ),
-            "free some, choose another --out, or take a lower rate or fewer partitions",
-        )
-    })?;
-    let own = |t: &&mut TopicPlan| t.lifecycle != Lifecycle::Reuse;
-    let Retention::Windowed { retention_bytes, segment_bytes } = retention else {
-        for topic in plan.topics.iter_mut().filter(own) {
-            let kept = topic.config.entry("retention.bytes".to_owned()).or_insert_with(|| "-1".to_owned());
-            if kept != "-1" {
-                plan.evidence = "windowed";
-            }
-        }
-        return Ok(());
-    };
-    plan.evidence = "windowed";
-    if let ClusterPlan::Local(spec) = &mut plan.cluster {
-        spec.config.entry("log.retention.check.interval.ms".to_owned()).or_insert_with(|| "5000".to_owned());
-    }
-    for topic in plan.topics.iter_mut().filter(own) {
-        let mut set = |key: &str, value: u64| {
-            topic.config.entry(key.to_owned()).or_insert_with(|| value.to_string());
-        };
-        set("retention.bytes", retention_bytes);
-        set("segment.bytes", segment_bytes);
-        set("file.delete.delay.ms", 1_000);
-    }
-    Ok(())
 }

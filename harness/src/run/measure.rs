@@ -187,8 +187,8 @@ impl Measurement {
             "produce.latency" => distribution(m.series.get(&Series::Latency), stat),
             "produce.service_time" => distribution(m.series.get(&Series::Service), stat),
             "e2e.latency" => distribution(m.series.get(&Series::EndToEnd), stat),
-            "produce.throughput" => per_second(m.counts.acked),
-            "produce.bytes" => per_second(m.counts.acked * self.value_bytes as u64),
+            "produce.throughput" => per_second(m.counts.acks),
+            "produce.bytes" => per_second(m.counts.acks * self.value_bytes as u64),
             "produce.acked" => value(m.counts.acked),
             "produce.failed" => value(m.counts.failed),
             "produce.indeterminate" => value(m.counts.indeterminate),
@@ -200,7 +200,7 @@ impl Measurement {
                     all => Observed::Value(bad as f64 / all as f64),
                 }
             }
-            "consume.throughput" => per_second(m.counts.read),
+            "consume.throughput" => per_second(m.counts.reads),
             "load.achieved_ratio" => match m.intended {
                 Some(intended @ 1..) => Observed::Value(m.acked_in_time as f64 / intended as f64),
                 _ => Observed::Unknown("nothing was intended in this window".to_owned()),
