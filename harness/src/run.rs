@@ -11,7 +11,6 @@ mod measure;
 mod threads;
 mod topics;
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -25,6 +24,7 @@ use gauntlet_wire::admin::connect_first;
 use gauntlet_wire::{ConnectOptions, WireError, monotonic_ns};
 
 pub use interrupt::{Asked, Interrupt};
+pub(crate) use judge::fault_as_told;
 pub use judge::guarantee_in_words;
 pub use threads::ThreadError;
 pub use topics::TopicError;
@@ -346,16 +346,14 @@ pub(crate) fn rfc3339(at: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}Z")
 }
 
-/// Writes the fault records, one JSON object a line.
+/// Writes what is known of the faults, one JSON object a line, in place of what was known before.
 fn write_faults(dir: &RunDir, records: &[FaultRecord]) -> Result<(), RunError> {
-    use std::io::Write;
-    let mut out: std::io::BufWriter<File> = dir.append(FAULTS)?;
+    let mut lines = Vec::new();
     for record in records {
-        serde_json::to_writer(&mut out, record).map_err(std::io::Error::from)?;
-        out.write_all(b"\n")?;
+        serde_json::to_writer(&mut lines, record).map_err(std::io::Error::from)?;
+        lines.push(b'\n');
     }
-    out.flush()?;
-    Ok(())
+    Ok(dir.replace(FAULTS, &lines)?)
 }
 
 /// The journal of a run.

@@ -392,9 +392,19 @@ fn control_c_in_the_middle_of_a_fault_heals_and_says_so() {
 #[test]
 fn a_gauntlet_that_is_killed_leaves_a_readable_directory_and_no_broker() {
     let _alone = alone();
-    let case = local("killed", "[]", "{ shape: constant, rate: 2k/s, warmup: 2s, duration: 90s }", "[]");
+    let case = local(
+        "killed",
+        "[{ name: freeze, at: 1s, action: broker.pause, target: { role: broker, not: controller }, for: 60s }]",
+        "{ shape: constant, rate: 2k/s, warmup: 2s, duration: 90s }",
+        "[]",
+    );
     let mut child = case.start();
-    case.wait_for_intervals("some load", |lines| lines.len() > 3);
+    wait_for("the fault acts", Duration::from_secs(60), || {
+        let told = std::fs::read_to_string(case.latest().join("faults.ndjson")).unwrap_or_default();
+        let told: Option<Value> = told.lines().next().and_then(|line| serde_json::from_str(line).ok());
+        told.is_some_and(|fault| fault["took_effect_ns"].is_u64())
+    });
+    case.wait_for_intervals("some load", |lines| lines.len() > 4);
     child.kill().unwrap();
     child.wait().unwrap();
     let record = case.record();
@@ -406,7 +416,9 @@ fn a_gauntlet_that_is_killed_leaves_a_readable_directory_and_no_broker() {
     let shown = String::from_utf8_lossy(&report.stdout);
     assert_eq!(report.status.code(), Some(1), "{shown}");
     assert!(shown.contains("NO VERDICT"), "{shown}");
-    assert_eq!(red(&reports(&case).1), 1);
+    let (html, report) = reports(&case);
+    assert_eq!(red(&report), 1);
+    assert!(html.contains("freeze"), "the page names the fault that was acting");
     assert_no_broker_of(case.dir.path());
 }
 

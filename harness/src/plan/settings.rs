@@ -178,7 +178,13 @@ mod tests {
         // Three brokers: the replicas of internal topics are Kafka's defaults.
         assert_eq!(
             settings["brokers"],
-            map(&[("broker.session.timeout.ms", "3000"), ("group.initial.rebalance.delay.ms", "0")])
+            map(&[
+                ("broker.session.timeout.ms", "3000"),
+                ("group.initial.rebalance.delay.ms", "0"),
+                ("replica.socket.receive.buffer.bytes", "-1"),
+                ("socket.receive.buffer.bytes", "-1"),
+                ("socket.send.buffer.bytes", "-1"),
+            ])
         );
         assert_eq!(settings["topic orders"], map(&[("min.insync.replicas", "2")]));
         let buffer = ("buffer.memory", "268435456");

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_chaos::history::Observation;
 use gauntlet_reports::record::{RunRecord, SCHEMA_VERSION};
 use gauntlet_reports::run_data::{ClusterChange, RunData};
@@ -12,7 +13,8 @@ use super::clock::RunClock;
 use super::{ReadRun, ReportError, files, seconds};
 use crate::cluster_view;
 use crate::intervals::IntervalLine;
-use crate::rundir::{CLUSTER, HISTOGRAMS, INTERVALS, RUN_JSON, RunDir, SCENARIO};
+use crate::run::fault_as_told;
+use crate::rundir::{CLUSTER, FAULTS, HISTOGRAMS, INTERVALS, RUN_JSON, RunDir, SCENARIO};
 use crate::scenario::types::Shape;
 use crate::scenario::{LoadOptions, Scenario};
 
@@ -29,6 +31,11 @@ pub fn read(dir: &RunDir) -> Result<ReadRun, ReportError> {
     let clock = RunClock::of(&record, &lines);
     if record.warmup_s.is_none() && RunClock::reached_zero(&lines) {
         record.warmup_s = Some(clock.zero_s);
+    }
+    if record.verdict.is_none() && record.faults.is_empty() && dir.file(FAULTS).exists() {
+        let told: Vec<FaultRecord> = read_lines(dir, FAULTS, &mut notes);
+        let at = |at_ns| clock.t_s(at_ns).unwrap_or(0.0);
+        record.faults = told.iter().map(|fault| fault_as_told(fault, at)).collect();
     }
     let seconds = seconds::lay_out(&mut seconds::Series {
         clock,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gauntlet_chaos::clocks::RecoveryTime;
+use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_reports::evaluate::Outcome;
 use gauntlet_reports::record::{
     ClientRecord, EndToEndRecord, ExpectRecord, FaultEntry, FaultTimes, FindingRecord, LatencyMs, LoadRecord,
@@ -369,31 +370,16 @@ fn latency_ms(histogram: Option<&LatencyHistogram>) -> LatencyMs {
 }
 
 fn fault_entry(fault: &FaultSeen, zero_ns: u64) -> FaultEntry {
-    let at = |ns: u64| (ns as f64 - zero_ns as f64) / 1e9;
-    let record = &fault.record;
     let clocks = &fault.clocks;
-    let isr_full = record.heal_began_ns.zip(clocks.isr_full.seconds()).map(|(heal, s)| at(heal) + s);
+    let told = fault_as_told(&fault.record, |at_ns| (at_ns as f64 - zero_ns as f64) / 1e9);
+    let isr_full = told.at_s.heal_began.zip(clocks.isr_full.seconds()).map(|(heal, s)| heal + s);
     let per_partition = clocks
         .partitions
         .iter()
         .filter_map(|p| Some((p.partition.to_string(), p.unavailable_longest.seconds()?)))
         .collect();
     FaultEntry {
-        name: record.name.clone(),
-        action: record.action.name().to_owned(),
-        target: record
-            .target
-            .as_ref()
-            .map_or_else(|| "nobody".to_owned(), |t| format!("broker {} ({})", t.node, t.why)),
-        took_effect: record.took_effect_ns.is_some(),
-        at_s: FaultTimes {
-            planned: at(record.planned_at_ns),
-            injected: record.injected_ns.map(at),
-            took_effect: record.took_effect_ns.map(at),
-            heal_began: record.heal_began_ns.map(at),
-            healed: record.healed_ns.map(at),
-            isr_full,
-        },
+        at_s: FaultTimes { isr_full, ..told.at_s },
         recovery_s: RecoverySeconds {
             leader_elected: clocks.leader_elected.seconds(),
             first_ack: clocks.first_ack.seconds(),
@@ -408,6 +394,30 @@ fn fault_entry(fault: &FaultSeen, zero_ns: u64) -> FaultEntry {
             },
             per_partition,
         },
+        ..told
+    }
+}
+
+/// A fault as its injector told it, without clocks. `at` turns CLOCK_MONOTONIC into seconds since t = 0.
+pub(crate) fn fault_as_told(record: &FaultRecord, at: impl Fn(u64) -> f64) -> FaultEntry {
+    FaultEntry {
+        name: record.name.clone(),
+        action: record.action.name().to_owned(),
+        target: record
+            .target
+            .as_ref()
+            .map_or_else(|| "nobody".to_owned(), |t| format!("broker {} ({})", t.node, t.why)),
+        took_effect: record.took_effect_ns.is_some(),
+        at_s: FaultTimes {
+            planned: at(record.planned_at_ns),
+            injected: record.injected_ns.map(&at),
+            took_effect: record.took_effect_ns.map(&at),
+            heal_began: record.heal_began_ns.map(&at),
+            healed: record.healed_ns.map(&at),
+            isr_full: None,
+        },
+        recovery_s: RecoverySeconds::default(),
+        unavailable_s: UnavailableSeconds::default(),
         error: record.error.clone().or_else(|| record.heal_error.clone()),
     }
 }

@@ -237,7 +237,7 @@ impl Run<'_> {
         // In small steps, so that a fault is told when it happens.
         while left_ns > 0 {
             std::thread::sleep(Duration::from_nanos(left_ns.min(50_000_000)));
-            self.tell_faults(phase);
+            self.tell_faults(phase)?;
             left_ns = next_ns.saturating_sub(monotonic_ns());
         }
         let second = phase.seconds.collect(monotonic_ns())?;
@@ -245,9 +245,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn tell_faults(&mut self, phase: &Phase<'_>) {
+    /// Tells of what happened to faults, and writes it down: a run that dies has its faults in its directory.
+    fn tell_faults(&mut self, phase: &Phase<'_>) -> Result<(), RunError> {
+        let mut news = false;
         while let Some(event) = phase.fault_events.as_ref().and_then(|events| events.try_recv().ok()) {
             (self.tell)(Progress::Fault(&event));
+            news = true;
+        }
+        match &phase.injector {
+            Some(injector) if news => super::write_faults(&self.options.dir, &injector.records()),
+            _ => Ok(()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use gauntlet_chaos::fault::FaultAction;
 use gauntlet_chaos::history::{Change, PartitionState, TopicPartition};
 use gauntlet_reports::record::RunState;
 use gauntlet_reports::run_data::SecondPoint;
@@ -202,6 +203,25 @@ fn what_a_crash_tears_is_left_out() {
     for form in ReportForm::ALL {
         assert!(!crate::report::render(form, &data).unwrap().is_empty());
     }
+}
+
+#[test]
+fn a_run_that_died_has_the_faults_that_were_told() {
+    let made = Made::new(4, 0.0, 0);
+    made.never_ended();
+    let record = FaultRecord {
+        took_effect_ns: Some(ORIGIN_NS + 3_250_000_000),
+        ..FaultRecord::planned("kill-leader", FaultAction::BrokerKill, ORIGIN_NS + 3_000_000_000)
+    };
+    made.put(FAULTS, &[serde_json::to_vec(&record).unwrap(), b"\n".to_vec()].concat());
+    let read = made.read();
+    let [fault] = read.data.record.faults.as_slice() else { panic!("{:?}", read.data.record.faults) };
+    assert_eq!((fault.name.as_str(), fault.action.as_str()), ("kill-leader", "broker.kill"));
+    assert_eq!((fault.at_s.planned, fault.at_s.took_effect, fault.at_s.healed), (1.0, Some(1.25), None));
+    // One that was judged knows more than was told.
+    let made = Made::new(5, 0.0, 0);
+    made.put(FAULTS, b"");
+    assert_eq!(made.read().data.record.faults, done().faults);
 }
 
 #[test]
