@@ -277,8 +277,8 @@ impl Run<'_> {
             phase.reasons.push(Reason { exit: ExitReason::RollbackFailed, text: error.to_string() });
         }
         let records = injector.records();
-        self.tell_faults(phase);
-        if let Err(error) = super::write_faults(&self.options.dir, &records) {
+        let told = self.tell_faults(phase).and_then(|()| super::write_faults(&self.options.dir, &records));
+        if let Err(error) = told {
             (self.tell)(Progress::Note(&error.to_string()));
         }
         records
