@@ -3,12 +3,13 @@
 //! Brokers that share a host with their clients write their logs into the same page cache: 106 MB/s of fresh pages at 1M
 //! msg/s, RF 3 and lz4. Until memory is full none is reused, and on a virtual machine whose host backs memory when it is
 //! first touched, writing to fresh pages took a fifth of both processors (`copy_folio_from_iter_atomic` in a profile)
-//! after ten gigabytes. Consumers and followers read the tail; what is far behind it is written back and dropped here,
+//! after ten gigabytes. Consumers and followers read the tail; what is behind it is written back early and dropped later,
 //! so that its pages are used again. The files stay whole.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -18,9 +19,18 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 /// How often logs are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Bytes at the end of each log that stay in memory: a second of a partition's share of 1M msg/s. More of it would be left
-/// to the kernel, which writes back what is thirty seconds old, of all partitions at once, and stalls appends meanwhile.
-const TAIL_BYTES: u64 = 4 << 20;
+/// How much of the end of each log is left alone.
+#[derive(Debug, Clone, Copy)]
+struct Tails {
+    /// Bytes that are not written back yet: a second of a partition's share of 1M msg/s. More would be left to the kernel,
+    /// which writes back what is thirty seconds old, of all partitions at once, and stalls appends meanwhile.
+    unwritten: u64,
+    /// Bytes that stay in memory: half a minute of the same. A broker that was away that long finds there what it missed.
+    /// From disk, its leaders would send it in their network threads, and everybody else would wait for those.
+    cached: u64,
+}
+
+const TAILS: Tails = Tails { unwritten: 4 << 20, cached: 96 << 20 };
 
 /// Trims the page cache until it is dropped.
 #[derive(Debug)]
@@ -55,45 +65,58 @@ impl Drop for PageCacheTrimmer {
     }
 }
 
-/// How far the bytes of a log were given up: those below `dropped` for the second time, which drops what the first time
-/// wrote back, those below `written` for the first time.
+/// How far a log is done with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct GivenUp {
+struct Done {
+    written_back: u64,
     dropped: u64,
-    written: u64,
 }
 
 /// Looks once at every segment of every partition below a log directory. Files come and go while it looks; what can't be
 /// read is left alone.
-fn trim(log_dir: &Path, logs: &mut BTreeMap<PathBuf, GivenUp>) {
+fn trim(log_dir: &Path, logs: &mut BTreeMap<PathBuf, Done>) {
     for partition in fs::read_dir(log_dir).into_iter().flatten().flatten() {
         for file in fs::read_dir(partition.path()).into_iter().flatten().flatten() {
             let path = file.path();
             if path.extension().is_some_and(|extension| extension == "log") {
-                let given_up = logs.entry(path.clone()).or_default();
-                let _ = give_up(&path, TAIL_BYTES, given_up);
+                let done = logs.entry(path.clone()).or_default();
+                let _ = give_up(&path, TAILS, done);
             }
         }
     }
     logs.retain(|path, _| path.exists());
 }
 
-fn give_up(path: &Path, tail_bytes: u64, given_up: &mut GivenUp) -> io::Result<()> {
-    let length = fs::metadata(path)?.len();
-    let end = length.saturating_sub(tail_bytes);
-    if end <= given_up.dropped {
-        return Ok(());
+fn give_up(path: &Path, tails: Tails, done: &mut Done) -> io::Result<()> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let write_back_to = length.saturating_sub(tails.unwritten);
+    if write_back_to > done.written_back {
+        begin_writing_back(&file, done.written_back, write_back_to)?;
+        done.written_back = write_back_to;
     }
-    // On pages that are not written back yet, this only begins to write them (mm/fadvise.c).
-    let bytes = i64::try_from(end - given_up.dropped).unwrap_or(i64::MAX);
-    posix_fadvise(
-        File::open(path)?,
-        given_up.dropped as i64,
-        bytes,
-        PosixFadviseAdvice::POSIX_FADV_DONTNEED,
-    )?;
-    *given_up = GivenUp { dropped: given_up.written, written: end };
+    let drop_to = length.saturating_sub(tails.cached);
+    if drop_to > done.dropped {
+        let (from, bytes) = (done.dropped as i64, (drop_to - done.dropped) as i64);
+        // By now these pages are on disk: what is not stays (mm/fadvise.c).
+        posix_fadvise(&file, from, bytes, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+        done.dropped = drop_to;
+    }
     Ok(())
+}
+
+/// Asks the kernel to write a range to disk, and does not wait for it.
+fn begin_writing_back(file: &File, from: u64, to: u64) -> io::Result<()> {
+    // SAFETY: the descriptor is open for as long as `file` is borrowed, and no memory is passed.
+    let result = unsafe {
+        nix::libc::sync_file_range(
+            file.as_raw_fd(),
+            from as i64,
+            (to - from) as i64,
+            nix::libc::SYNC_FILE_RANGE_WRITE,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]
@@ -101,19 +124,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_but_the_tail_is_given_up_twice_and_stays_in_the_file() {
+    fn both_tails_are_left_alone_and_the_file_stays_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("00000000000000000000.log");
         let content: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
         fs::write(&path, &content).unwrap();
-        let mut given_up = GivenUp::default();
-        give_up(&path, 1 << 20, &mut given_up).unwrap();
-        let end = 3_000_000 - (1 << 20);
-        assert_eq!(given_up, GivenUp { dropped: 0, written: end });
-        give_up(&path, 1 << 20, &mut given_up).unwrap();
-        assert_eq!(given_up, GivenUp { dropped: end, written: end });
-        give_up(&path, 1 << 20, &mut given_up).unwrap();
-        assert_eq!(given_up, GivenUp { dropped: end, written: end }, "nothing is given up a third time");
+        let tails = Tails { unwritten: 100_000, cached: 1_000_000 };
+        let mut done = Done::default();
+        give_up(&path, tails, &mut done).unwrap();
+        let all = Done { written_back: 2_900_000, dropped: 2_000_000 };
+        assert_eq!(done, all);
+        give_up(&path, tails, &mut done).unwrap();
+        assert_eq!(done, all, "nothing is done twice");
+        fs::write(&path, &content[..500_000]).unwrap();
+        give_up(&path, tails, &mut done).unwrap();
+        assert_eq!(done, all, "a truncated log is left alone until it is longer again");
+        fs::write(&path, &content).unwrap();
         assert!(fs::read(&path).unwrap() == content);
     }
 
