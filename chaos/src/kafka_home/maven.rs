@@ -153,7 +153,7 @@ fn render_pom(version: &KafkaVersion) -> String {
         })
         .concat();
     format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n  <modelVersion>4.0.0</modelVersion>\n  \
+        "<project>\n  <modelVersion>4.0.0</modelVersion>\n  \
          <groupId>gauntlet</groupId>\n  <artifactId>broker-jars</artifactId>\n  <version>1</version>\n  \
          <packaging>pom</packaging>\n  <dependencies>\n{dependencies}  </dependencies>\n</project>\n"
     )
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_pom_of_kafka_4() {
-        let expected = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
+        let expected = r#"<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>gauntlet</groupId>
   <artifactId>broker-jars</artifactId>
