@@ -19,6 +19,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 /// How often logs are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
+
 /// How much of the end of each log is left alone.
 #[derive(Debug, Clone, Copy)]
 struct Tails {
@@ -46,9 +47,7 @@ impl PageCacheTrimmer {
         let thread = std::thread::Builder::new().name("page-cache".to_owned()).spawn(move || {
             let mut logs = BTreeMap::new();
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                for dir in &log_dirs {
-                    trim(dir, &mut logs);
-                }
+                trim(&log_dirs, &mut logs);
             }
         })?;
         Ok(PageCacheTrimmer { stop: Some(stop), thread: Some(thread) })
@@ -72,10 +71,10 @@ struct Done {
     dropped: u64,
 }
 
-/// Looks once at every segment of every partition below a log directory. Files come and go while it looks; what can't be
+/// Looks once at every segment of every partition below log directories. Files come and go while it looks; what can't be
 /// read is left alone.
-fn trim(log_dir: &Path, logs: &mut BTreeMap<PathBuf, Done>) {
-    for partition in fs::read_dir(log_dir).into_iter().flatten().flatten() {
+fn trim(log_dirs: &[PathBuf], logs: &mut BTreeMap<PathBuf, Done>) {
+    for partition in log_dirs.iter().flat_map(fs::read_dir).flatten().flatten() {
         for file in fs::read_dir(partition.path()).into_iter().flatten().flatten() {
             let path = file.path();
             if path.extension().is_some_and(|extension| extension == "log") {
@@ -151,11 +150,11 @@ mod tests {
         fs::write(partition.join("0.log"), [0; 10]).unwrap();
         fs::write(partition.join("0.index"), [0; 10]).unwrap();
         let mut logs = BTreeMap::new();
-        trim(dir.path(), &mut logs);
+        let log_dirs = [dir.path().to_owned(), PathBuf::from("/nonexistent")];
+        trim(&log_dirs, &mut logs);
         assert_eq!(logs.keys().collect::<Vec<_>>(), [&partition.join("0.log")]);
         fs::remove_dir_all(&partition).unwrap();
-        trim(dir.path(), &mut logs);
+        trim(&log_dirs, &mut logs);
         assert!(logs.is_empty());
-        trim(Path::new("/nonexistent"), &mut logs);
     }
 }
