@@ -243,9 +243,14 @@ impl Run<'_> {
         let cluster = load_phase::Target { brokers, bootstrap: &bootstrap, watcher: &watcher };
         let loaded = self.load(cluster, faults, &starts, record);
         let watched = watcher.finish();
-        let loaded = loaded?;
+        let mut loaded = loaded?;
         if let Some(error) = &watched.stream_error {
             (self.tell)(Progress::Note(&format!("{CLUSTER} is incomplete: {error}")));
+        }
+        let ended_early = loaded.reasons.iter().any(|r| r.exit == ExitReason::Aborted);
+        if self.options.interrupt.is_set() && !ended_early {
+            let text = "a signal came after the load; what it says of the load stands".to_owned();
+            loaded.reasons.push(Reason { exit: ExitReason::Aborted, text });
         }
         self.judge(loaded, &watched, record)
     }

@@ -27,8 +27,11 @@ const STABLE_WINDOW_NS: u64 = 5_000_000_000;
 const STABLE_WINDOWS: usize = 6;
 /// p99 has settled if it fell by no more than this between the two sides.
 const STABLE_DROP_MAX: f64 = 0.25;
-/// The load keeps to its schedule if what is acked differs from what is intended by no more than this share.
+/// The load keeps to its schedule if what is acked per second differs from what is intended by no more than this share...
 const ON_SCHEDULE: f64 = 0.03;
+/// ...and if what is due and not yet acked is no more than so many seconds of it. Cold brokers let a backlog grow, and
+/// where it turns from growing to shrinking both rate and p99 look settled, at many seconds.
+const BACKLOG_MAX_S: f64 = 1.0;
 
 /// A time without an ack on a partition, as one producer saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,14 +83,15 @@ pub struct Collected {
 }
 
 /// Whether p99 has settled, and the load keeps to its schedule; see `scenario-format` (`warmup: {until: stable}`).
-///
-/// Both are needed: brokers that are still cold let a backlog grow, and where it stops growing p99 is flat for a while
-/// at many seconds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stability {
     window: Option<Window>,
     /// The last windows: p99 in microseconds, and records acked per second.
     past: VecDeque<(u64, f64)>,
+    /// When the load began, when it was last looked at, and how many records were acked in between.
+    began_ns: u64,
+    last_ns: u64,
+    acked: u64,
 }
 
 #[derive(Debug)]
@@ -98,6 +102,11 @@ struct Window {
 }
 
 impl Stability {
+    /// For a load that begins at `began_ns`.
+    fn new(began_ns: u64) -> Self {
+        Stability { window: None, past: VecDeque::new(), began_ns, last_ns: began_ns, acked: 0 }
+    }
+
     fn add(&mut self, at_ns: u64, latency: &LatencyHistogram, acked: u64) {
         let window = self.window.get_or_insert_with(|| Window {
             began_ns: at_ns,
@@ -109,6 +118,8 @@ impl Stability {
             add_histogram(&mut window.latency, latency);
             window.acked += acked;
         }
+        self.acked += acked;
+        self.last_ns = at_ns;
         let length_ns = at_ns - window.began_ns;
         if length_ns >= STABLE_WINDOW_NS {
             let rate = window.acked as f64 * 1e9 / length_ns as f64;
@@ -134,8 +145,15 @@ impl Stability {
         let after = median(&mut self.past.iter().skip(STABLE_WINDOWS).map(|(p99, _)| *p99));
         let rate: f64 =
             self.past.iter().skip(STABLE_WINDOWS).map(|(_, rate)| rate).sum::<f64>() / STABLE_WINDOWS as f64;
-        let on_schedule = target.is_none_or(|target| (rate / target - 1.0).abs() <= ON_SCHEDULE);
+        let on_schedule = target.is_none_or(|target| {
+            (rate / target - 1.0).abs() <= ON_SCHEDULE && self.backlog_s(target) <= BACKLOG_MAX_S
+        });
         on_schedule && after >= before * (1.0 - STABLE_DROP_MAX)
+    }
+
+    /// What is due and not acked, in seconds of the scheduled rate.
+    fn backlog_s(&self, target: f64) -> f64 {
+        self.last_ns.saturating_sub(self.began_ns) as f64 / 1e9 - self.acked as f64 / target
     }
 }
 
@@ -190,7 +208,7 @@ impl Collector {
             lateness: BTreeMap::new(),
             lag_of: BTreeMap::new(),
             seen: Totals { cpu_ns: usage.cpu_ns, ..Totals::default() },
-            stability: Stability::default(),
+            stability: Stability::new(origin_ns),
         })
     }
 
@@ -393,7 +411,7 @@ mod tests {
 
     /// Windows with these p99s, at so many records per second.
     fn stability(p99_ms: &[u64], rate: u64) -> Stability {
-        let mut stability = Stability::default();
+        let mut stability = Stability::new(0);
         let mut at_ns = 0;
         stability.add(at_ns, &latency_histogram(), 0);
         for ms in p99_ms {
@@ -419,6 +437,16 @@ mod tests {
         // Flat at twenty seconds, while what piled up is worked off.
         assert!(!stability(&[20_000; 12], 1_200).is_stable(Some(1_000.0)));
         assert!(!stability(&[20_000; 12], 900).is_stable(Some(1_000.0)));
+        // Neither growing nor shrinking, and still there.
+        let mut turning = stability(&[20_000; 4], 200);
+        let mut at_ns = 4 * STABLE_WINDOW_NS;
+        for _ in 0..20 {
+            at_ns += STABLE_WINDOW_NS;
+            let mut flat = latency_histogram();
+            flat.record_n(16_000_000, 100).unwrap();
+            turning.add(at_ns, &flat, 5_000);
+        }
+        assert!(!turning.is_stable(Some(1_000.0)), "sixteen seconds of load wait");
     }
 
     #[test]
