@@ -49,7 +49,7 @@ fn heap_and_collector(jvm: Jvm) -> &'static [&'static str] {
             "-Xms1g",
             "-Xmx1g",
             "-XX:+UseG1GC",
-            "-Xmn512m",
+            "-Xmn704m",
             "-XX:G1HeapRegionSize=8m",
             "-XX:InitiatingHeapOccupancyPercent=35",
             "-XX:+ExplicitGCInvokesConcurrent",

@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-/// How often logs are looked at.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How often each log is looked at. One after the other: all at once it is a tenth of a second of one core, in which
+/// somebody's request waits.
+const ROUND: Duration = Duration::from_secs(1);
 
 /// How much of the end of each log is left alone.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +47,8 @@ impl PageCacheTrimmer {
         let (stop, stopped) = channel::<()>();
         let thread = std::thread::Builder::new().name("page-cache".to_owned()).spawn(move || {
             let mut logs = BTreeMap::new();
-            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                trim(&log_dirs, &mut logs);
-            }
+            let mut pause = |part: u32| stopped.recv_timeout(ROUND / part) == Err(RecvTimeoutError::Timeout);
+            while trim(&log_dirs, &mut logs, &mut pause) {}
         })?;
         Ok(PageCacheTrimmer { stop: Some(stop), thread: Some(thread) })
     }
@@ -71,11 +71,24 @@ struct Done {
     dropped: u64,
 }
 
-/// Looks once at every segment of every partition below log directories. Files come and go while it looks; what can't be
-/// read is left alone.
-fn trim(log_dirs: &[PathBuf], logs: &mut BTreeMap<PathBuf, Done>) {
-    for partition in log_dirs.iter().flat_map(fs::read_dir).flatten().flatten() {
-        for file in fs::read_dir(partition.path()).into_iter().flatten().flatten() {
+/// Looks once at every segment of every partition below log directories, and calls `pause` in front of each partition with
+/// how many there are; false ends it. Files come and go while it looks; what can't be read is left alone.
+fn trim(
+    log_dirs: &[PathBuf],
+    logs: &mut BTreeMap<PathBuf, Done>,
+    pause: &mut impl FnMut(u32) -> bool,
+) -> bool {
+    let partitions: Vec<PathBuf> =
+        log_dirs.iter().flat_map(fs::read_dir).flatten().flatten().map(|entry| entry.path()).collect();
+    let parts = (partitions.len() as u32).max(1);
+    if partitions.is_empty() && !pause(parts) {
+        return false;
+    }
+    for partition in partitions {
+        if !pause(parts) {
+            return false;
+        }
+        for file in fs::read_dir(partition).into_iter().flatten().flatten() {
             let path = file.path();
             if path.extension().is_some_and(|extension| extension == "log") {
                 let done = logs.entry(path.clone()).or_default();
@@ -84,6 +97,7 @@ fn trim(log_dirs: &[PathBuf], logs: &mut BTreeMap<PathBuf, Done>) {
         }
     }
     logs.retain(|path, _| path.exists());
+    true
 }
 
 fn give_up(path: &Path, tails: Tails, done: &mut Done) -> io::Result<()> {
@@ -151,10 +165,11 @@ mod tests {
         fs::write(partition.join("0.index"), [0; 10]).unwrap();
         let mut logs = BTreeMap::new();
         let log_dirs = [dir.path().to_owned(), PathBuf::from("/nonexistent")];
-        trim(&log_dirs, &mut logs);
+        assert!(trim(&log_dirs, &mut logs, &mut |_| true));
         assert_eq!(logs.keys().collect::<Vec<_>>(), [&partition.join("0.log")]);
         fs::remove_dir_all(&partition).unwrap();
-        trim(&log_dirs, &mut logs);
+        assert!(trim(&log_dirs, &mut logs, &mut |_| true));
         assert!(logs.is_empty());
+        assert!(!trim(&log_dirs, &mut logs, &mut |_| false), "it ends when it is told to");
     }
 }
