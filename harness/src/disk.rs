@@ -7,7 +7,7 @@ use std::path::Path;
 use gauntlet_wire::batch::{BatchBuilder, BatchStamp, RecordSpec};
 use gauntlet_wire::codec::Codec;
 
-use crate::payload::BodyMaker;
+use crate::payload::{BodyMaker, BodyPlan};
 
 const MIB: u64 = 1 << 20;
 /// Up to this share of the free disk everything is kept.
@@ -46,18 +46,36 @@ pub fn decide(needed_bytes: u64, free_bytes: u64, replicas: u64) -> Result<Reten
     }
 }
 
-/// Bytes of a stored record: a sample of this run's own bodies, batched and compressed as the run will do it.
-pub fn stored_bytes_per_record(
-    value_bytes: usize,
-    random_fraction: f64,
-    codec: Codec,
-    batch_bytes: usize,
-) -> f64 {
+/// A batch of a run's own bodies, batched and compressed as the run will do it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleBatch {
+    /// Its records.
+    pub records: u64,
+    /// Bytes on the wire and on disk.
+    pub stored_bytes: u64,
+    /// Bytes before compression.
+    pub uncompressed_bytes: u64,
+}
+
+impl SampleBatch {
+    /// Bytes of a stored record.
+    pub fn bytes_per_record(&self) -> f64 {
+        self.stored_bytes as f64 / self.records as f64
+    }
+
+    /// Compressed to uncompressed.
+    pub fn ratio(&self) -> f64 {
+        self.stored_bytes as f64 / self.uncompressed_bytes as f64
+    }
+}
+
+/// Makes a batch of values that are all of one size.
+pub fn sample_batch(value_bytes: usize, body: &BodyPlan, codec: Codec, batch_bytes: usize) -> SampleBatch {
     let identity_bytes = value_bytes.min(gauntlet_verify::IDENTITY_LEN);
-    let maker = BodyMaker::new(1, 0, random_fraction, value_bytes - identity_bytes);
+    let maker = BodyMaker::new(1, 0, body.clone(), value_bytes - identity_bytes);
     // An identity costs what incompressible numbers cost: checksum, low bytes of time and sequence.
     let noise_bytes = identity_bytes.min(8);
-    let noise = BodyMaker::new(2, 0, 1.0, noise_bytes);
+    let noise = BodyMaker::new(2, 0, BodyPlan::Random(1.0), noise_bytes);
     let mut builder = BatchBuilder::new(codec);
     let mut k = 0u64;
     while k == 0 || builder.bytes() + value_bytes + 16 <= batch_bytes.min(1 << 20) {
@@ -68,7 +86,12 @@ pub fn stored_bytes_per_record(
         });
         k += 1;
     }
-    builder.seal(BatchStamp::NONE).bytes().len() as f64 / k as f64
+    let sealed = builder.seal(BatchStamp::NONE);
+    SampleBatch {
+        records: k,
+        stored_bytes: sealed.bytes().len() as u64,
+        uncompressed_bytes: u64::from(sealed.uncompressed_bytes()),
+    }
 }
 
 fn statvfs(path: &Path) -> Option<libc::statvfs> {
@@ -111,11 +134,14 @@ mod tests {
 
     #[test]
     fn stored_size_follows_compressibility() {
-        let none = stored_bytes_per_record(100, 0.2, Codec::None, 131_072);
+        let stored = |fraction: f64, codec: Codec| {
+            sample_batch(100, &BodyPlan::Random(fraction), codec, 131_072).bytes_per_record()
+        };
+        let none = stored(0.2, Codec::None);
         assert!((105.0..115.0).contains(&none), "{none}");
-        let lz4 = stored_bytes_per_record(100, 0.2, Codec::Lz4, 131_072);
+        let lz4 = stored(0.2, Codec::Lz4);
         assert!((25.0..50.0).contains(&lz4), "{lz4}");
-        assert!(stored_bytes_per_record(100, 1.0, Codec::Lz4, 131_072) > 75.0);
+        assert!(stored(1.0, Codec::Lz4) > 75.0);
     }
 
     #[test]

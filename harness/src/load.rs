@@ -3,6 +3,7 @@
 pub mod control;
 pub mod producer;
 pub mod reader;
+pub mod records;
 
 pub use control::{Control, Interval, Origin};
 pub use producer::{ProducerLoad, ProducerPlan};

@@ -1,17 +1,26 @@
 //! The plan: what a run will do, with every unit resolved and every limit set. Made before anything starts.
 
 mod convert;
+mod load;
 mod needs;
 mod settings;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gauntlet_chaos::LocalSpec;
+use gauntlet_reports::record::{LoadProfile, RatePoint};
 use gauntlet_verify::{Guarantee, ProducerSemantics};
 use gauntlet_wire::fetcher::Isolation;
 use gauntlet_wire::producer::Acks;
 use gauntlet_wire::{LinkConfig, codec::Codec};
+
+use crate::keys::KeyPlan;
+use crate::load::records::Headers;
+use crate::payload::BodyPlan;
+use crate::schedule::{Arrival, Curve};
+use crate::sizes::SizePlan;
 
 pub(crate) use convert::RF_DEFAULT_MAX;
 pub use convert::{PlanOptions, Planned, capabilities, check_expectation, plan};
@@ -81,6 +90,34 @@ pub struct ProducerBlock {
     pub delivery_timeout: Duration,
     /// `retries` > 0.
     pub retries: bool,
+    /// Index of the load that it takes part in.
+    pub load: usize,
+    /// How its records look.
+    pub records: RecordPlan,
+}
+
+/// How the records of a block of producers look.
+#[derive(Debug, Clone)]
+pub struct RecordPlan {
+    /// Lengths of values, the identity included.
+    pub sizes: SizePlan,
+    /// What is behind the identity.
+    pub body: BodyPlan,
+    /// Which key each has, and so which partition.
+    pub keys: KeyChoice,
+    /// Record headers that each carries.
+    pub headers: Headers,
+}
+
+/// How records get their keys and partitions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum KeyChoice {
+    /// No keys; partitions take turns.
+    None,
+    /// No keys; a batch's worth of records goes to one partition before the next one has its turn.
+    Sticky,
+    /// Keys decide.
+    Keys(KeyPlan),
 }
 
 /// A block of readers that share the partitions of a topic.
@@ -104,19 +141,46 @@ pub struct ReaderBlock {
     pub isolation: Isolation,
 }
 
-/// How records are paced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the records of a load are paced; several blocks of producers may share one.
+#[derive(Debug, Clone, PartialEq)]
 pub enum PacePlan {
-    /// Open model, at a constant rate of all producers together.
-    Constant {
-        /// Records per second.
-        rate_per_s: u64,
+    /// Open model.
+    Open {
+        /// Records per second of all its producers together, over time.
+        curve: Arc<Curve>,
+        /// How they are spread where the rate does not change.
+        arrival: Arrival,
     },
     /// Closed model, as fast as the brokers take them.
     Unlimited {
-        /// All producers together, at most.
+        /// All its producers together, at most.
         records_max: Option<u64>,
+        /// Records that each producer may have under way.
+        slots: Option<u64>,
     },
+}
+
+impl PacePlan {
+    /// The rate, if it is one and the same all the time.
+    pub fn constant_per_s(&self) -> Option<u64> {
+        match self {
+            PacePlan::Open { curve, .. } => match curve.segments() {
+                [one] if one.from_per_s == one.to_per_s => Some(one.from_per_s),
+                _ => None,
+            },
+            PacePlan::Unlimited { .. } => None,
+        }
+    }
+
+    /// The highest rate that it comes to; `None` in a closed model.
+    pub fn highest_per_s(&self) -> Option<u64> {
+        match self {
+            PacePlan::Open { curve, .. } => {
+                curve.segments().iter().map(|s| s.from_per_s.max(s.to_per_s)).max()
+            }
+            PacePlan::Unlimited { .. } => None,
+        }
+    }
 }
 
 /// What comes before t = 0.
@@ -144,10 +208,10 @@ impl WarmupPlan {
 }
 
 /// The load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LoadPlan {
-    /// How records are paced.
-    pub pace: PacePlan,
+    /// How records are paced: first what producers share that have no load of their own, then those of their own.
+    pub paces: Vec<PacePlan>,
     /// What comes before t = 0.
     pub warmup: WarmupPlan,
     /// How long after t = 0; `None` if it ends with the last record.
@@ -188,10 +252,6 @@ pub struct Plan {
     pub producers: Vec<ProducerBlock>,
     /// Readers during the load.
     pub readers: Vec<ReaderBlock>,
-    /// Length of a value.
-    pub value_bytes: usize,
-    /// How much of a body is incompressible.
-    pub random_fraction: f64,
     /// The load.
     pub load: LoadPlan,
     /// `None` with `verify: off`.
@@ -232,15 +292,83 @@ impl Plan {
         self.producers.iter().map(|b| u64::from(b.count)).sum()
     }
 
-    /// Records that will be intended, warm-up at its longest included; `None` without schedule.
-    pub fn records_max(&self) -> Option<u64> {
-        match self.load.pace {
-            PacePlan::Constant { rate_per_s } => {
-                let seconds = self.load.warmup.longest() + self.load.duration.unwrap_or_default();
-                Some((seconds.as_secs_f64() * rate_per_s as f64).ceil() as u64)
+    /// Producers that share a load.
+    pub fn sharers(&self, load: usize) -> u64 {
+        self.producers.iter().filter(|b| b.load == load).map(|b| u64::from(b.count)).sum()
+    }
+
+    /// Records of one load that will be intended, warm-up at its longest included; `None` without schedule.
+    pub fn records_of(&self, load: usize) -> Option<u64> {
+        match &self.load.paces[load] {
+            PacePlan::Open { curve, .. } => {
+                let warmup_s = self.load.warmup.longest().as_secs_f64();
+                Some((warmup_s * curve.warmup_per_s() as f64).ceil() as u64 + curve.records())
             }
-            PacePlan::Unlimited { records_max } => records_max,
+            PacePlan::Unlimited { records_max, .. } => *records_max,
         }
+    }
+
+    /// The same of all loads together.
+    pub fn records_max(&self) -> Option<u64> {
+        (0..self.load.paces.len()).map(|load| self.records_of(load)).sum()
+    }
+
+    /// Whether all loads follow a schedule.
+    pub fn is_scheduled(&self) -> bool {
+        self.load.paces.iter().all(|pace| matches!(pace, PacePlan::Open { .. }))
+    }
+
+    /// Scheduled records per second of all loads at an instant since t = 0 (`None`: in the warm-up); `None` without
+    /// schedule.
+    pub fn rate_at(&self, since_zero_ns: Option<u64>) -> Option<f64> {
+        let rate = |pace: &PacePlan| match pace {
+            PacePlan::Open { curve, .. } => Some(match since_zero_ns {
+                None => curve.warmup_per_s() as f64,
+                Some(ns) => curve.rate_at(ns),
+            }),
+            PacePlan::Unlimited { .. } => None,
+        };
+        self.load.paces.iter().map(rate).sum()
+    }
+
+    /// The rate of all loads together, if it is one and the same all the time.
+    pub fn constant_per_s(&self) -> Option<u64> {
+        self.load.paces.iter().map(PacePlan::constant_per_s).sum()
+    }
+
+    /// What is to be sent when, for the record of a run; `None` without schedule.
+    pub fn profile(&self) -> Option<LoadProfile> {
+        let curves: Vec<&Curve> = self
+            .load
+            .paces
+            .iter()
+            .map(|pace| match pace {
+                PacePlan::Open { curve, .. } => Some(&**curve),
+                PacePlan::Unlimited { .. } => None,
+            })
+            .collect::<Option<_>>()?;
+        let mut corners: Vec<u64> = curves.iter().flat_map(|curve| curve.corners_ns()).collect();
+        corners.sort_unstable();
+        corners.dedup();
+        let total = |at: &dyn Fn(&Curve) -> f64| curves.iter().map(|curve| at(curve)).sum::<f64>();
+        let mut points = Vec::new();
+        for ns in corners {
+            let t_s = ns as f64 / 1e9;
+            let (before, after) = (total(&|curve| curve.rate_before(ns)), total(&|curve| curve.rate_at(ns)));
+            if ns > 0 {
+                points.push(RatePoint { t_s, per_s: before });
+            }
+            if ns == 0 || before != after {
+                points.push(RatePoint { t_s, per_s: after });
+            }
+        }
+        Some(LoadProfile { warmup_per_s: total(&|curve| curve.warmup_per_s() as f64), points })
+    }
+
+    /// Mean length of a value over all producers, weighted by their number.
+    pub fn value_bytes_mean(&self) -> f64 {
+        let sum: f64 = self.producers.iter().map(|b| b.records.sizes.mean() * f64::from(b.count)).sum();
+        sum / self.producer_count().max(1) as f64
     }
 
     /// What a block of producers promises on its topic.

@@ -31,7 +31,7 @@ pub use topics::TopicError;
 
 use crate::intervals::Second;
 use crate::load::producer::Stumble;
-use crate::plan::{ClusterPlan, Lifecycle, PacePlan, Plan};
+use crate::plan::{ClusterPlan, Lifecycle, Plan};
 use crate::rundir::{CLUSTER, FAULTS, RUN_JSON, RunDir, RunDirError, UNDO_JOURNAL};
 
 /// How a run is carried out.
@@ -243,16 +243,17 @@ impl Run<'_> {
         let cluster = load_phase::Target { brokers, bootstrap: &bootstrap, watcher: &watcher };
         let loaded = self.load(cluster, faults, &starts, record);
         let watched = watcher.finish();
-        let mut loaded = loaded?;
+        let loaded = loaded?;
         if let Some(error) = &watched.stream_error {
             (self.tell)(Progress::Note(&format!("{CLUSTER} is incomplete: {error}")));
         }
         let ended_early = loaded.reasons.iter().any(|r| r.exit == ExitReason::Aborted);
+        self.judge(loaded, &watched, record)?;
         if self.options.interrupt.is_set() && !ended_early {
-            let text = "a signal came after the load; what it says of the load stands".to_owned();
-            loaded.reasons.push(Reason { exit: ExitReason::Aborted, text });
+            let text = "a signal came after the load; what is said of the load stands".to_owned();
+            record.reasons.push(Reason { exit: ExitReason::Aborted, text });
         }
-        self.judge(loaded, &watched, record)
+        Ok(())
     }
 
     fn watch(&self, bootstrap: &[String]) -> Result<Watcher, RunError> {
@@ -295,10 +296,7 @@ fn first_record(plan: &Plan) -> RunRecord {
         faults: Vec::new(),
         expect: Vec::new(),
         load: LoadRecord {
-            target_rate: match plan.load.pace {
-                PacePlan::Constant { rate_per_s } => Some(rate_per_s as f64),
-                PacePlan::Unlimited { .. } => None,
-            },
+            target_rate: plan.constant_per_s().map(|per_s| per_s as f64),
             ..LoadRecord::default()
         },
         produce: Default::default(),
@@ -306,6 +304,7 @@ fn first_record(plan: &Plan) -> RunRecord {
         client: Default::default(),
         windows: Default::default(),
         wire_ratio: None,
+        load_profile: plan.profile(),
         errors: Default::default(),
         retries: 0,
         throttle_ms_max: 0,
@@ -373,7 +372,6 @@ struct Loaded {
     records: Vec<FaultRecord>,
     times: measure::Times,
     base_slot: u64,
-    origin_ns: u64,
     warm: Option<bool>,
     reasons: Vec<Reason>,
     unknowns: Vec<String>,

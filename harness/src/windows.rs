@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::hlog::{Series, SlotHistograms};
 use crate::recorder::{Counts, LatencyHistogram, SLOT_NS, Slip, add_histogram, latency_histogram};
-use crate::schedule::Schedule;
 
 /// The moments of a fault that decide about windows; CLOCK_MONOTONIC.
 #[derive(Debug, Clone)]
@@ -77,7 +76,8 @@ pub struct Measured {
     pub counts: Counts,
     /// Longest lateness, by cause.
     pub slip: Slip,
-    /// Records intended in it; `None` without schedule.
+    /// Records intended in it, `None` without schedule: every record ends, and what was due and never written ends as
+    /// *failed*.
     pub intended: Option<u64>,
     /// Records intended in it and acked before it ended.
     pub acked_in_time: u64,
@@ -91,8 +91,8 @@ pub struct Slots<'a> {
     pub counts: &'a BTreeMap<u64, (Counts, Slip)>,
     /// Histograms.
     pub histograms: &'a BTreeMap<u64, SlotHistograms>,
-    /// The schedule of all producers together.
-    pub schedule: Option<Schedule>,
+    /// Whether there is a schedule.
+    pub scheduled: bool,
 }
 
 impl Slots<'_> {
@@ -102,9 +102,7 @@ impl Slots<'_> {
             seconds: spans.iter().map(|(a, b)| (b - a) as f64).sum::<f64>() * SLOT_NS as f64 / 1e9,
             counts: Counts::default(),
             slip: Slip::default(),
-            intended: self.schedule.map(|s| {
-                spans.iter().map(|(a, b)| s.count_before(b * SLOT_NS) - s.count_before(a * SLOT_NS)).sum()
-            }),
+            intended: None,
             acked_in_time: 0,
             series: BTreeMap::new(),
         };
@@ -123,6 +121,8 @@ impl Slots<'_> {
                 }
             }
         }
+        let Counts { acked, failed, indeterminate, unacknowledged, .. } = measured.counts;
+        measured.intended = self.scheduled.then_some(acked + failed + indeterminate + unacknowledged);
         measured
     }
 
@@ -208,11 +208,11 @@ mod tests {
         latency.record_n(10_000, 90).unwrap();
         latency.record_n(5_000_000, 10).unwrap();
         histograms.insert(100, SlotHistograms::from([(Series::Latency, latency)]));
-        let counts = BTreeMap::new();
-        let schedule = Schedule { origin_ns: 0, rate_per_s: 1_000, producer: 0, producers: 1 };
-        let slots = Slots { counts: &counts, histograms: &histograms, schedule: Some(schedule) };
+        let ended = Counts { acked: 100, failed: 3, indeterminate: 2, ..Counts::default() };
+        let counts = BTreeMap::from([(100, (ended, Slip::default()))]);
+        let slots = Slots { counts: &counts, histograms: &histograms, scheduled: true };
         let measured = slots.measure(&[(100, 110)]);
-        assert_eq!((measured.intended, measured.acked_in_time), (Some(1_000), 90));
+        assert_eq!((measured.intended, measured.acked_in_time), (Some(105), 90));
         assert_eq!(slots.measure(&[(100, 200)]).acked_in_time, 100);
         assert_eq!(measured.seconds, 1.0);
     }

@@ -85,8 +85,8 @@ fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
 }
 
 fn assert_verdict(output: &Output, record: &Value, verdict: &str, code: i32) {
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(record["verdict"], verdict, "{text}\n{:#}", record["reasons"]);
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(record["verdict"], verdict, "{text}\n{errors}\n{:#}", record["reasons"]);
     assert_eq!(output.status.code(), Some(code), "{text}");
     assert_eq!(record["exit_code"], code);
 }
@@ -501,4 +501,67 @@ fn bad_files_and_bad_commands_have_their_own_codes() {
         codes.insert(verb, Command::new(GAUNTLET).arg(verb).output().unwrap().status.code());
     }
     assert!(codes.values().all(|c| *c == Some(0)), "{codes:?}");
+}
+
+/// Everything that a load can be made of at once: what is planned is sent, read back and found whole.
+#[test]
+fn shapes_arrivals_keys_and_sizes() {
+    let _alone = alone();
+    let bootstrap = shared().cluster.bootstrap().join(",");
+    let case = Case::new(&format!(
+        "version: 1\nname: mixed\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n\
+         topics:\n  - {{ name: \"mixed-${{run.id}}\", partitions: 6 }}\n  - {{ name: \"side-${{run.id}}\", partitions: 3 }}\n\
+         workload:\n  producers:\n\
+         \x20   - topic: \"mixed-${{run.id}}\"\n\
+         \x20     count: 2\n\
+         \x20     config: {{ compression.type: zstd, batch.size: 65536 }}\n\
+         \x20     key: {{ distribution: zipf, cardinality: 1000 }}\n\
+         \x20     payload:\n\
+         \x20       size: {{ distribution: lognormal, median: 200B, sigma: 0.5, max: 2KiB }}\n\
+         \x20       target_ratio: {{ codec: zstd, ratio: 0.5 }}\n\
+         \x20       headers: {{ source: test }}\n\
+         \x20   - topic: \"side-${{run.id}}\"\n\
+         \x20     count: 1\n\
+         \x20     key: sticky\n\
+         \x20     payload: {{ size: [{{ size: 64B, weight: 3 }}, {{ size: 512B, weight: 1 }}] }}\n\
+         \x20     load: {{ shape: spike, start: 2s, base: 500/s, peak: 5k/s, spike_at: 1s, spike_for: 2s, duration: 4s }}\n\
+         \x20 consumers: [{{ topic: \"mixed-${{run.id}}\" }}, {{ topic: \"side-${{run.id}}\" }}]\n\
+         load: {{ shape: ramp, from: 2k/s, to: 10k/s, duration: 8s, arrival: poisson, warmup: 2s }}\n"
+    ));
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "PASS", 0);
+    let counts = &record["verify"];
+    for finding in ["lost", "duplicates", "reordered", "corrupt", "misrouted", "phantom", "unseen"] {
+        assert_eq!(counts[finding], 0, "{finding}: {counts}");
+    }
+    // 48,000 under the ramp, a Poisson count with a deviation of 219; 1,000 + 10,000 of the spike.
+    let acked = record["produce"]["acked"].as_f64().unwrap();
+    assert!((acked - 59_000.0).abs() < 1_500.0, "{acked}");
+    let expected = [[0.0, 2_000.0], [2.0, 4_000.0], [2.0, 4_500.0], [3.0, 5_500.0], [3.0, 10_000.0]];
+    for (point, [t_s, per_s]) in record["load_profile"]["points"].as_array().unwrap().iter().zip(expected) {
+        assert_eq!((point["t_s"].as_f64(), point["per_s"].as_f64()), (Some(t_s), Some(per_s)));
+    }
+    let warmup_per_s = record["load_profile"]["warmup_per_s"].as_f64();
+    assert_eq!(warmup_per_s, Some(6_000.0), "the mean rate of the ramp; the spike begins later");
+    reports(&case);
+}
+
+/// A closed model of one record under way: each goes alone, and nothing is sent before its answer.
+#[test]
+fn a_producer_that_waits_for_each_answer() {
+    let _alone = alone();
+    let load = "{ shape: unlimited, model: closed, slots: 1, messages: 500, warmup: 0s }";
+    let case = foreign("sync", load, "topics: [{ name: \"sync-${run.id}\", partitions: 3 }]\n");
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "PASS", 0);
+    // The last slot of a load that ends by itself is no whole one, so windows leave it out.
+    assert_eq!(record["verify"]["checked"], 500);
+    let text = std::fs::read_to_string(case.latest().join("intervals.ndjson")).unwrap();
+    let sum = |field: &str| -> u64 {
+        let line = |line: &str| serde_json::from_str::<Value>(line).unwrap()["second"][field].as_u64();
+        text.lines().filter_map(line).sum()
+    };
+    // A batch has a header of 61 bytes: with 100 bytes of value and no company, a record costs over 161.
+    let bytes_per_record = sum("uncompressed_bytes") as f64 / sum("acked") as f64;
+    assert!(bytes_per_record > 161.0, "{bytes_per_record}: some records had company");
 }

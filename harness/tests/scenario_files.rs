@@ -2,15 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "test code: clippy only knows functions with #[test] as such")]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gauntlet::scenario::types::{
-    Acks, Cluster, Compression, Fault, FaultAction, HealAction, Jvm, PartitionChoice, Recover, Severity,
-    Shape, Target, Verify, Warmup, Window,
+    Acks, Body, Cluster, Compression, Fault, FaultAction, HealAction, Jvm, PartitionChoice, Recover,
+    Severity, Shape, Size, Target, Verify, Warmup, Window,
 };
 use gauntlet::scenario::{LoadOptions, LoadedScenario, Scenario, schema};
-use gauntlet::units::{Bytes, Duration, Rate};
+use gauntlet::units::{Bytes, Duration, Fraction, Rate};
 
 fn scenarios() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")
@@ -67,10 +66,10 @@ fn quickstart_says_what_the_readme_says() {
     let Cluster::Local(local) = cluster else { panic!("{cluster:?}") };
     assert_eq!((local.brokers, local.jvm), (3, Jvm::Steady));
     assert_eq!((topics[0].partitions, topics[0].replication_factor), (Some(12), Some(3)));
-    assert_eq!(topics[0].config, BTreeMap::from([("min.insync.replicas".to_owned(), "2".to_owned())]));
-    assert_eq!(workload.payload.size, Bytes::new(100));
-    assert_eq!(workload.payload.random_fraction.get(), 0.2);
+    assert_eq!(topics[0].config["min.insync.replicas"], "2");
     let producer = &workload.producers[0];
+    assert_eq!(producer.payload.size, Size::Fixed(Bytes::new(100)));
+    assert_eq!(producer.payload.body, Body::Random(Fraction::new(0.2).unwrap()));
     assert_eq!((producer.count, producer.config.acks), (2, Acks::All));
     assert!(producer.config.enable_idempotence);
     assert_eq!(producer.config.compression, Compression::Lz4);
@@ -123,7 +122,7 @@ fn the_smallest_file_gets_every_default() {
     assert_eq!(scenario.workload.consumers[0].topic, "gauntlet-hello-r1");
     assert_eq!(scenario.report.dir, "out/hello/r1");
     assert_eq!((scenario.topics[0].partitions, scenario.topics[0].replication_factor), (Some(12), None));
-    assert_eq!(scenario.workload.payload.size, Bytes::new(1024));
+    assert_eq!(scenario.workload.producers[0].payload.size, Size::Fixed(Bytes::new(1024)));
     assert_eq!(scenario.load.drain, Duration::from_secs(60));
 }
 

@@ -73,11 +73,31 @@ pub struct SlipMs {
     pub host: f64,
 }
 
+/// The rate that the load was to have over time: straight lines between points.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadProfile {
+    /// Records per second of the warm-up.
+    pub warmup_per_s: f64,
+    /// Points in order of time, the first at t = 0. Two at one time are a jump.
+    pub points: Vec<RatePoint>,
+}
+
+/// See [`LoadProfile`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RatePoint {
+    /// Seconds since t = 0.
+    pub t_s: f64,
+    /// Records per second of all producers together.
+    pub per_s: f64,
+}
+
 /// The load of a window.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadRecord {
-    /// Records per second that were intended; `null` without schedule.
+    /// Records per second that were intended, on average over the window; `null` without schedule.
     pub target_rate: Option<f64>,
     /// Records intended in the window and acked before it ended, of all intended in it.
     pub achieved_ratio: Option<f64>,
@@ -298,6 +318,9 @@ pub struct RunRecord {
     pub windows: BTreeMap<String, WindowRecord>,
     /// Bytes on the wire of acked batches, of their bytes before compression.
     pub wire_ratio: Option<f64>,
+    /// What was to be sent when; `null` without schedule.
+    #[serde(default)]
+    pub load_profile: Option<LoadProfile>,
     /// Answers with an error, by Kafka's name for it.
     pub errors: BTreeMap<String, u64>,
     /// Batches sent again.

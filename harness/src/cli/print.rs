@@ -12,6 +12,8 @@ pub(super) use live::Printer;
 pub(super) use result::{files, result};
 
 use crate::plan::{ClusterPlan, Lifecycle, PacePlan, Planned, WarmupPlan};
+use crate::schedule::Arrival;
+use crate::sizes::SizePlan;
 
 fn seconds(d: std::time::Duration) -> String {
     crate::units::Duration::from_ns(d.as_nanos() as u64).to_string()
@@ -32,10 +34,7 @@ pub(super) fn header(out: &mut impl Write, planned: &Planned) -> std::io::Result
         plan.run_id,
         plan.seed
     )?;
-    let load = match plan.load.pace {
-        PacePlan::Constant { rate_per_s } => format!("{} msg/s constant", grouped(rate_per_s as f64)),
-        PacePlan::Unlimited { .. } => "as fast as the brokers take it (closed model)".to_owned(),
-    };
+    let load = plan.load.paces.iter().map(pace).collect::<Vec<_>>().join(" + ");
     let duration = plan.load.duration.map_or_else(String::new, |d| format!(", {}", seconds(d)));
     let warmup = match plan.load.warmup {
         WarmupPlan::For(d) => seconds(d),
@@ -55,6 +54,31 @@ pub(super) fn header(out: &mut impl Write, planned: &Planned) -> std::io::Result
     match &plan.verify {
         Some(verify) => writeln!(out, "judged {}", crate::run::guarantee_in_words(&verify.guarantee)),
         None => writeln!(out, "judged NOT VERIFIED: `verify` is off"),
+    }
+}
+
+/// A load in few words.
+fn pace(pace: &PacePlan) -> String {
+    let PacePlan::Open { curve, arrival } = pace else {
+        return match pace {
+            PacePlan::Unlimited { slots: Some(slots), .. } => {
+                format!("as fast as the brokers take it (closed model, {slots} under way per producer)")
+            }
+            _ => "as fast as the brokers take it (closed model)".to_owned(),
+        };
+    };
+    let arrival = match arrival {
+        Arrival::Uniform => "",
+        Arrival::Poisson => ", Poisson arrivals",
+    };
+    let rates = || curve.segments().iter().flat_map(|s| [s.from_per_s, s.to_per_s]);
+    match pace.constant_per_s() {
+        Some(per_s) => format!("{} msg/s constant{arrival}", grouped(per_s as f64)),
+        None => format!(
+            "{} to {} msg/s{arrival}",
+            grouped(rates().min().unwrap_or(0) as f64),
+            grouped(rates().max().unwrap_or(0) as f64)
+        ),
     }
 }
 
@@ -85,7 +109,13 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
         }
     }
     if let Some(records) = needs.records {
-        writeln!(out, "records {} at the most, {} bytes each", grouped(records as f64), plan.value_bytes)?;
+        let sizes = plan.producers.iter().map(|b| &b.records.sizes);
+        let (min, max) = (sizes.clone().map(SizePlan::min).min(), sizes.map(SizePlan::max).max());
+        let bytes = match (min.unwrap_or(0), max.unwrap_or(0)) {
+            (min, max) if min == max => format!("{max} bytes each"),
+            (min, max) => format!("{min} to {max} bytes each, {:.0} on average", plan.value_bytes_mean()),
+        };
+        writeln!(out, "records {} at the most, {bytes}", grouped(records as f64))?;
     }
     let needed = needs.disk_bytes.map_or("unknown".to_owned(), gigabytes);
     let free = needs.disk_free_bytes.map_or("unknown".to_owned(), gigabytes);

@@ -11,6 +11,7 @@ use crate::recorder::SlotMap;
 /// Instants that are decided while the run goes; CLOCK_MONOTONIC nanoseconds, `u64::MAX` until decided.
 #[derive(Debug)]
 pub struct Control {
+    zero_ns: AtomicU64,
     load_end_ns: AtomicU64,
     give_up_ns: AtomicU64,
     read_until_ns: AtomicU64,
@@ -19,6 +20,7 @@ pub struct Control {
 impl Default for Control {
     fn default() -> Self {
         Control {
+            zero_ns: AtomicU64::new(u64::MAX),
             load_end_ns: AtomicU64::new(u64::MAX),
             give_up_ns: AtomicU64::new(u64::MAX),
             read_until_ns: AtomicU64::new(u64::MAX),
@@ -27,6 +29,17 @@ impl Default for Control {
 }
 
 impl Control {
+    /// t = 0, the end of the warm-up.
+    pub fn zero_ns(&self) -> u64 {
+        self.zero_ns.load(Ordering::Relaxed)
+    }
+
+    /// Says when t = 0 is. Must be said once, and early enough for every thread to hear of it before: schedules change
+    /// there.
+    pub fn begin_at(&self, zero_ns: u64) {
+        self.zero_ns.store(zero_ns, Ordering::Relaxed);
+    }
+
     /// Records intended at or after this instant are not part of the run.
     pub fn load_end_ns(&self) -> u64 {
         self.load_end_ns.load(Ordering::Relaxed)

@@ -1,30 +1,39 @@
 //! One producer's records: which are due, how they look, and what became of them.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use gauntlet_verify::{CrcSeed, IDENTITY_LEN, Identity, Outcome, Settlement, StreamKey};
-use gauntlet_wire::batch::{BatchBuilder, RecordSpec};
+use gauntlet_verify::{CrcSeed, Identity, Outcome, Settlement, StreamKey};
+use gauntlet_wire::batch::BatchBuilder;
 use gauntlet_wire::lateness::Charge;
 use gauntlet_wire::producer::{BatchOutcome, ProducerStats, Settled, TakeRequest, Turn, Workload};
 
 use super::control::{AckSpan, Control, Interval, Origin};
-use crate::payload::BodyMaker;
+use super::records::RecordMaker;
 use crate::recorder::{
     Recorder, add_sample, add_samples, is_ours, latency_histogram, latency_us, slot_end_ns,
 };
-use crate::schedule::{Schedule, Times, share_of_partition};
+use crate::schedule::{ArrivalTimes, Arrivals, Position, Share, Timeline, share_of_partition};
 
 /// When a producer's records are due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Pace {
     /// Open model: by the schedule, whatever the broker does.
-    Scheduled(Schedule),
-    /// Closed model: as fast as the broker takes them, at most so many records. Latency is then no user's latency.
-    Unlimited {
-        /// Records of this producer at most.
-        records_max: u64,
-    },
+    Scheduled(Share),
+    /// Closed model: as fast as the broker takes them. Latency is then no user's latency.
+    Unlimited(Unlimited),
+}
+
+/// A closed model.
+#[derive(Debug, Clone)]
+pub struct Unlimited {
+    /// Records of this producer at most.
+    pub records_max: u64,
+    /// Records that may be under way at once; `None` leaves that to the client's own limits.
+    pub slots: Option<u64>,
+    /// What part each partition gets, where keys decide that.
+    pub shares: Option<Arc<[f64]>>,
 }
 
 /// Everything that a producer has to know.
@@ -40,10 +49,10 @@ pub struct ProducerPlan {
     pub partitions: u32,
     /// When records are due.
     pub pace: Pace,
-    /// Length of a value, identity included.
-    pub value_bytes: usize,
-    /// Bodies.
-    pub body: BodyMaker,
+    /// How they look.
+    pub records: RecordMaker,
+    /// Intended time of the load's first record, CLOCK_MONOTONIC.
+    pub origin_ns: u64,
     /// `linger.ms` in nanoseconds: leaving this much later than intended is as configured.
     pub linger_ns: u64,
     /// Unix time minus CLOCK_MONOTONIC, for record timestamps.
@@ -65,8 +74,13 @@ pub struct Stumble {
 pub type PartitionSettlement = (u32, Settlement);
 
 struct Cursor {
-    /// Index (among the records of this partition) of the next record to take.
-    next: u64,
+    /// Next record of this partition to take.
+    next: Position,
+    /// `None` without schedule.
+    arrivals: Option<Arrivals>,
+    /// A position behind `next` that is known, and until when everything before it is intended: what was found by
+    /// walking need not be walked again.
+    ahead: Cell<(Position, u64)>,
     incarnation: u16,
     next_pseq: u64,
     seed: CrcSeed,
@@ -77,7 +91,7 @@ struct Cursor {
 /// What is remembered of a batch until it ends.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchTag {
-    first: u64,
+    first: Position,
     first_pseq: u64,
     incarnation: u16,
     taken_ns: u64,
@@ -95,34 +109,52 @@ pub struct ProducerLoad {
     interval_ns: u64,
     next_interval_ns: u64,
     now_ns: u64,
-    taken: u64,
+    /// Records that were taken and have not ended.
+    under_way: u64,
     batches: u64,
+    key: Vec<u8>,
     wire_bytes: u64,
     uncompressed_bytes: u64,
     last_stats: ProducerStats,
     last_lateness: Charge,
 }
 
-/// Upper bound of what a record takes in a batch besides its value: length, attributes, deltas, key and header counts.
-const RECORD_OVERHEAD_BYTES: usize = 24;
+/// Without schedule, a partition may be so many records ahead of its share.
+const AHEAD_MAX: f64 = 100_000.0;
+/// How soon to look again whether t = 0 is known, for a load that begins then.
+const LOOK_AGAIN_NS: u64 = 50_000_000;
 /// A batch's records are judged "ours or not" in at most so many groups.
 const OURS_GROUPS: u64 = 16;
 
 /// See [`ProducerLoad::times`].
-#[derive(Clone)]
-enum IntendedTimes {
-    Scheduled(Times),
+enum IntendedTimes<'a> {
+    Scheduled(ArrivalTimes<'a>),
     Same(u64),
 }
 
-impl IntendedTimes {
+impl IntendedTimes<'_> {
     #[inline]
     fn next_ns(&mut self) -> u64 {
         match self {
-            // It never ends.
+            // What is asked for was due, so it has a time.
             IntendedTimes::Scheduled(times) => times.next().unwrap_or(u64::MAX),
             IntendedTimes::Same(at_ns) => *at_ns,
         }
+    }
+}
+
+/// The intended times of a partition's records from a position on; a record without schedule is intended when it is
+/// taken.
+#[inline]
+fn times_from(
+    arrivals: Option<&Arrivals>,
+    line: Timeline,
+    from: Position,
+    taken_ns: u64,
+) -> IntendedTimes<'_> {
+    match arrivals {
+        Some(arrivals) => IntendedTimes::Scheduled(arrivals.times(line, from)),
+        None => IntendedTimes::Same(taken_ns),
     }
 }
 
@@ -136,8 +168,18 @@ impl ProducerLoad {
         interval_ns: u64,
     ) -> Self {
         let cursors = (0..plan.partitions)
-            .map(|partition| Cursor {
-                next: 0,
+            .map(|partition| {
+                let arrivals = match &plan.pace {
+                    Pace::Scheduled(share) => Some(Arrivals::new(share, u64::from(partition))),
+                    Pace::Unlimited(_) => None,
+                };
+                let next = arrivals.as_ref().map(Arrivals::first).unwrap_or_default();
+                (partition, arrivals, next)
+            })
+            .map(|(partition, arrivals, next)| Cursor {
+                next,
+                arrivals,
+                ahead: Cell::new((next, 0)),
                 incarnation: 0,
                 next_pseq: 0,
                 seed: CrcSeed::new(&plan.topic, partition),
@@ -155,8 +197,9 @@ impl ProducerLoad {
             interval_ns,
             next_interval_ns: 0,
             now_ns: gauntlet_wire::monotonic_ns(),
-            taken: 0,
+            under_way: 0,
             batches: 0,
+            key: Vec::new(),
             wire_bytes: 0,
             uncompressed_bytes: 0,
             last_stats: ProducerStats::default(),
@@ -164,83 +207,64 @@ impl ProducerLoad {
         }
     }
 
-    /// The producer's k for the j-th record of a partition.
-    fn k_of(&self, partition: usize, index: u64) -> u64 {
-        index * u64::from(self.plan.partitions) + partition as u64
+    /// Where t = 0 is, as far as that is known.
+    fn line(&self) -> Timeline {
+        Timeline { origin_ns: self.plan.origin_ns, zero_ns: self.control.zero_ns() }
     }
 
-    /// Intended time of the j-th record of a partition; a record without schedule is intended when it is taken.
+    /// Intended time of one record that was due.
+    fn intended_ns(&self, partition: usize, position: Position, taken_ns: u64) -> u64 {
+        self.times(partition, position, taken_ns).next_ns()
+    }
+
+    /// The intended times of a partition's records from a position on.
     #[inline]
-    fn intended_ns(&self, partition: usize, index: u64, taken_ns: u64) -> u64 {
-        match self.plan.pace {
-            Pace::Scheduled(schedule) => schedule.intended_ns(self.k_of(partition, index)),
-            Pace::Unlimited { .. } => taken_ns,
-        }
+    fn times(&self, partition: usize, from: Position, taken_ns: u64) -> IntendedTimes<'_> {
+        times_from(self.cursors[partition].arrivals.as_ref(), self.line(), from, taken_ns)
     }
 
-    /// The intended times of a partition's records from the j-th on.
-    #[inline]
-    fn times(&self, partition: usize, index: u64, taken_ns: u64) -> IntendedTimes {
-        match self.plan.pace {
-            Pace::Scheduled(schedule) => IntendedTimes::Scheduled(
-                schedule.times(self.k_of(partition, index), u64::from(self.plan.partitions)),
-            ),
-            Pace::Unlimited { .. } => IntendedTimes::Same(taken_ns),
-        }
-    }
-
-    /// How many records of a partition are intended before `until_ns`, within the load.
-    fn due_before(&self, partition: usize, until_ns: u64) -> u64 {
+    /// The first record of a partition that is not intended before `until_ns`, or the one `limit` records on.
+    fn due_until(&self, partition: usize, until_ns: u64, limit: u64) -> Position {
+        let cursor = &self.cursors[partition];
         let until_ns = until_ns.min(self.control.load_end_ns());
-        match self.plan.pace {
-            Pace::Scheduled(schedule) => share_of_partition(
-                schedule.count_before(until_ns),
-                partition as u64,
-                u64::from(self.plan.partitions),
-            ),
-            Pace::Unlimited { records_max } => {
-                if self.now_ns >= self.control.load_end_ns() {
-                    return self.cursors[partition].next;
-                }
-                share_of_partition(records_max, partition as u64, u64::from(self.plan.partitions))
-            }
+        let Some(arrivals) = &cursor.arrivals else {
+            return cursor.next.plus(self.room(partition).min(limit));
+        };
+        let (ahead, known_ns) = cursor.ahead.get();
+        let goes_on = ahead.index >= cursor.next.index && known_ns <= until_ns;
+        let from = if goes_on { ahead } else { cursor.next };
+        let done = from.index - cursor.next.index;
+        if done >= limit && goes_on {
+            return ahead;
         }
+        let found = arrivals.until(self.line(), from, until_ns, limit - done);
+        cursor.ahead.set((found, if found.index - cursor.next.index < limit { until_ns } else { 0 }));
+        found
     }
 
-    fn record_bytes(&self) -> usize {
-        self.plan.value_bytes + RECORD_OVERHEAD_BYTES
+    /// How many records a closed model would send to a partition now.
+    fn room(&self, partition: usize) -> u64 {
+        let Pace::Unlimited(Unlimited { records_max, slots, shares }) = &self.plan.pace else { return 0 };
+        if self.now_ns >= self.control.load_end_ns() {
+            return 0;
+        }
+        let next = self.cursors[partition].next.index;
+        let free = slots.map_or(u64::MAX, |slots| slots.saturating_sub(self.under_way));
+        let allowed = match shares {
+            None => share_of_partition(*records_max, partition as u64, u64::from(self.plan.partitions)),
+            Some(shares) => {
+                // Nobody gets far ahead of the one that is furthest behind its share.
+                let progress = |(cursor, share): (&Cursor, &f64)| cursor.next.index as f64 / share;
+                let behind = self.cursors.iter().zip(shares.iter()).filter(|(_, share)| **share > 0.0);
+                let least = behind.map(progress).fold(f64::INFINITY, f64::min);
+                (shares[partition] * (least + AHEAD_MAX).min(*records_max as f64)).round() as u64
+            }
+        };
+        allowed.saturating_sub(next).min(free)
     }
 
     fn stream(&self, incarnation: u16) -> StreamKey {
         StreamKey { producer: self.plan.producer, incarnation }
-    }
-
-    #[inline]
-    fn append(&mut self, partition: usize, index: u64, intended_ns: u64, builder: &mut BatchBuilder) {
-        let cursor = &mut self.cursors[partition];
-        let identity = Identity {
-            flags: 0,
-            run: self.plan.run,
-            producer: self.plan.producer,
-            incarnation: cursor.incarnation,
-            partition: partition as u32,
-            pseq: cursor.next_pseq,
-            intended_ns,
-        };
-        cursor.next_pseq += 1;
-        let spec = RecordSpec {
-            timestamp_ms: ((intended_ns + self.plan.unix_minus_monotonic_ns) / 1_000_000) as i64,
-            key: None,
-            value_bytes: self.plan.value_bytes,
-            headers: &[],
-        };
-        let (body, seed) = (self.plan.body, &cursor.seed);
-        builder.append(&spec, |value| {
-            body.fill(partition as u32, index, &mut value[IDENTITY_LEN..]);
-            // The plan refuses values that are too short for an identity.
-            let encoded = gauntlet_verify::identity::encode(&identity, seed, value);
-            debug_assert!(encoded.is_ok());
-        });
     }
 
     /// Latency, service time and "ours" of an acked batch.
@@ -248,7 +272,9 @@ impl ProducerLoad {
         let BatchTag { first, taken_ns, blocked_ns, .. } = settled.tag;
         let written_ns = settled.first_written_ns.unwrap_or(taken_ns);
         let service_us = latency_us(written_ns, turn.now_ns);
-        let mut times = self.times(settled.partition, first, taken_ns);
+        let line = self.line();
+        let arrivals = self.cursors[settled.partition].arrivals.as_ref();
+        let mut times = times_from(arrivals, line, first, taken_ns);
         let mut intended_ns = times.next_ns();
         let mut left = u64::from(settled.count);
         while left > 0 {
@@ -283,7 +309,8 @@ impl ProducerLoad {
         let late_answer = turn.lateness.of_answer(settled.first_written_ns.unwrap_or(taken_ns));
         let count = u64::from(settled.count);
         let group = count.div_ceil(OURS_GROUPS).max(1);
-        let mut times = self.times(settled.partition, first, taken_ns);
+        let line = self.line();
+        let mut times = times_from(self.cursors[settled.partition].arrivals.as_ref(), line, first, taken_ns);
         let mut ours = false;
         for i in 0..count {
             let intended_ns = times.next_ns();
@@ -294,6 +321,42 @@ impl ProducerLoad {
             }
             self.recorder.slot(intended_ns).counts.ours += u64::from(ours);
         }
+    }
+
+    /// Writes due records of a partition up to `until` into a batch; how many.
+    fn fill(&mut self, partition: usize, until: u64, max_bytes: usize, builder: &mut BatchBuilder) -> u64 {
+        let line = self.line();
+        let Self { plan, cursors, key, now_ns, .. } = self;
+        let cursor = &mut cursors[partition];
+        let first = cursor.next;
+        let mut times = times_from(cursor.arrivals.as_ref(), line, first, *now_ns);
+        let mut writer = plan.records.writer(partition, &cursor.seed, key);
+        let mut identity = Identity {
+            flags: 0,
+            run: plan.run,
+            producer: plan.producer,
+            incarnation: cursor.incarnation,
+            partition: partition as u32,
+            pseq: cursor.next_pseq,
+            intended_ns: 0,
+        };
+        let mut index = first.index;
+        while index < until
+            && (index == first.index
+                || builder.bytes() + plan.records.bytes_of(partition, index) <= max_bytes)
+        {
+            identity.intended_ns = times.next_ns();
+            let timestamp_ms = ((identity.intended_ns + plan.unix_minus_monotonic_ns) / 1_000_000) as i64;
+            writer.append(index, &identity, timestamp_ms, builder);
+            identity.pseq += 1;
+            index += 1;
+        }
+        cursor.next_pseq = identity.pseq;
+        cursor.next = match &cursor.arrivals {
+            Some(arrivals) => arrivals.skip(first, index - first.index),
+            None => first.plus(index - first.index),
+        };
+        index - first.index
     }
 
     /// How late the oldest record of a batch left, by cause: what is not ours was the broker's.
@@ -317,14 +380,16 @@ impl ProducerLoad {
     fn record_unanswered(
         &mut self,
         partition: usize,
-        first: u64,
+        first: Position,
         count: u64,
         taken_ns: u64,
         failed: bool,
         now_ns: u64,
     ) {
-        for i in 0..count {
-            let intended_ns = self.intended_ns(partition, first + i, taken_ns);
+        let line = self.line();
+        let mut times = times_from(self.cursors[partition].arrivals.as_ref(), line, first, taken_ns);
+        for _ in 0..count {
+            let intended_ns = times.next_ns();
             let age_us = latency_us(intended_ns, now_ns);
             let slot = self.recorder.slot(intended_ns);
             if failed {
@@ -354,8 +419,11 @@ impl ProducerLoad {
         let _ = self.intervals.send(interval);
     }
 
-    /// Hands over what the last turn counted. Called when the loop has ended.
+    /// Hands over what the last turn counted. Called when the loop has ended: what was due and never written is *failed*.
     pub fn finish(mut self) {
+        for partition in 0..self.cursors.len() {
+            self.expire_unsent(partition, u64::MAX);
+        }
         let (stats, lateness) = (std::mem::take(&mut self.last_stats), self.last_lateness);
         self.send_interval(gauntlet_wire::monotonic_ns(), lateness, &stats);
     }
@@ -369,20 +437,27 @@ impl Workload for ProducerLoad {
     type Tag = BatchTag;
 
     fn next_intended_ns(&self, partition: usize) -> Option<u64> {
-        let next = self.cursors[partition].next;
-        match self.plan.pace {
-            Pace::Scheduled(schedule) => {
-                let intended_ns = schedule.intended_ns(self.k_of(partition, next));
-                (intended_ns < self.control.load_end_ns()).then_some(intended_ns)
-            }
-            Pace::Unlimited { .. } => (next < self.due_before(partition, u64::MAX)).then_some(self.now_ns),
+        let cursor = &self.cursors[partition];
+        let load_end_ns = self.control.load_end_ns();
+        let Some(arrivals) = &cursor.arrivals else {
+            let waits = || (self.under_way > 0).then_some(self.now_ns + LOOK_AGAIN_NS);
+            return if self.room(partition) > 0 { Some(self.now_ns) } else { waits() };
+        };
+        let line = self.line();
+        match arrivals.intended_ns(line, cursor.next) {
+            Some(intended_ns) => (intended_ns < load_end_ns).then_some(intended_ns),
+            // Before t = 0 nobody knows when, or whether, there will be one.
+            None => (line.zero_ns > load_end_ns || line.zero_ns == u64::MAX)
+                .then_some(self.now_ns + LOOK_AGAIN_NS)
+                .filter(|at_ns| *at_ns < load_end_ns),
         }
     }
 
     fn due_bytes(&self, partition: usize, now_ns: u64, enough: usize) -> usize {
-        let waiting = self.due_before(partition, now_ns + 1).saturating_sub(self.cursors[partition].next);
-        let enough_records = enough / self.record_bytes() + 1;
-        self.record_bytes() * usize::try_from(waiting).unwrap_or(usize::MAX).min(enough_records)
+        let usual_bytes = self.plan.records.usual_bytes();
+        let limit = (enough / usual_bytes + 1) as u64;
+        let due = self.due_until(partition, now_ns + 1, limit);
+        usual_bytes * (due.index - self.cursors[partition].next.index) as usize
     }
 
     fn take(
@@ -393,7 +468,9 @@ impl Workload for ProducerLoad {
     ) -> Option<BatchTag> {
         self.now_ns = turn.now_ns;
         let partition = request.partition;
-        let due = self.due_before(partition, turn.now_ns + 1);
+        // The shortest record there can be is far longer than this.
+        let limit = (request.max_bytes / gauntlet_verify::IDENTITY_LEN + 1) as u64;
+        let due = self.due_until(partition, turn.now_ns + 1, limit);
         let cursor = &mut self.cursors[partition];
         if cursor.incarnation != request.incarnation {
             cursor.incarnation = request.incarnation;
@@ -406,19 +483,11 @@ impl Workload for ProducerLoad {
             taken_ns: turn.now_ns,
             blocked_ns: request.blocked_since_ns,
         };
-        let mut times = self.times(partition, tag.first, self.now_ns);
-        let mut index = tag.first;
-        while index < due
-            && (index == tag.first || builder.bytes() + self.record_bytes() <= request.max_bytes)
-        {
-            self.append(partition, index, times.next_ns(), builder);
-            index += 1;
-        }
-        if index == tag.first {
+        let taken = self.fill(partition, due.index, request.max_bytes, builder);
+        if taken == 0 {
             return None;
         }
-        self.cursors[partition].next = index;
-        self.taken += index - tag.first;
+        self.under_way += taken;
         self.batches += 1;
         if let Some(stumble) = self.plan.stumble.filter(|s| s.after_batches == self.batches) {
             std::thread::sleep(stumble.sleep);
@@ -427,22 +496,24 @@ impl Workload for ProducerLoad {
     }
 
     fn expire_unsent(&mut self, partition: usize, before_ns: u64) {
-        let first = self.cursors[partition].next;
+        let cursor = &self.cursors[partition];
         // Without a schedule nothing waits that was not taken.
-        let until = match self.plan.pace {
-            Pace::Scheduled(_) => self.due_before(partition, before_ns),
-            Pace::Unlimited { .. } => first,
-        };
-        if until > first {
+        if cursor.arrivals.is_none() {
+            return;
+        }
+        let first = cursor.next;
+        let until = self.due_until(partition, before_ns, u64::MAX);
+        if until.index > first.index {
             self.cursors[partition].next = until;
             let now_ns = gauntlet_wire::monotonic_ns();
-            self.record_unanswered(partition, first, until - first, now_ns, true, now_ns);
+            self.record_unanswered(partition, first, until.index - first.index, now_ns, true, now_ns);
         }
     }
 
     fn settled(&mut self, settled: &Settled<BatchTag>, turn: Turn<'_>) {
         let BatchTag { first, first_pseq, incarnation, taken_ns, .. } = settled.tag;
         let count = u64::from(settled.count);
+        self.under_way -= count;
         let outcome = match settled.outcome {
             BatchOutcome::Acked { base_offset } => {
                 self.record_acked(settled, turn);
@@ -457,9 +528,11 @@ impl Workload for ProducerLoad {
                 Outcome::Indeterminate
             }
             BatchOutcome::Unacknowledged => {
-                for i in 0..count {
-                    let intended_ns = self.intended_ns(settled.partition, first + i, taken_ns);
-                    self.recorder.slot(intended_ns).counts.unacknowledged += 1;
+                let line = self.line();
+                let arrivals = self.cursors[settled.partition].arrivals.as_ref();
+                let mut times = times_from(arrivals, line, first, taken_ns);
+                for _ in 0..count {
+                    self.recorder.slot(times.next_ns()).counts.unacknowledged += 1;
                 }
                 self.wire_bytes += u64::from(settled.wire_bytes);
                 self.uncompressed_bytes += u64::from(settled.uncompressed_bytes);

@@ -13,7 +13,7 @@ use gauntlet_wire::fetcher::Isolation;
 use gauntlet_wire::producer::Acks;
 
 use super::needs::{Needs, bound_disk, needs};
-use super::*;
+use super::{load, *};
 use crate::report::ReportForm;
 use crate::scenario::types as file;
 use crate::scenario::{ExpressionMistake, LoadedScenario, Scenario, ScenarioError};
@@ -74,7 +74,7 @@ pub fn capabilities(scenario: &Scenario) -> Capabilities {
         acks: scenario.workload.producers.iter().any(|p| p.config.acks != file::Acks::None),
         readers: !scenario.workload.consumers.is_empty(),
         verify: scenario.verify != file::Verify::Off,
-        schedule: matches!(scenario.load.shape, file::Shape::Constant { .. }),
+        schedule: scenario.load.shape.is_scheduled(),
         faults: scenario.faults.iter().map(|f| f.name.clone()).collect(),
     }
 }
@@ -131,6 +131,8 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
         }
     };
     let faults = faults(scenario, options.seed, &mut refusals);
+    let load = load::load(scenario, &mut refusals);
+    let producers = producers(scenario, &topics, &mut refusals);
     let Some(cluster) = cluster.filter(|_| refusals.is_empty()) else { return Err(refusals) };
     let mut plan = Plan {
         name: scenario.name.clone(),
@@ -138,12 +140,10 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
         run: options.run,
         seed: scenario.seed.unwrap_or(options.seed),
         cluster,
-        producers: scenario.workload.producers.iter().map(|p| producer_block(p, &topics)).collect(),
+        producers,
         readers: scenario.workload.consumers.iter().map(|c| reader_block(c, &topics)).collect(),
         topics,
-        value_bytes: scenario.workload.payload.size.get() as usize,
-        random_fraction: scenario.workload.payload.random_fraction.get(),
-        load: load(&scenario.load),
+        load,
         verify: None,
         evidence: "complete",
     };
@@ -187,7 +187,7 @@ fn refuse_unsupported(scenario: &Scenario, refusals: &mut Vec<Refusal>) {
         let help = "leave it out: faults are always healed, and a local cluster ends with its run";
         refusals.push(refuse("rollback", "only `rollback: always` is supported yet", help));
     }
-    let unlimited_count = matches!(scenario.load.shape, file::Shape::Unlimited(file::Extent::Messages(_)));
+    let unlimited_count = scenario.load.shape.duration().is_none();
     if unlimited_count && scenario.load.warmup != file::Warmup::For(crate::units::Duration::ZERO) {
         let help = "give a `duration` instead of `messages`, or set `warmup: 0s`";
         refusals.push(refuse("load.warmup", "a load of so many messages has no warm-up yet", help));
@@ -275,9 +275,36 @@ fn index_of(topics: &[TopicPlan], name: &str) -> usize {
     topics.iter().position(|t| t.name == name).unwrap_or(0)
 }
 
-fn producer_block(producers: &file::Producers, topics: &[TopicPlan]) -> ProducerBlock {
+fn producers(scenario: &Scenario, topics: &[TopicPlan], refusals: &mut Vec<Refusal>) -> Vec<ProducerBlock> {
+    let blocks = scenario.workload.producers.iter().zip(load::load_indices(scenario)).enumerate();
+    let block = |(index, (block, load)): (usize, (&file::Producers, usize))| {
+        let records = load::records(index, block, refusals);
+        producer_block(block, topics, load, records)
+    };
+    blocks.map(block).collect()
+}
+
+/// A codec by its name in a scenario.
+pub(super) fn codec(compression: file::Compression) -> Codec {
+    match compression {
+        file::Compression::None => Codec::None,
+        file::Compression::Gzip => Codec::Gzip,
+        file::Compression::Snappy => Codec::Snappy,
+        file::Compression::Lz4 => Codec::Lz4,
+        file::Compression::Zstd => Codec::Zstd,
+    }
+}
+
+fn producer_block(
+    producers: &file::Producers,
+    topics: &[TopicPlan],
+    load: usize,
+    records: RecordPlan,
+) -> ProducerBlock {
     let config = &producers.config;
     ProducerBlock {
+        load,
+        records,
         topic: index_of(topics, &producers.topic),
         count: producers.count,
         links: LinkConfig {
@@ -297,13 +324,7 @@ fn producer_block(producers: &file::Producers, topics: &[TopicPlan]) -> Producer
             file::Acks::None => Acks::None,
         },
         idempotent: config.enable_idempotence,
-        codec: match config.compression {
-            file::Compression::None => Codec::None,
-            file::Compression::Gzip => Codec::Gzip,
-            file::Compression::Snappy => Codec::Snappy,
-            file::Compression::Lz4 => Codec::Lz4,
-            file::Compression::Zstd => Codec::Zstd,
-        },
+        codec: codec(config.compression),
         linger: config.linger.to_std(),
         batch_bytes: config.batch_size_bytes as usize,
         request_bytes: config.max_request_size_bytes as usize,
@@ -335,27 +356,6 @@ fn reader_block(consumers: &file::Consumers, topics: &[TopicPlan]) -> ReaderBloc
             file::IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
         },
     }
-}
-
-fn load(load: &file::Load) -> LoadPlan {
-    let (pace, duration) = match load.shape {
-        file::Shape::Constant { rate, duration } => {
-            (PacePlan::Constant { rate_per_s: rate.per_s() }, Some(duration.to_std()))
-        }
-        file::Shape::Unlimited(file::Extent::Duration(duration)) => {
-            (PacePlan::Unlimited { records_max: None }, Some(duration.to_std()))
-        }
-        file::Shape::Unlimited(file::Extent::Messages(count)) => {
-            (PacePlan::Unlimited { records_max: Some(count) }, None)
-        }
-    };
-    let warmup = match load.warmup {
-        file::Warmup::For(d) => WarmupPlan::For(d.to_std()),
-        file::Warmup::UntilStable { min, max } => {
-            WarmupPlan::UntilStable { min: min.to_std(), max: max.to_std() }
-        }
-    };
-    LoadPlan { pace, warmup, duration, drain: load.drain.to_std() }
 }
 
 fn faults(scenario: &Scenario, seed: u64, refusals: &mut Vec<Refusal>) -> Vec<FaultSpec> {

@@ -42,7 +42,7 @@ pub(super) fn needs(plan: &Plan, run_dir: &Path) -> Needs {
     let load = plan.load.warmup.longest() + plan.load.duration.unwrap_or_default();
     Needs {
         records,
-        disk_bytes: records.map(|n| (0..plan.topics.len()).map(|topic| topic_bytes(plan, topic, n)).sum()),
+        disk_bytes: records.map(|_| (0..plan.topics.len()).map(|topic| topic_bytes(plan, topic)).sum()),
         disk_free_bytes: disk::free_bytes(existing),
         memory_bytes: (checkers + buffers + fetches) as u64,
         wall: load + plan.load.drain + plan.verify.map(|v| v.final_read).unwrap_or_default(),
@@ -50,28 +50,38 @@ pub(super) fn needs(plan: &Plan, run_dir: &Path) -> Needs {
     }
 }
 
-/// Bytes that the replicas of a topic may take, when the run writes so many records to all its topics.
-fn topic_bytes(plan: &Plan, index: usize, records: u64) -> u64 {
+/// What one producer of a block writes at the most, as stored in one replica.
+fn block_bytes(plan: &Plan, block: &ProducerBlock) -> f64 {
+    let sharers = plan.sharers(block.load).max(1) as f64;
+    plan.records_of(block.load).unwrap_or(0) as f64 / sharers * f64::from(block.count) * stored(block)
+}
+
+/// Bytes of a stored record of a block.
+fn stored(block: &ProducerBlock) -> f64 {
+    let value_bytes = block.records.sizes.mean() as usize;
+    disk::sample_batch(value_bytes, &block.records.body, block.codec, block.batch_bytes).bytes_per_record()
+}
+
+/// Bytes that the replicas of a topic may take.
+fn topic_bytes(plan: &Plan, index: usize) -> u64 {
     let topic = &plan.topics[index];
-    let blocks = plan.producers.iter().filter(|block| block.topic == index);
-    let per_record: f64 = blocks
-        .map(|b| {
-            let stored =
-                disk::stored_bytes_per_record(plan.value_bytes, plan.random_fraction, b.codec, b.batch_bytes);
-            stored * f64::from(b.count) / plan.producer_count().max(1) as f64
-        })
-        .sum();
     let replicas = u64::from(topic.replication_factor.unwrap_or(RF_DEFAULT_MAX));
-    let written = (records as f64 * per_record) as u64 * replicas;
-    match retained_bytes(plan, topic, per_record) {
+    let written: f64 = blocks_of(plan, index).map(|block| block_bytes(plan, block)).sum();
+    let written = written as u64 * replicas;
+    match retained_bytes(plan, index) {
         Some(retained) => written.min(retained * replicas),
         None => written,
     }
 }
 
+fn blocks_of(plan: &Plan, topic: usize) -> impl Iterator<Item = &ProducerBlock> {
+    plan.producers.iter().filter(move |block| block.topic == topic)
+}
+
 /// Bytes of one replica of every partition that the topic's own `retention.bytes` leaves at the most: that much, the
 /// segment that is written to and the one that is about to go, and what is written until somebody looks and deletes.
-fn retained_bytes(plan: &Plan, topic: &TopicPlan, per_record: f64) -> Option<u64> {
+fn retained_bytes(plan: &Plan, index: usize) -> Option<u64> {
+    let topic = &plan.topics[index];
     let of_topic = |key: &str| topic.config.get(key).and_then(|value| value.parse::<u64>().ok());
     let retention = of_topic("retention.bytes")?;
     let interval_ms = match &plan.cluster {
@@ -80,9 +90,13 @@ fn retained_bytes(plan: &Plan, topic: &TopicPlan, per_record: f64) -> Option<u64
     };
     let interval_ms = interval_ms.and_then(|ms| ms.parse().ok()).unwrap_or(RETENTION_CHECK_INTERVAL_MS);
     let late_ms = interval_ms + of_topic("file.delete.delay.ms").unwrap_or(FILE_DELETE_DELAY_MS);
-    let PacePlan::Constant { rate_per_s } = plan.load.pace else { return None };
+    let per_s = |block: &ProducerBlock| {
+        let highest = plan.load.paces[block.load].highest_per_s()? as f64;
+        Some(highest * f64::from(block.count) / plan.sharers(block.load).max(1) as f64 * stored(block))
+    };
+    let bytes_per_s: f64 = blocks_of(plan, index).map(per_s).sum::<Option<f64>>()?;
     // A backlog is worked off at about twice the rate.
-    let late_bytes = (2.0 * rate_per_s as f64 * per_record * late_ms as f64 / 1e3) as u64;
+    let late_bytes = (2.0 * bytes_per_s * late_ms as f64 / 1e3) as u64;
     let segment = of_topic("segment.bytes").unwrap_or(SEGMENT_BYTES);
     Some(u64::from(topic.partitions) * (retention + 2 * segment) + late_bytes)
 }

@@ -15,8 +15,6 @@ use crate::cluster_view;
 use crate::intervals::IntervalLine;
 use crate::run::fault_as_told;
 use crate::rundir::{CLUSTER, FAULTS, HISTOGRAMS, INTERVALS, RUN_JSON, RunDir, SCENARIO};
-use crate::scenario::types::Shape;
-use crate::scenario::{LoadOptions, Scenario};
 
 /// Reads a run directory. One that is still being written, or was left behind by a run that died, is read as far as it goes.
 ///
@@ -41,7 +39,7 @@ pub fn read(dir: &RunDir) -> Result<ReadRun, ReportError> {
         clock,
         lines: &lines,
         histograms: &histograms,
-        load: planned_load(&record, &scenario),
+        load: planned_load(&record),
         notes: &mut notes,
     });
     let observations = read_lines(dir, CLUSTER, &mut notes);
@@ -137,19 +135,12 @@ fn cluster(observations: Vec<Observation>, clock: &RunClock) -> Vec<ClusterChang
         .collect()
 }
 
-/// What was to be sent: records per second, and until when (seconds since t = 0). `None` without a schedule.
-fn planned_load(record: &RunRecord, scenario: &str) -> Option<seconds::Load> {
-    let rate_per_s = record.load.target_rate? as u64;
+/// What was to be sent, and until when (seconds since t = 0). `None` without a schedule.
+fn planned_load(record: &RunRecord) -> Option<seconds::Load<'_>> {
+    let profile = record.load_profile.as_ref()?;
     // Exact if the run was judged. One that died has only its plan.
     let measured = record.windows.get("all").map(|window| window.to_s);
-    let planned = || {
-        let loaded = Scenario::parse(SCENARIO, scenario, &LoadOptions::default()).ok()?;
-        match loaded.scenario.load.shape {
-            Shape::Constant { duration, .. } => Some(duration.to_std().as_secs_f64()),
-            Shape::Unlimited(_) => None,
-        }
-    };
-    Some(seconds::Load { rate_per_s, end_s: measured.or_else(planned) })
+    Some(seconds::Load { profile, end_s: measured.or_else(|| Some(profile.points.last()?.t_s)) })
 }
 
 #[cfg(test)]

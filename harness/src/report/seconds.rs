@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use gauntlet_reports::record::SlipMs;
+use gauntlet_reports::record::{LoadProfile, SlipMs};
 use gauntlet_reports::run_data::SecondPoint;
 
 use super::clock::RunClock;
@@ -14,13 +14,12 @@ use crate::hlog::{self, Entry, HlogError, Series as Metric};
 use crate::intervals::{IntervalLine, Second};
 use crate::recorder::{LatencyHistogram, Slip, add_histogram};
 use crate::rundir::HISTOGRAMS;
-use crate::schedule::Schedule;
 
 /// What was to be sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Load {
-    /// Records per second.
-    pub(super) rate_per_s: u64,
+pub(super) struct Load<'a> {
+    /// Records per second over time.
+    pub(super) profile: &'a LoadProfile,
     /// When it ended, in seconds since t = 0; `None` if nobody knows.
     pub(super) end_s: Option<f64>,
 }
@@ -31,7 +30,7 @@ pub(super) struct Series<'a> {
     pub(super) lines: &'a [IntervalLine],
     /// `histograms.hlog`.
     pub(super) histograms: &'a [u8],
-    pub(super) load: Option<Load>,
+    pub(super) load: Option<Load<'a>>,
     pub(super) notes: &'a mut Vec<String>,
 }
 
@@ -100,15 +99,33 @@ fn join(point: &mut SlipMs, slip: &Slip) {
 }
 
 /// Records that the schedule has between the beginning and the end of a second, within the load.
-fn intended(clock: &RunClock, load: Load, second: i64) -> Option<u64> {
+fn intended(clock: &RunClock, load: Load<'_>, second: i64) -> Option<u64> {
     let begin_s = (second as f64).max(-clock.zero_s);
     let end_s = ((second + 1) as f64).min(load.end_s.unwrap_or(f64::INFINITY));
     if end_s <= begin_s {
         return None;
     }
-    let schedule = Schedule { origin_ns: 0, rate_per_s: load.rate_per_s.max(1), producer: 0, producers: 1 };
-    let before = |t_s: f64| schedule.count_before(((t_s + clock.zero_s) * 1e9).round() as u64);
-    Some(before(end_s) - before(begin_s))
+    let before = |t_s: f64| (area(load.profile, t_s) + load.profile.warmup_per_s * clock.zero_s).round();
+    Some((before(end_s) - before(begin_s)).max(0.0) as u64)
+}
+
+/// Records from t = 0 (or, counted backwards, of the warm-up) until then: the area under the lines.
+fn area(profile: &LoadProfile, t_s: f64) -> f64 {
+    if t_s <= 0.0 {
+        return profile.warmup_per_s * t_s;
+    }
+    let lines = profile.points.windows(2).filter(|line| line[0].t_s < t_s);
+    lines
+        .map(|line| {
+            let length_s = line[1].t_s - line[0].t_s;
+            let until_s = (t_s - line[0].t_s).min(length_s);
+            if length_s <= 0.0 {
+                return 0.0;
+            }
+            let at_end = line[0].per_s + (line[1].per_s - line[0].per_s) * until_s / length_s;
+            (line[0].per_s + at_end) / 2.0 * until_s
+        })
+        .sum()
 }
 
 /// Percentiles per second. Late answers put lines about a slot far behind the others; only where they are is kept, and one

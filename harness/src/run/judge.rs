@@ -19,7 +19,6 @@ use super::measure::{FaultSeen, Measurement, Raw, ours_ratio};
 use super::{History, Loaded, Progress, Run, RunError};
 use crate::hlog::{self, Series, SlotHistograms};
 use crate::load::reader::ReaderEnd;
-use crate::plan::PacePlan;
 use crate::recorder::LatencyHistogram;
 use crate::rundir::{HISTOGRAMS, VIOLATIONS};
 use crate::windows::Measured;
@@ -101,7 +100,7 @@ impl Run<'_> {
         (self.tell)(Progress::Phase("judging"));
         let histograms = self.read_histograms(&loaded)?;
         let checked = merge(&loaded.readers, self.plan.verify.map_or(0, |v| v.examples_max));
-        let Loaded { collected, records, times, origin_ns, warm, mut reasons, mut unknowns, .. } = loaded;
+        let Loaded { collected, records, times, warm, mut reasons, mut unknowns, .. } = loaded;
         let measurement = Measurement::new(Raw {
             plan: self.plan,
             collected: &collected,
@@ -114,7 +113,6 @@ impl Run<'_> {
                 .iter()
                 .any(|r| matches!(r.exit, ExitReason::Aborted | ExitReason::Environment)),
             times,
-            schedule: self.whole_schedule(origin_ns),
         });
         self.fill_windows(record, &measurement);
         record.faults = measurement.faults.iter().map(|f| fault_entry(f, times.zero_ns)).collect();
@@ -288,10 +286,9 @@ impl Run<'_> {
     fn load_record(&self, measured: &Measured) -> LoadRecord {
         let ms = |ns: u64| ns as f64 / 1e6;
         LoadRecord {
-            target_rate: match self.plan.load.pace {
-                PacePlan::Constant { rate_per_s } => Some(rate_per_s as f64),
-                PacePlan::Unlimited { .. } => None,
-            },
+            target_rate: self.plan.constant_per_s().map(|per_s| per_s as f64).or_else(|| {
+                Some(measured.intended? as f64 / measured.seconds).filter(|rate| rate.is_finite())
+            }),
             achieved_ratio: measured
                 .intended
                 .filter(|n| *n > 0)

@@ -19,7 +19,7 @@ use crate::cluster_view::ClusterView;
 use crate::intervals::Second;
 use crate::load::Control;
 use crate::load::reader::ReaderEnd;
-use crate::plan::{PacePlan, ReaderBlock, WarmupPlan};
+use crate::plan::{ReaderBlock, WarmupPlan};
 use crate::recorder::SLOT_NS;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -27,6 +27,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 const HEAD_START_NS: u64 = 500_000_000;
 /// Intervals are sent at full seconds; the collector looks a little later.
 const COLLECT_AFTER_NS: u64 = 60_000_000;
+/// How long before it t = 0 is decided, so that every producer knows it before a record behind it is due.
+const ANNOUNCED_NS: u64 = 200_000_000;
 /// The load is ended when so much of the disk is full.
 const DISK_FULL: f64 = 0.90;
 
@@ -171,14 +173,10 @@ impl Run<'_> {
                 && let WarmupPlan::UntilStable { min, max } = self.plan.load.warmup
             {
                 let warmed = Duration::from_nanos(now_ns.saturating_sub(origin_ns));
-                let target = match self.plan.load.pace {
-                    PacePlan::Constant { rate_per_s } => Some(rate_per_s as f64),
-                    PacePlan::Unlimited { .. } => None,
-                };
-                let stable = phase.seconds.collector.is_stable(target);
+                let stable = phase.seconds.collector.is_stable(self.plan.rate_at(None));
                 if (warmed >= min && stable) || warmed >= max {
                     phase.warm = Some(stable);
-                    self.begin(phase, now_ns, brokers, faults)?;
+                    self.begin(phase, now_ns + ANNOUNCED_NS, brokers, faults)?;
                 }
             }
             if self.options.interrupt.is_set() {
@@ -206,6 +204,7 @@ impl Run<'_> {
     ) -> Result<(), RunError> {
         let zero_ns = zero_ns.next_multiple_of(SLOT_NS);
         phase.seconds.zero_ns = Some(zero_ns);
+        phase.shared.control.begin_at(zero_ns);
         if let Some(duration) = self.plan.load.duration {
             phase.shared.control.end_load(zero_ns + duration.as_nanos() as u64);
         }
@@ -336,7 +335,6 @@ impl Run<'_> {
             readers: ends,
             records,
             times: Times { end_ns, ..times },
-            origin_ns: shared.origin_ns,
             warm,
             reasons,
             unknowns,
@@ -406,15 +404,5 @@ impl Run<'_> {
             started.push((topic, readers));
         }
         Ok(started)
-    }
-
-    /// The schedule of all producers together.
-    pub(super) fn whole_schedule(&self, origin_ns: u64) -> Option<crate::schedule::Schedule> {
-        match self.plan.load.pace {
-            PacePlan::Constant { rate_per_s } => {
-                Some(crate::schedule::Schedule { origin_ns, rate_per_s, producer: 0, producers: 1 })
-            }
-            PacePlan::Unlimited { .. } => None,
-        }
     }
 }

@@ -55,7 +55,8 @@ pub(super) struct Measurement {
     cut_short: bool,
     lag: Vec<(u64, u64)>,
     usage: Vec<super::collect::Usage>,
-    value_bytes: usize,
+    /// Mean length of a value.
+    value_bytes: f64,
 }
 
 /// What a measurement is made from.
@@ -70,13 +71,15 @@ pub(super) struct Raw<'a> {
     /// The load was ended before its time.
     pub(super) cut_short: bool,
     pub(super) times: Times,
-    pub(super) schedule: Option<crate::schedule::Schedule>,
 }
 
 impl Measurement {
     pub(super) fn new(raw: Raw<'_>) -> Self {
-        let slots =
-            Slots { counts: &raw.collected.counts, histograms: raw.histograms, schedule: raw.schedule };
+        let slots = Slots {
+            counts: &raw.collected.counts,
+            histograms: raw.histograms,
+            scheduled: raw.plan.is_scheduled(),
+        };
         let gaps = ack_gaps(raw.plan, raw.collected, raw.times.end_ns);
         let before_ns = raw.records.iter().filter_map(began_ns).min().unwrap_or(raw.times.end_ns);
         let before = slots.measure(&lay_out(raw.times.zero_ns, before_ns, &[])["all"]);
@@ -98,7 +101,7 @@ impl Measurement {
             cut_short: raw.cut_short,
             lag: raw.collected.lag.clone(),
             usage: raw.collected.usage.clone(),
-            value_bytes: raw.plan.value_bytes,
+            value_bytes: raw.plan.value_bytes_mean(),
         }
     }
 
@@ -188,7 +191,7 @@ impl Measurement {
             "produce.service_time" => distribution(m.series.get(&Series::Service), stat),
             "e2e.latency" => distribution(m.series.get(&Series::EndToEnd), stat),
             "produce.throughput" => per_second(m.counts.acks),
-            "produce.bytes" => per_second(m.counts.acks * self.value_bytes as u64),
+            "produce.bytes" => Observed::Value(m.counts.acks as f64 * self.value_bytes / m.seconds),
             "produce.acked" => value(m.counts.acked),
             "produce.failed" => value(m.counts.failed),
             "produce.indeterminate" => value(m.counts.indeterminate),
@@ -446,7 +449,7 @@ mod tests {
             _ => 15,
         });
         let counts = BTreeMap::new();
-        let slots = Slots { counts: &counts, histograms: &histograms, schedule: None };
+        let slots = Slots { counts: &counts, histograms: &histograms, scheduled: false };
         let before = slots.measure(&[(0, 100)]);
         // Heal at 15 s; slow until 20 s, a hiccup at 23 s, then fine from 23.5 s.
         assert_eq!(p99_back(&slots, &before, 15 * S, 40 * S), RecoveryTime::Seconds(8.5));

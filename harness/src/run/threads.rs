@@ -8,12 +8,15 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use gauntlet_wire::fetcher::{FetcherConfig, run_fetcher};
 use gauntlet_wire::producer::{LoopError, ProducerConfig, run_producers};
 
-use crate::load::producer::{Pace, PartitionSettlement, Stumble};
+use crate::keys::KeySpace;
+use crate::load::producer::{Pace, PartitionSettlement, Stumble, Unlimited};
 use crate::load::reader::{CheckPlan, EndOffsets, ReaderEnd};
+use crate::load::records::{ARRIVALS, RecordMaker};
 use crate::load::{Control, Interval, ProducerLoad, ProducerPlan, Reader, ReaderPlan};
 use crate::payload::BodyMaker;
-use crate::plan::{PacePlan, Plan, ProducerBlock, ReaderBlock};
-use crate::schedule::{Schedule, share_of_partition};
+use crate::plan::{KeyChoice, PacePlan, Plan, ProducerBlock, ReaderBlock};
+use crate::random::SplitMix;
+use crate::schedule::{Share, Spread, share_of_partition};
 
 /// Intervals are taken at the full seconds of CLOCK_MONOTONIC.
 pub(super) const INTERVAL_NS: u64 = 1_000_000_000;
@@ -163,45 +166,69 @@ fn lay_out(
     shared: &Shared,
     stumble: Option<Stumble>,
 ) -> Vec<(ProducerConfig, ProducerPlan, usize)> {
-    let producers = plan.producer_count();
     let mut fleet = Vec::new();
+    let mut sharers = vec![0; plan.load.paces.len()];
     for block in &plan.producers {
+        let topic = &plan.topics[block.topic];
+        let keys = match block.records.keys {
+            KeyChoice::Keys(keys) => Some(Arc::new(KeySpace::new(keys, topic.partitions))),
+            KeyChoice::None | KeyChoice::Sticky => None,
+        };
         for _ in 0..block.count {
-            let index = fleet.len() as u64;
-            let pace = match plan.load.pace {
-                PacePlan::Constant { rate_per_s } => Pace::Scheduled(Schedule {
-                    origin_ns: shared.origin_ns,
-                    rate_per_s,
-                    producer: index,
-                    producers,
-                }),
-                PacePlan::Unlimited { records_max } => Pace::Unlimited {
-                    records_max: records_max
-                        .map_or(u64::MAX / 2, |all| share_of_partition(all, index, producers)),
-                },
-            };
-            let topic = &plan.topics[block.topic];
+            let index = fleet.len() as u16;
             let records = ProducerPlan {
                 run: plan.run,
-                producer: index as u16,
+                producer: index,
                 topic: topic.name.clone(),
                 partitions: topic.partitions,
-                pace,
-                value_bytes: plan.value_bytes,
-                body: BodyMaker::new(
-                    plan.seed,
-                    index as u16,
-                    plan.random_fraction,
-                    plan.value_bytes.saturating_sub(gauntlet_verify::IDENTITY_LEN),
-                ),
+                pace: pace_of(plan, block, index, sharers[block.load], keys.as_deref()),
+                records: record_maker(plan, block, index, keys.clone()),
+                origin_ns: shared.origin_ns,
                 linger_ns: block.linger.as_nanos() as u64,
                 unix_minus_monotonic_ns: shared.unix_minus_monotonic_ns,
                 stumble: stumble.filter(|_| index == 0),
             };
-            fleet.push((client_of(plan, block, index, shared), records, block.topic));
+            sharers[block.load] += 1;
+            fleet.push((client_of(plan, block, u64::from(index), shared), records, block.topic));
         }
     }
     fleet
+}
+
+/// When the records of a block's producer are due, that has number `nth` among those that share its load.
+fn pace_of(plan: &Plan, block: &ProducerBlock, index: u16, nth: u64, keys: Option<&KeySpace>) -> Pace {
+    let partitions = u64::from(plan.topics[block.topic].partitions);
+    let producers = plan.sharers(block.load);
+    match &plan.load.paces[block.load] {
+        PacePlan::Open { curve, arrival } => Pace::Scheduled(Share {
+            curve: Arc::clone(curve),
+            producer: nth,
+            producers,
+            partitions,
+            spread: match (keys, block.records.keys) {
+                (Some(keys), _) => Spread::Shares(keys.shares()),
+                (None, KeyChoice::Sticky) => {
+                    let record_bytes = block.records.sizes.mean().max(1.0);
+                    Spread::Sticky { run: (block.batch_bytes as f64 / record_bytes).max(1.0) as u64 }
+                }
+                (None, _) => Spread::Turns,
+            },
+            arrival: *arrival,
+            seed: SplitMix::seed(plan.seed, index, ARRIVALS),
+        }),
+        PacePlan::Unlimited { records_max, slots } => Pace::Unlimited(Unlimited {
+            records_max: records_max.map_or(u64::MAX / 2, |all| share_of_partition(all, nth, producers)),
+            slots: *slots,
+            shares: keys.map(KeySpace::shares),
+        }),
+    }
+}
+
+fn record_maker(plan: &Plan, block: &ProducerBlock, index: u16, keys: Option<Arc<KeySpace>>) -> RecordMaker {
+    let records = &block.records;
+    let usual_bytes = (records.sizes.mean() as usize).saturating_sub(gauntlet_verify::IDENTITY_LEN);
+    let body = BodyMaker::new(plan.seed, index, records.body.clone(), usual_bytes);
+    RecordMaker::new(plan.seed, index, body, &records.sizes, keys, Arc::clone(&records.headers))
 }
 
 fn client_of(plan: &Plan, block: &ProducerBlock, index: u64, shared: &Shared) -> ProducerConfig {

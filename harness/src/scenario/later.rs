@@ -22,26 +22,7 @@ const LATER_FIELDS: [(&str, &[&str]); 12] = [
     ("expect", &["abort_on_fail", "delay_abort_eval", "rows"]),
     ("faults", &["every", "jitter", "args", "when", "schedule"]),
     ("faults.target", &["mode", "value", "group"]),
-    (
-        "load",
-        &[
-            "arrival",
-            "from",
-            "to",
-            "increment",
-            "levels",
-            "level_duration",
-            "ramp_between",
-            "base",
-            "peak",
-            "spike_at",
-            "spike_for",
-            "stages",
-            "search",
-            "slots",
-            "file",
-        ],
-    ),
+    ("load", &["search", "file"]),
     ("report", &["attach"]),
     ("verify", &["checks", "keep_history"]),
     ("workload", &["processors", "identity"]),
@@ -51,7 +32,7 @@ const LATER_FIELDS: [(&str, &[&str]); 12] = [
 
 /// Values of enumerations by their path.
 const LATER_VALUES: [(&str, &[&str]); 5] = [
-    ("load.shape", &["ramp", "step", "spike", "stages", "max-search", "replay"]),
+    ("load.shape", &["max-search", "replay"]),
     ("workload.producers.driver", &["rdkafka", "external"]),
     ("report.formats", &["hgrm", "markdown"]),
     ("topics.lifecycle", &["per-point"]),
@@ -204,7 +185,7 @@ mod tests {
         assert!(is_later_field("", "sweep"));
         assert!(is_later_field("workload.consumers[1]", "group"));
         assert!(!is_later_field("load", "sweep"));
-        assert!(is_later_value("load.shape", "ramp"));
+        assert!(is_later_value("load.shape", "replay"));
         assert!(is_kafka_property("workload.producers.config", "transactional.id"));
         assert!(!is_kafka_property("workload.consumers.config", "transactional.id"));
         assert!(is_kafka_property("workload.consumers[0].config", "sasl.jaas.config"));

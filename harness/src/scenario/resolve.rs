@@ -5,16 +5,18 @@
 use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
 use super::types::{
-    Cluster, Expectation, Extent, Fault, HealAction, Lifecycle, Load, LocalCluster, PartitionChoice, Recover,
-    Report, Scenario, Shape, Target, Topic, Verify, Warmup, Window, Workload,
+    Cluster, Expectation, Fault, HealAction, Key, Lifecycle, LocalCluster, PartitionChoice, Recover, Report,
+    Scenario, Target, Topic, Verify, Window, Workload,
 };
 use super::written::{
-    ClusterWritten, ExpectationWritten, FaultWritten, LoadWritten, Model, PartitionWritten, Role,
-    ScenarioWritten, ShapeName, TargetWritten, TopicWritten, VerifyWritten, WarmupWritten, WorkloadWritten,
+    ClusterWritten, ExpectationWritten, FaultWritten, PartitionWritten, Role, ScenarioWritten, TargetWritten,
+    TopicWritten, VerifyWritten, WorkloadWritten,
 };
-use crate::units::{Duration, Rate};
+use crate::units::Duration;
 
 mod clients;
+mod load;
+mod records;
 
 /// Replicas of a topic where nothing is said and enough brokers are there.
 const REPLICATION_FACTOR: u16 = 3;
@@ -36,7 +38,7 @@ pub(crate) fn resolve(written: ScenarioWritten, cores: usize, problems: &mut Pro
         description: written.description,
         tags: written.tags,
         seed: written.seed,
-        load: load(written.load, problems),
+        load: load::load(written.load, problems),
         rollback: written.rollback,
         verify: verify(written.verify),
         cluster,
@@ -124,13 +126,15 @@ fn workload(
         });
     }
     let consumers = written.consumers.map_or_else(|| vec![Default::default()], |blocks| blocks.0);
+    let common = clients::Common {
+        payload: records::payload("workload.payload", written.payload.unwrap_or_default(), problems),
+        key: written.key.map_or(Key::None, |key| records::key("workload.key", key, problems)),
+    };
     Workload {
-        payload: written.payload,
-        key: written.key,
         producers: producers
             .into_iter()
             .enumerate()
-            .map(|(index, block)| clients::producers(block, index, topics, cores, problems))
+            .map(|(index, block)| clients::producers(block, index, topics, cores, &common, problems))
             .collect(),
         consumers: consumers
             .into_iter()
@@ -155,101 +159,6 @@ fn topic_name(written: Option<String>, path: &str, topics: &[Topic], problems: &
         });
     }
     topics[0].name.clone()
-}
-
-fn load(written: LoadWritten, problems: &mut Problems<'_>) -> Load {
-    let shape = match written.shape {
-        ShapeName::Constant => constant(&written, problems),
-        ShapeName::Unlimited => unlimited(&written, problems),
-    };
-    let warmup = match written.warmup {
-        None => Warmup::For(Duration::from_secs(10)),
-        Some(WarmupWritten::For(duration)) => Warmup::For(duration),
-        Some(WarmupWritten::Until(until)) => Warmup::UntilStable {
-            min: until.min.unwrap_or(Duration::from_secs(60)),
-            max: until.max.unwrap_or(Duration::from_secs(240)),
-        },
-    };
-    Load {
-        shape,
-        warmup,
-        drain: written.drain.unwrap_or(Duration::from_secs(60)),
-        overflow: written.overflow,
-    }
-}
-
-fn constant(written: &LoadWritten, problems: &mut Problems<'_>) -> Shape {
-    if written.rate.is_none() {
-        problems.add(Finding {
-            path: "load",
-            message: "missing field `rate` in `load`".to_owned(),
-            label: "",
-            help: "shape `constant` needs it, for example `rate: 50k/s`",
-        });
-    }
-    if written.duration.is_none() {
-        problems.add(Finding {
-            path: "load",
-            message: "missing field `duration` in `load`".to_owned(),
-            label: "",
-            help: "shape `constant` needs it, for example `duration: 60s`",
-        });
-    }
-    if written.messages.is_some() {
-        problems.add(Finding {
-            path: "load.messages",
-            message: "`load.messages` does not fit shape `constant`".to_owned(),
-            label: "only for `unlimited`",
-            help: "the number of messages follows from `rate` and `duration`",
-        });
-    }
-    if written.model == Some(Model::Closed) {
-        problems.add(Finding {
-            path: "load.model",
-            message: "model `closed` does not fit shape `constant`".to_owned(),
-            label: "a constant rate is an open model",
-            help: "remove `model`, or use `shape: unlimited`",
-        });
-    }
-    Shape::Constant {
-        rate: written.rate.unwrap_or(Rate::per_second(1)),
-        duration: written.duration.unwrap_or(Duration::from_ns(u64::MAX)),
-    }
-}
-
-fn unlimited(written: &LoadWritten, problems: &mut Problems<'_>) -> Shape {
-    if written.rate.is_some() {
-        problems.add(Finding {
-            path: "load.rate",
-            message: "`load.rate` does not fit shape `unlimited`".to_owned(),
-            label: "only for `constant`",
-            help: "remove `rate`, or use `shape: constant`",
-        });
-    }
-    if written.model == Some(Model::Open) {
-        problems.add(Finding {
-            path: "load.model",
-            message: "model `open` does not fit shape `unlimited`".to_owned(),
-            label: "without a rate there is no open model",
-            help: "remove `model`, or use `shape: constant` with a `rate`",
-        });
-    }
-    let extent = match (written.duration, written.messages) {
-        (Some(duration), None) => Extent::Duration(duration),
-        (None, Some(messages)) => Extent::Messages(messages.get()),
-        (duration, messages) => {
-            let (path, count) =
-                if messages.is_some() { ("load.messages", "both") } else { ("load", "neither") };
-            problems.add(Finding {
-                path,
-                message: format!("`load` has {count} of `duration` and `messages`"),
-                label: "",
-                help: "shape `unlimited` ends after one of them, for example `duration: 60s`",
-            });
-            Extent::Duration(duration.unwrap_or(Duration::from_ns(u64::MAX)))
-        }
-    };
-    Shape::Unlimited(extent)
 }
 
 fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut Problems<'_>) -> Fault {

@@ -8,16 +8,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::interpolate::RUN_ID;
-use crate::units::{Bytes, Duration, Fraction, Rate};
+use crate::units::Duration;
 
 mod clients;
 mod faults;
+mod load;
+mod records;
 
 pub use clients::{
     Acks, Compression, ConsumerConfig, Consumers, Driver, IsolationLevel, ProducerConfig, Producers,
     RETRIES_MAX,
 };
 pub use faults::{Fault, FaultAction, HealAction, NotController, PartitionChoice, Recover, Rollback, Target};
+pub use load::{Arrival, Extent, Load, Shape, Stage};
+pub use records::{Body, Key, KeyDistribution, Payload, Size, WeightedSize};
 
 /// A complete, valid scenario.
 ///
@@ -179,86 +183,10 @@ pub enum Lifecycle {
 /// Who sends and who reads what.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
-    /// What the records hold.
-    pub payload: Payload,
-    /// Keys of the records.
-    pub key: Key,
     /// At least one.
     pub producers: Vec<Producers>,
     /// Empty: nobody reads during the load.
     pub consumers: Vec<Consumers>,
-}
-
-/// What the records hold.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "a map with `size` or `random_fraction`")]
-pub struct Payload {
-    /// Size of a record's value, the 34 bytes of its identity included.
-    pub size: Bytes,
-    /// Part of the body that can't be compressed.
-    pub random_fraction: Fraction,
-}
-
-impl Default for Payload {
-    fn default() -> Self {
-        Self { size: Bytes::new(1024), random_fraction: Fraction::new(0.2).unwrap_or_default() }
-    }
-}
-
-/// Keys of the records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Key {
-    /// Records have no keys; partitions take turns.
-    #[default]
-    None,
-}
-
-/// How much is sent, for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// Form of the traffic.
-    pub shape: Shape,
-    /// Load before the measurement begins.
-    pub warmup: Warmup,
-    /// Longest wait after the load for what was acked to be read.
-    pub drain: Duration,
-    /// What happens to records that the brokers don't take in time.
-    pub overflow: Overflow,
-}
-
-/// Form of the traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// Open model: arrivals follow the clock.
-    Constant {
-        /// Messages per second of all producers together, at least 1.
-        rate: Rate,
-        /// Time after the warm-up, above zero.
-        duration: Duration,
-    },
-    /// Closed model: as fast as the brokers take it.
-    Unlimited(Extent),
-}
-
-impl Shape {
-    /// How long load is sent after the warm-up, where that is known beforehand.
-    #[must_use]
-    pub fn duration(self) -> Option<Duration> {
-        match self {
-            Self::Constant { duration, .. } | Self::Unlimited(Extent::Duration(duration)) => Some(duration),
-            Self::Unlimited(Extent::Messages(_)) => None,
-        }
-    }
-}
-
-/// When an unlimited load ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// After so long, not counting the warm-up.
-    Duration(Duration),
-    /// After so many messages, not counting those of the warm-up.
-    Messages(u64),
 }
 
 /// Load before the measurement begins; excluded from results. Its end is the t = 0 of every fault.

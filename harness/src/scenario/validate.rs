@@ -11,11 +11,12 @@ mod cluster;
 mod expect;
 mod faults;
 mod load;
+mod records;
 mod topics;
 mod workload;
 
 /// Bytes of a record's identity without options (design, life of one record): the least size of a value.
-const IDENTITY_BYTES: u64 = 34;
+pub(super) const IDENTITY_BYTES: u64 = 34;
 
 /// Adds everything that is wrong with `scenario` to `problems`.
 pub(crate) fn validate(

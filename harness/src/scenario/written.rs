@@ -9,19 +9,23 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::types::{
-    Driver, FaultAction, HealAction, Key, Lifecycle, LocalCluster, NotController, Overflow, Payload, Report,
-    Rollback, Severity,
+    Arrival, Driver, FaultAction, HealAction, Lifecycle, LocalCluster, NotController, Overflow, Report,
+    Rollback, Severity, Stage,
 };
 use crate::units::{Count, Duration, Rate};
 
 mod forms;
 mod properties;
+mod records;
 
 pub(crate) use forms::{
     ExpectationWritten, OneOrMany, PartitionWritten, PropertyText, ServersWritten, VerifyWritten, Version,
     WarmupWritten,
 };
 pub(crate) use properties::{ConsumerProperties, Number, ProducerProperties};
+pub(crate) use records::{
+    KeyName, KeyOptionsWritten, KeyWritten, PayloadWritten, SizeName, SizeOptionsWritten, SizeWritten,
+};
 
 /// A gauntlet scenario: one claim about a Kafka cluster, with the load and the faults under which it must hold.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -114,12 +118,10 @@ pub(crate) struct TopicWritten {
 #[schemars(rename = "Workload")]
 #[serde(deny_unknown_fields, expecting = "a map with `payload`, `producers`, or `consumers`")]
 pub(crate) struct WorkloadWritten {
-    /// What the records hold.
-    #[serde(default)]
-    pub(crate) payload: Payload,
-    /// Keys of the records.
-    #[serde(default)]
-    pub(crate) key: Key,
+    /// What the records hold, unless a block of producers says so itself.
+    pub(crate) payload: Option<PayloadWritten>,
+    /// Keys of the records, unless a block of producers says so itself.
+    pub(crate) key: Option<KeyWritten>,
     /// Groups of equal producers: one block or a list.
     pub(crate) producers: Option<OneOrMany<ProducersWritten>>,
     /// Groups of readers: one block or a list. An empty list: nobody reads during the load.
@@ -129,7 +131,10 @@ pub(crate) struct WorkloadWritten {
 /// Equal producers.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "Producers")]
-#[serde(deny_unknown_fields, expecting = "a map with `topic`, `count`, `driver`, or `config`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map with `topic`, `count`, `driver`, `config`, `payload`, `key`, or `load`"
+)]
 pub(crate) struct ProducersWritten {
     /// Topic to send to. May be left out if there is only one.
     pub(crate) topic: Option<String>,
@@ -142,6 +147,12 @@ pub(crate) struct ProducersWritten {
     /// Producer properties by Kafka's names.
     #[serde(default)]
     pub(crate) config: ProducerProperties,
+    /// What its records hold; `workload.payload` if left out.
+    pub(crate) payload: Option<PayloadWritten>,
+    /// Keys of its records; `workload.key` if left out.
+    pub(crate) key: Option<KeyWritten>,
+    /// A load of its own, besides that of the scenario.
+    pub(crate) load: Option<LoadWritten>,
 }
 
 /// Readers that share the partitions of a topic by assignment.
@@ -172,13 +183,43 @@ pub(crate) struct LoadWritten {
     pub(crate) duration: Option<Duration>,
     /// How many messages are sent after the warm-up; instead of `duration`, for `unlimited`.
     pub(crate) messages: Option<Count>,
+    /// Records that each producer may have under way at once. For `unlimited`; as many as the client's limits let it if
+    /// left out. 1 is a producer that waits for each answer.
+    #[schemars(range(min = 1))]
+    pub(crate) slots: Option<u64>,
+    /// First rate. For `ramp` and `step`.
+    pub(crate) from: Option<Rate>,
+    /// Last rate. For `ramp`.
+    pub(crate) to: Option<Rate>,
+    /// What each level has more than the one before. For `step`.
+    pub(crate) increment: Option<Rate>,
+    /// Number of levels. For `step`.
+    #[schemars(range(min = 1))]
+    pub(crate) levels: Option<u32>,
+    /// Length of a level. For `step`.
+    pub(crate) level_duration: Option<Duration>,
+    /// Length of the ramp between two levels; none if left out. For `step`.
+    pub(crate) ramp_between: Option<Duration>,
+    /// Rate before and after the burst. For `spike`.
+    pub(crate) base: Option<Rate>,
+    /// Rate of the burst. For `spike`.
+    pub(crate) peak: Option<Rate>,
+    /// When the burst begins, counted from the end of the warm-up. For `spike`.
+    pub(crate) spike_at: Option<Duration>,
+    /// How long the burst lasts. For `spike`.
+    pub(crate) spike_for: Option<Duration>,
+    /// Straight lines from one target to the next, the first from zero. For `stages`.
+    pub(crate) stages: Option<Vec<Stage>>,
+    /// How records are spread where the rate does not change; evenly if left out.
+    pub(crate) arrival: Option<Arrival>,
+    /// When a producer's own load begins, counted from the end of the warm-up; with it if left out.
+    pub(crate) start: Option<Duration>,
     /// Load before the measurement begins, excluded from results; 10s if left out.
     pub(crate) warmup: Option<WarmupWritten>,
     /// Longest wait after the load for what was acked to be read; 60s if left out.
     pub(crate) drain: Option<Duration>,
     /// What happens to records that the brokers don't take in time.
-    #[serde(default)]
-    pub(crate) overflow: Overflow,
+    pub(crate) overflow: Option<Overflow>,
     /// `open`: the rate does not slow down with the brokers. `closed`: only for `unlimited`, and its default.
     pub(crate) model: Option<Model>,
 }
@@ -189,6 +230,14 @@ pub(crate) struct LoadWritten {
 pub(crate) enum ShapeName {
     /// `rate` messages per second.
     Constant,
+    /// From `from` to `to` messages per second in a straight line.
+    Ramp,
+    /// `levels` rates, `increment` apart, each for `level_duration`.
+    Step,
+    /// `base` messages per second, and `peak` for a while.
+    Spike,
+    /// From one target to the next in straight lines.
+    Stages,
     /// As fast as the brokers take it.
     Unlimited,
 }

@@ -8,13 +8,16 @@ use gauntlet_reports::quantity::grouped;
 
 use super::ms;
 use crate::intervals::Second;
-use crate::plan::{PacePlan, Plan};
+use crate::plan::Plan;
 use crate::run::Progress;
+
+/// Scheduled records per second at an instant since t = 0 (`None`: in the warm-up); `None` without schedule.
+type TargetRate = Box<dyn Fn(Option<u64>) -> Option<f64>>;
 
 /// Prints a run as it goes.
 pub(in crate::cli) struct Printer<'a, W: Write> {
     out: &'a mut W,
-    target: Option<u64>,
+    target: TargetRate,
     quiet: bool,
     headed: bool,
     /// Faults that act now.
@@ -23,14 +26,11 @@ pub(in crate::cli) struct Printer<'a, W: Write> {
 
 impl<'a, W: Write> Printer<'a, W> {
     pub(in crate::cli) fn new(out: &'a mut W, plan: &Plan, quiet: bool) -> Self {
-        let target = match plan.load.pace {
-            PacePlan::Constant { rate_per_s } => Some(rate_per_s),
-            PacePlan::Unlimited { .. } => None,
-        };
-        Self::with_target(out, target, quiet)
+        let plan = plan.clone();
+        Self::with_target(out, Box::new(move |since_zero_ns| plan.rate_at(since_zero_ns)), quiet)
     }
 
-    fn with_target(out: &'a mut W, target: Option<u64>, quiet: bool) -> Self {
+    fn with_target(out: &'a mut W, target: TargetRate, quiet: bool) -> Self {
         Printer { out, target, quiet, headed: false, acting: BTreeSet::new() }
     }
 
@@ -62,9 +62,11 @@ impl<'a, W: Write> Printer<'a, W> {
             ];
             writeln!(self.out, "{}  fault", row(names))?;
         }
+        // The line is about the second that has just ended.
+        let since_zero_ns = s.t_s.filter(|t_s| *t_s > 0.5).map(|t_s| ((t_s - 0.5) * 1e9) as u64);
         let line = row([
             &time(s),
-            &self.target.map_or("-".to_owned(), |t| grouped(t as f64)),
+            &(self.target)(since_zero_ns).map_or("-".to_owned(), grouped),
             &grouped(s.sent as f64),
             &grouped(s.acked as f64),
             &grouped(s.read as f64),
@@ -120,7 +122,7 @@ mod tests {
 
     fn lines(tell: impl FnOnce(&mut Printer<'_, Vec<u8>>)) -> Vec<String> {
         let mut out = Vec::new();
-        tell(&mut Printer::with_target(&mut out, Some(50_000), false));
+        tell(&mut Printer::with_target(&mut out, Box::new(|_| Some(50_000.0)), false));
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
     }
 

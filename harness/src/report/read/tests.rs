@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use gauntlet_chaos::fault::FaultAction;
 use gauntlet_chaos::history::{Change, PartitionState, TopicPartition};
-use gauntlet_reports::record::RunState;
+use gauntlet_reports::record::{LoadProfile, RatePoint, RunState};
 use gauntlet_reports::run_data::SecondPoint;
 use tempfile::TempDir;
 
@@ -82,7 +82,10 @@ fn done() -> RunRecord {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/tests/runs/pass.json");
     let mut record: RunRecord = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     record.warmup_s = Some(2.0);
-    record.load.target_rate = Some(RATE_PER_S as f64);
+    let per_s = RATE_PER_S as f64;
+    record.load.target_rate = Some(per_s);
+    let points = [0.0, 3.0].map(|t_s| RatePoint { t_s, per_s }).to_vec();
+    record.load_profile = Some(LoadProfile { warmup_per_s: per_s, points });
     record.windows.get_mut("all").unwrap().to_s = 3.0;
     record
 }

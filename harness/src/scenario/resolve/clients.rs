@@ -1,23 +1,37 @@
 //! Producers and readers with Kafka's defaults.
 
 use super::super::problems::Problems;
-use super::super::types::{Acks, ConsumerConfig, Consumers, ProducerConfig, Producers, RETRIES_MAX, Topic};
+use super::super::types::{
+    Acks, ConsumerConfig, Consumers, Key, Payload, ProducerConfig, Producers, RETRIES_MAX, Topic,
+};
 use super::super::written::{
     ConsumerProperties, ConsumersWritten, Number, ProducerProperties, ProducersWritten,
 };
-use super::topic_name;
+use super::{load, records, topic_name};
 use crate::units::Duration;
+
+/// What blocks of producers share that don't say otherwise.
+pub(super) struct Common {
+    pub(super) payload: Payload,
+    pub(super) key: Key,
+}
 
 pub(super) fn producers(
     written: ProducersWritten,
     index: usize,
     topics: &[Topic],
     cores: usize,
+    common: &Common,
     problems: &mut Problems<'_>,
 ) -> Producers {
-    let path = format!("workload.producers[{index}].topic");
+    let path = |field: &str| format!("workload.producers[{index}].{field}");
+    let payload = written.payload.map(|payload| records::payload(&path("payload"), payload, problems));
+    let key = written.key.map(|key| records::key(&path("key"), key, problems));
     Producers {
-        topic: topic_name(written.topic, &path, topics, problems),
+        payload: payload.unwrap_or_else(|| common.payload.clone()),
+        key: key.unwrap_or(common.key),
+        load: written.load.map(|load| load::own_load(&path("load"), &load, problems)),
+        topic: topic_name(written.topic, &path("topic"), topics, problems),
         count: written.count.unwrap_or_else(|| u16::try_from(cores / 2).unwrap_or(u16::MAX).max(1)),
         driver: written.driver,
         config: producer_config(written.config),

@@ -3,10 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Key, Load, Payload};
 use crate::units::Duration;
 
 /// Equal producers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Producers {
     /// Topic to send to, one of the scenario's. May hold `${run.id}`.
     pub topic: String,
@@ -16,6 +17,12 @@ pub struct Producers {
     pub driver: Driver,
     /// Its configuration.
     pub config: ProducerConfig,
+    /// What its records hold.
+    pub payload: Payload,
+    /// Their keys.
+    pub key: Key,
+    /// A load of its own; `None`: it takes part in the scenario's.
+    pub load: Option<Load>,
 }
 
 /// Client that sends.

@@ -1,9 +1,9 @@
 //! Rules of `workload`.
 
-use super::IDENTITY_BYTES;
+use super::records;
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Acks, Consumers, IsolationLevel, ProducerConfig, Producers, RETRIES_MAX, Scenario, Topic,
+    Acks, Consumers, IsolationLevel, Load, ProducerConfig, Producers, RETRIES_MAX, Scenario, Topic,
 };
 use crate::units::Duration;
 
@@ -13,22 +13,18 @@ const BATCH_OVERHEAD_BYTES: u64 = 61 + 24;
 const CLIENTS_MAX: u16 = 1_000;
 
 pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
-    let payload_bytes = scenario.workload.payload.size.get();
-    if payload_bytes < IDENTITY_BYTES {
-        problems.add(Finding {
-            path: "workload.payload.size",
-            message: format!("payloads of {payload_bytes} bytes can't be told apart"),
-            label: "smaller than a record's identity",
-            help: &format!(
-                "at least {IDENTITY_BYTES}B: every record carries who sent it, when, and a checksum"
-            ),
-        });
-    }
     for (index, block) in scenario.workload.producers.iter().enumerate() {
         let path = format!("workload.producers[{index}]");
         topic(&path, &block.topic, &scenario.topics, problems);
         clients(&format!("{path}.count"), block.count, problems);
-        producers(&path, block, payload_bytes, problems);
+        producers(&path, block, problems);
+        let common = |part: &str| records_path(&path, part, problems);
+        let (payload, key) = (common("payload"), common("key"));
+        records::payload(&payload, &block.payload, problems);
+        records::key(&key, &block.key, problems);
+        if let Some(own) = &block.load {
+            own_load(&format!("{path}.load"), own, scenario, problems);
+        }
     }
     for (index, block) in scenario.workload.consumers.iter().enumerate() {
         let path = format!("workload.consumers[{index}]");
@@ -56,7 +52,37 @@ fn clients(path: &str, count: u16, problems: &mut Problems<'_>) {
     }
 }
 
-fn producers(path: &str, block: &Producers, payload_bytes: u64, problems: &mut Problems<'_>) {
+/// Where a block's payload or key is written: in the block, or for all.
+fn records_path(block: &str, part: &str, problems: &Problems<'_>) -> String {
+    let own = format!("{block}.{part}");
+    if problems.is_written(&own) { own } else { format!("workload.{part}") }
+}
+
+/// A load of some producers' own lies inside the scenario's.
+fn own_load(path: &str, own: &Load, scenario: &Scenario, problems: &mut Problems<'_>) {
+    super::load::shape(path, &own.shape, problems);
+    let Some(whole) = scenario.load.shape.duration() else {
+        return problems.add(Finding {
+            path,
+            message: "producers with a load of their own need a scenario that ends at a known time"
+                .to_owned(),
+            label: "`load` ends after so many messages",
+            help: "give `load` a `duration`",
+        });
+    };
+    let ends = own.shape.duration().map(|duration| duration.saturating_add(own.start));
+    if ends.is_some_and(|ends| ends > whole) {
+        problems.add(Finding {
+            path,
+            message: format!("this load ends at {}, after the scenario's", ends.unwrap_or(whole)),
+            label: "",
+            help: &format!("`load` ends at {whole}: shorten this one, or lengthen that"),
+        });
+    }
+}
+
+fn producers(path: &str, block: &Producers, problems: &mut Problems<'_>) {
+    let payload_bytes = block.payload.size.max_bytes();
     let config = &block.config;
     let property = |name: &str| format!("{path}.config.{name}");
     if config.enable_idempotence {

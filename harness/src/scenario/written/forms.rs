@@ -287,6 +287,8 @@ pub(crate) enum WarmupCondition {
     Stable,
 }
 
+pub(super) use text_or_map;
+
 text_or_map!(
     WarmupWritten,
     "a duration, or a map with `until`, `min`, and `max`",

@@ -1,0 +1,115 @@
+//! How one producer's records look: sizes, keys, headers and bodies.
+
+use std::sync::Arc;
+
+use gauntlet_verify::{CrcSeed, IDENTITY_LEN, Identity};
+use gauntlet_wire::batch::{BatchBuilder, RecordSpec};
+
+use crate::keys::KeySpace;
+use crate::payload::BodyMaker;
+use crate::random::SplitMix;
+use crate::sizes::{SizePlan, Sizes};
+
+/// Upper bound of what a record takes in a batch besides key, value and headers: length, attributes, deltas, counts.
+const RECORD_OVERHEAD_BYTES: usize = 24;
+/// The same of one header: the lengths of its name and value.
+const HEADER_OVERHEAD_BYTES: usize = 10;
+
+/// Record headers that every record carries, in order.
+pub type Headers = Arc<[(String, Vec<u8>)]>;
+
+/// What draws numbers for a producer's records: each purpose has numbers of its own.
+const SIZES: u64 = 1;
+const KEYS: u64 = 2;
+/// See [`SplitMix::seed`]; the purpose of random arrivals.
+pub const ARRIVALS: u64 = 3;
+
+/// Makes the records of one producer.
+#[derive(Debug, Clone)]
+pub struct RecordMaker {
+    body: BodyMaker,
+    sizes: Sizes,
+    keys: Option<Arc<KeySpace>>,
+    key_seed: u64,
+    headers: Headers,
+    overhead_bytes: usize,
+    usual_bytes: usize,
+}
+
+impl RecordMaker {
+    /// The records of producer `producer` in a run of seed `seed`.
+    pub fn new(
+        seed: u64,
+        producer: u16,
+        body: BodyMaker,
+        sizes: &SizePlan,
+        keys: Option<Arc<KeySpace>>,
+        headers: Headers,
+    ) -> Self {
+        let in_headers: usize =
+            headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_OVERHEAD_BYTES).sum();
+        let overhead_bytes = RECORD_OVERHEAD_BYTES + keys.as_ref().map_or(0, |k| k.bytes()) + in_headers;
+        RecordMaker {
+            body,
+            sizes: Sizes::new(sizes.clone(), SplitMix::seed(seed, producer, SIZES)),
+            key_seed: SplitMix::seed(seed, producer, KEYS),
+            usual_bytes: sizes.mean() as usize + overhead_bytes,
+            keys,
+            headers,
+            overhead_bytes,
+        }
+    }
+
+    /// About what a record takes in a batch.
+    pub fn usual_bytes(&self) -> usize {
+        self.usual_bytes
+    }
+
+    /// At most what record `index` of a partition takes in a batch.
+    #[inline]
+    pub fn bytes_of(&self, partition: usize, index: u64) -> usize {
+        self.sizes.of(partition, index) + self.overhead_bytes
+    }
+
+    /// What writes records of one partition into a batch; made once per batch.
+    pub fn writer<'a>(
+        &'a self,
+        partition: usize,
+        seed: &'a CrcSeed,
+        key: &'a mut Vec<u8>,
+    ) -> RecordWriter<'a> {
+        key.resize(self.keys.as_ref().map_or(0, |k| k.bytes()), 0);
+        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        RecordWriter { maker: self, partition, seed, key, headers }
+    }
+}
+
+/// See [`RecordMaker::writer`].
+#[derive(Debug)]
+pub struct RecordWriter<'a> {
+    maker: &'a RecordMaker,
+    partition: usize,
+    seed: &'a CrcSeed,
+    key: &'a mut Vec<u8>,
+    headers: Vec<(&'a str, &'a [u8])>,
+}
+
+impl RecordWriter<'_> {
+    /// Appends record `index` of the partition, identity first.
+    #[inline]
+    pub fn append(&mut self, index: u64, identity: &Identity, timestamp_ms: i64, builder: &mut BatchBuilder) {
+        let maker = self.maker;
+        let key = maker.keys.as_deref().map(|keys| {
+            keys.write(maker.key_seed, self.partition, index, self.key);
+            self.key.as_slice()
+        });
+        let value_bytes = maker.sizes.of(self.partition, index);
+        let spec = RecordSpec { timestamp_ms, key, value_bytes, headers: &self.headers };
+        builder.append(&spec, |value| {
+            maker.body.fill(self.partition as u32, index, &mut value[IDENTITY_LEN..]);
+            // The plan refuses values that are too short for an identity.
+            let encoded = gauntlet_verify::identity::encode(identity, self.seed, value);
+            debug_assert!(encoded.is_ok());
+        });
+    }
+}
