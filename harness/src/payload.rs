@@ -53,9 +53,9 @@ impl BodyMaker {
         let mut rng = SplitMix::of(self.seed, u64::from(partition), k);
         let random_bytes = self.random_bytes(body.len());
         let (words, rest) = body[..random_bytes].as_chunks_mut::<8>();
-        words.iter_mut().for_each(|word| *word = rng.next().to_le_bytes());
+        words.iter_mut().for_each(|word| *word = rng.draw().to_le_bytes());
         if !rest.is_empty() {
-            let last = rng.next().to_le_bytes();
+            let last = rng.draw().to_le_bytes();
             rest.iter_mut().zip(last).for_each(|(byte, random)| *byte = random);
         }
     }

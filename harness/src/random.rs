@@ -36,7 +36,7 @@ impl SplitMix {
 
     /// The next 64 bits.
     #[inline]
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
         mix(self.0)
     }
@@ -45,7 +45,7 @@ impl SplitMix {
     #[inline]
     pub fn unit(&mut self) -> f64 {
         // The 53 bits that a float holds.
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// A draw from the exponential distribution of mean 1.
@@ -59,16 +59,16 @@ impl TryRng for SplitMix {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok((self.next() >> 32) as u32)
+        Ok((self.draw() >> 32) as u32)
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(self.next())
+        Ok(self.draw())
     }
 
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
         for chunk in out.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+            chunk.copy_from_slice(&self.draw().to_le_bytes()[..chunk.len()]);
         }
         Ok(())
     }
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn numbers_are_those_of_their_record() {
-        let draw = |seed, partition, index| SplitMix::of(seed, partition, index).next();
+        let draw = |seed, partition, index| SplitMix::of(seed, partition, index).draw();
         assert_eq!(draw(1, 2, 3), draw(1, 2, 3));
         let all = [draw(1, 2, 3), draw(2, 2, 3), draw(1, 3, 3), draw(1, 2, 4)];
         for (i, a) in all.iter().enumerate() {
