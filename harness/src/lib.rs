@@ -14,5 +14,6 @@ pub mod run;
 pub mod rundir;
 pub mod scenario;
 pub mod schedule;
+pub mod sweep;
 pub mod units;
 pub mod windows;

@@ -16,7 +16,7 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 const MIX_1: u64 = 0xbf58_476d_1ce4_e5b9;
 const MIX_2: u64 = 0x94d0_49bb_1331_11eb;
 
-fn splitmix(state: u64) -> u64 {
+pub(crate) fn splitmix(state: u64) -> u64 {
     let mut z = state;
     z = (z ^ (z >> 30)).wrapping_mul(MIX_1);
     z = (z ^ (z >> 27)).wrapping_mul(MIX_2);

@@ -14,6 +14,8 @@ mod load;
 mod topics;
 mod workload;
 
+pub(crate) use topics::{NAME_LENGTH_MAX as TOPIC_LENGTH_MAX, RUN_ID_LENGTH};
+
 /// Bytes of a record's identity without options (design, life of one record): the least size of a value.
 const IDENTITY_BYTES: u64 = 34;
 
