@@ -220,8 +220,13 @@ fn unknown_metric(text: &Text<'_>, name: &str) -> ExpectError {
         return ExpectError {
             offset: text.offset_of(name),
             length: name.len(),
-            message: format!("`{over}(…)` over the points of a sweep is not supported by this version of gauntlet yet"),
-            help: Some("an expectation without it holds for every point; `severity: warn` or `info` fails none".to_owned()),
+            message: format!(
+                "`{over}(…)` over the points of a sweep is not supported by this version of gauntlet yet"
+            ),
+            help: Some(
+                "an expectation without it holds for every point; `severity: warn` or `info` fails none"
+                    .to_owned(),
+            ),
         };
     }
     let near = METRICS.iter().map(|m| (strsim::damerau_levenshtein(m.name, name), m.name)).min();

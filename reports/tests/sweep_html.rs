@@ -54,7 +54,7 @@ fn a_small_sweep_is_rendered_as_before() {
 fn sweep_json_reads_back() {
     for (name, data) in fixtures::all() {
         let json = serde_json::to_string(&data.record).unwrap();
-        assert_eq!(serde_json::from_str::<SweepRecord>(&json).unwrap(), data.record, "{name}");
+        assert!(serde_json::from_str::<SweepRecord>(&json).unwrap() == data.record, "{name}");
     }
 }
 

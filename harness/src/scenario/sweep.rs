@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::diagnostic::{Place, Problem, ScenarioError, Sources, scenario_error};
 use super::interpolate::{Matrix, RUN_ID, interpolate};
-use super::tree::{Content, Node, Scalar, Typed};
+use super::tree::{Content, Node, Typed};
 use super::types::{Cluster, Lifecycle, Target};
 use super::validate::{RUN_ID_LENGTH, TOPIC_LENGTH_MAX};
 use super::written::{SweepDocument, SweepWritten};
@@ -347,10 +347,10 @@ fn point(
     }
 }
 
-/// The value of a scalar. Grouped digits, which YAML 1.2 reads as text, are the number that they are anywhere else.
+/// The value of a scalar.
 fn json(node: &Node) -> Value {
     let Content::Scalar(scalar) = &node.content else { return Value::Null };
-    match normal(scalar).typed() {
+    match scalar.typed() {
         Typed::Null => Value::Null,
         Typed::Bool(value) => value.into(),
         Typed::Unsigned(value) => value.into(),
@@ -358,12 +358,6 @@ fn json(node: &Node) -> Value {
         Typed::Float(value) => value.into(),
         Typed::Text(text) => text.into(),
     }
-}
-
-fn normal(scalar: &Scalar) -> Scalar {
-    let digits = scalar.text.replace('_', "");
-    let is_grouped = scalar.plain && digits.len() < scalar.text.len() && digits.parse::<u64>().is_ok();
-    if is_grouped { Scalar::plain(digits) } else { scalar.clone() }
 }
 
 /// Deleting a topic takes brokers a while, and an interrupted run may have left its own: no two runs share a name.
@@ -392,9 +386,8 @@ fn with_topics_of_its_own(scenario: &mut Scenario) {
 /// Topics whose names have no room for the id of a run.
 fn too_long(loaded: &LoadedScenario) -> Vec<Problem> {
     let topics = loaded.scenario.topics.iter().enumerate();
-    let long = topics.filter(|(_, topic)| {
-        topic.name.replace(RUN_ID, "").len() + RUN_ID_LENGTH > TOPIC_LENGTH_MAX
-    });
+    let long =
+        topics.filter(|(_, topic)| topic.name.replace(RUN_ID, "").len() + RUN_ID_LENGTH > TOPIC_LENGTH_MAX);
     long.map(|(index, topic)| {
         let span = loaded.root.span_of(&format!("topics[{index}].name"));
         let message = format!("no room for the id of a run in the name `{}`", topic.name);

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 use super::super::diagnostic::{Problem, did_you_mean};
 use super::super::tree::{Content, Entry, Node};
+use super::POINTS_MAX;
 use super::matrix::{MatrixWritten, Selection};
-use super::{POINTS_MAX, normal};
 
 /// A value for each name of a point.
 pub(super) type Combination = BTreeMap<String, Node>;
@@ -21,7 +21,7 @@ pub(super) type Combination = BTreeMap<String, Node>;
 /// Whether two scalars mean the same.
 pub(super) fn same(a: &Node, b: &Node) -> bool {
     match (&a.content, &b.content) {
-        (Content::Scalar(a), Content::Scalar(b)) => normal(a).typed() == normal(b).typed(),
+        (Content::Scalar(a), Content::Scalar(b)) => a.typed() == b.typed(),
         _ => false,
     }
 }

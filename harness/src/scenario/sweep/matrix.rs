@@ -98,6 +98,7 @@ fn axis(entry: &Entry, problems: &mut Vec<Problem>) -> Option<Axis> {
         problems.push(Problem::new(entry.value.span, message, "at least one"));
         return None;
     }
+    let values: Vec<Node> = values.iter().cloned().map(ungrouped).collect();
     for (index, value) in values.iter().enumerate() {
         scalar(value, problems);
         if values[..index].iter().any(|earlier| super::expand::same(earlier, value)) {
@@ -105,7 +106,7 @@ fn axis(entry: &Entry, problems: &mut Vec<Problem>) -> Option<Axis> {
             problems.push(Problem::new(value.span, message, "the second time"));
         }
     }
-    Some(Axis { name: entry.key.clone(), span: entry.key_span, values: values.clone() })
+    Some(Axis { name: entry.key.clone(), span: entry.key_span, values })
 }
 
 /// Names stand in references, on the command line and in the heads of tables.
@@ -118,6 +119,17 @@ fn name(entry: &Entry, problems: &mut Vec<Problem>) {
         let label = "a letter, then letters, digits, `_` and `-`, at most 40";
         problems.push(Problem::new(entry.key_span, message, label).help("write it like `batch_size`"));
     }
+}
+
+/// Grouped digits, which YAML 1.2 reads as text, as the number that they are: `65_536` and `65536` are one value.
+fn ungrouped(mut value: Node) -> Node {
+    if let Content::Scalar(scalar) = &mut value.content {
+        let digits = scalar.text.replace('_', "");
+        if scalar.plain && digits.len() < scalar.text.len() && digits.parse::<u64>().is_ok() {
+            scalar.text = digits;
+        }
+    }
+    value
 }
 
 fn scalar(value: &Node, problems: &mut Vec<Problem>) {
@@ -142,7 +154,9 @@ fn selections(sweep: &Node, block: &str, problems: &mut Vec<Problem>) -> Vec<Sel
                 if block == "include" {
                     entries.iter().for_each(|entry| name(entry, problems));
                 }
-                selections.push(Selection { span: item.span, values: entries.to_vec() });
+                let values =
+                    entries.iter().cloned().map(|entry| Entry { value: ungrouped(entry.value), ..entry });
+                selections.push(Selection { span: item.span, values: values.collect() });
             }
             _ => {
                 let message = format!("an item of `sweep.{block}` selects nothing");

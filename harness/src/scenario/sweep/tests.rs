@@ -146,7 +146,8 @@ fn what_makes_no_sense_is_refused() {
         ("{ matrix: { a: [1] }, max_wall: 0s }", "`sweep.max_wall` is 0"),
         ("{ matrix: { a: [1] }, repeat: 3 }", "unknown field `repeat` in `sweep`"),
     ] {
-        assert_eq!(file(sweep, &["a"]).map(|s| labels(&s)), Err(message.to_owned()), "{sweep}");
+        let names = if sweep.contains("{ a:") { &["a"][..] } else { &[] };
+        assert_eq!(file(sweep, names).map(|s| labels(&s)), Err(message.to_owned()), "{sweep}");
     }
     let many: Vec<String> = (0..17).map(|n| n.to_string()).collect();
     let many = many.join(", ");
