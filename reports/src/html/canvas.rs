@@ -128,13 +128,16 @@ impl Canvas<'_> {
         (x, y): (i32, i32),
     ) -> Result<(), DrawError> {
         const HALF_PX: i32 = 12;
-        const STROKE_PX: u32 = 4;
+        const STROKE_PX: i32 = 5;
         let outline = shape.outline(HALF_PX).map(|(dx, dy)| (x + dx, y + dy)).collect::<Vec<_>>();
+        self.area.draw(&Polygon::new(outline, ink.color().filled()))?;
         if is_filled {
-            return self.area.draw(&Polygon::new(outline, ink.color().filled()));
+            return Ok(());
         }
-        let closed: Vec<(i32, i32)> = outline.iter().chain(&outline[..1]).copied().collect();
-        self.line(ink, STROKE_PX, &closed)
+        // A hole instead of an outline: inks with dashes would leave little of one.
+        let hole: Vec<(i32, i32)> =
+            shape.outline(HALF_PX - STROKE_PX).map(|(dx, dy)| (x + dx, y + dy)).collect();
+        self.area.draw(&Polygon::new(hole, Ink::Lane.color().filled()))
     }
 
     /// A text in the colour of labels, vertically centred on its point.

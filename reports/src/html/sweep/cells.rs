@@ -26,9 +26,16 @@ pub(super) fn value(summary: Option<Summary>, unit: Unit) -> Markup {
     }
 }
 
-/// `11.8 … 13.1 ms`.
+/// `11.8 … 13.1 ms`: the unit once, where it is the same.
 pub(super) fn range(summary: &Summary, unit: Unit) -> String {
-    format!("{} … {}", format::quantity(summary.min, unit), format::quantity(summary.max, unit))
+    let [low, high] = [summary.min, summary.max].map(|value| format::quantity(value, unit));
+    let split = |text: &str| {
+        text.find(['\u{a0}', '/']).map(|at| text.split_at(at)).map(|(n, u)| (n.to_owned(), u.to_owned()))
+    };
+    match (split(&low), split(&high)) {
+        (Some((number, of_low)), Some((_, of_high))) if of_low == of_high => format!("{number} … {high}"),
+        _ => format!("{low} … {high}"),
+    }
 }
 
 /// What makes a point's numbers doubtful, behind its name.

@@ -58,7 +58,7 @@ fn heatmap(layout: &Layout<'_>, figure: &Figure, index: usize, grid: &Grid) -> M
         id: &format!("heat-{}-{index}", figure.key),
         title: &title,
         finding: finding(layout, figure, grid),
-        how_to_read: "each cell is a point, with its median; the darker, the better, by factors. The best of all points that \
+        how_to_read: "each cell is a point, with its median; the stronger the colour, the better, by factors. The best of all points that \
                       passed has a frame. Hatched: inconclusive, or without a result, whatever the number says. An empty \
                       place is no point of the sweep.",
         legend: legend(),
@@ -189,7 +189,7 @@ fn draw(
             let middle = LEFT_PX + column as i32 * width + width / 2;
             canvas.text(Anchor::Middle, (middle, bottom + 24), &fitting(value, width - 12))?;
         }
-        let y_name = grid.y.as_ref().map_or_else(String::new, |y| format!("{} ↑   ", y.name));
+        let y_name = grid.y.as_ref().map_or_else(String::new, |y| format!("{} ↑ · ", y.name));
         canvas.text(Anchor::Start, (LEFT_PX, bottom + 62), &format!("{y_name}{} →", grid.x.name))
     })
 }
@@ -228,20 +228,21 @@ impl Area {
         let middle = (left + right) / 2;
         let center = (top + bottom) / 2;
         let value =
-            summary.map_or_else(|| format::MISSING.to_owned(), |s| format::quantity(s.median, figure.unit));
+            summary.map_or_else(|| "no value".to_owned(), |s| format::quantity(s.median, figure.unit));
         let sign = if view.mark == Mark::Pass { String::new() } else { format!("{} ", view.mark.sign()) };
         let first = fitting(&format!("{sign}{value}{}", cells::doubt(view)), self.width - 16);
         let second = summary.filter(|s| s.runs > 1).map(|s| cells::range(&s, figure.unit));
+        let second = second.map(|text| fitting(&text, self.width - 16));
         if view.mark.is_unknown() {
             self.hatch(canvas, (left, top), (right, bottom))?;
             // So that the text can be read on the lines.
-            let half = Canvas::text_width_px(&first) / 2 + 8;
+            let widest = second.as_ref().map_or(0, |text| Canvas::text_width_px(text));
+            let half = widest.max(Canvas::text_width_px(&first)) / 2 + 8;
             canvas.bar(Ink::Lane, (middle - half, center - 36), (middle + half, center + 36))?;
         }
         let shift = if second.is_some() { 16 } else { 0 };
         canvas.text_in(Ink::Strong, Anchor::Middle, (middle, center - shift), &first)?;
         if let Some(second) = second {
-            let second = fitting(&second, self.width - 16);
             canvas.text_in(Ink::Strong, Anchor::Middle, (middle, center + 18), &second)?;
         }
         if is_best {

@@ -62,7 +62,7 @@ pub(super) fn section(layout: &Layout<'_>) -> Markup {
                 title: "Throughput against p99",
                 finding: finding(layout, &front),
                 how_to_read: "each mark is a point, with the medians of its runs: the further right and the further down, the \
-                              better. The line joins the points that passed and that no other one beats in both. Hollow marks \
+                              better. The axes begin near the lowest values. The line joins the points that passed and that no other one beats in both. Hollow marks \
                               did not pass, or are not known, and are on no line. Marks that lie close together are named in \
                               the table only.",
                 legend: legend(layout),
@@ -147,7 +147,7 @@ fn draw(layout: &Layout<'_>, dots: &[Dot<'_, '_>], front: &[usize]) -> Result<St
     let limit_ms = layout.data.record.p99_limit_ms;
     let throughputs: Vec<f64> = dots.iter().map(|dot| dot.throughput).collect();
     let latencies: Vec<f64> = dots.iter().map(|dot| dot.p99_ms).chain(limit_ms).collect();
-    let x = Scale::from_zero(&throughputs, LEFT_PX, RIGHT_PX);
+    let x = Scale::around(&throughputs, LEFT_PX, RIGHT_PX);
     let y = Scale::log(&latencies, BOTTOM_PX, TOP_PX);
     let place = |dot: &Dot<'_, '_>| (x.px(dot.throughput), y.px(dot.p99_ms));
     Canvas::draw(HEIGHT_PX, |canvas| {
@@ -192,7 +192,7 @@ fn draw_axes(canvas: &Canvas<'_>, x: &Scale, y: &Scale) -> Result<(), DrawError>
         let anchor = if at > RIGHT_PX - 60 { Anchor::End } else { Anchor::Middle };
         canvas.text(anchor, (at, BOTTOM_PX + 28), &tick_label(&THROUGHPUT, *tick))?;
     }
-    canvas.text(Anchor::Start, (LEFT_PX, BOTTOM_PX + 70), "p99 ↑   throughput, acked →")
+    canvas.text(Anchor::Start, (LEFT_PX, BOTTOM_PX + 70), "p99 ↑ · throughput, acked →")
 }
 
 /// Writes a name beside its mark if there is room on one side of it.

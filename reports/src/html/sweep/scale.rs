@@ -38,6 +38,16 @@ impl Scale {
         Scale { is_log: false, from: 0.0, to: step * steps, ticks, from_px, to_px }
     }
 
+    /// From a round number below the lowest value to one above the highest: for places, not for lengths.
+    pub(super) fn around(values: &[f64], from_px: i32, to_px: i32) -> Scale {
+        let lowest = values.iter().copied().reduce(f64::min).unwrap_or(0.0);
+        let highest = values.iter().copied().reduce(f64::max).unwrap_or(0.0);
+        let step = natural_step((highest - lowest).max(highest.abs() * 0.02) / 4.0);
+        let (first, last) = ((lowest / step).floor(), (highest / step).floor() + 1.0);
+        let ticks = (0..=(last - first) as u32).map(|i| (first + f64::from(i)) * step).collect();
+        Scale { is_log: false, from: first * step, to: last * step, ticks, from_px, to_px }
+    }
+
     /// By factors, from a round number below the lowest value to one above the highest. What is not above zero goes to its
     /// lower end.
     pub(super) fn log(values: &[f64], from_px: i32, to_px: i32) -> Scale {
@@ -45,7 +55,7 @@ impl Scale {
         let lowest = positive().reduce(f64::min).unwrap_or(1.0);
         let highest = positive().reduce(f64::max).unwrap_or(10.0);
         let round = || (-4..8).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)));
-        let from = round().filter(|v| *v <= lowest * 0.97).next_back().unwrap_or(lowest / 2.0);
+        let from = round().rfind(|v| *v <= lowest * 0.97).unwrap_or(lowest / 2.0);
         let to = round().find(|v| *v >= highest * 1.03).unwrap_or(highest * 2.0);
         let mut ticks: Vec<f64> = round().filter(|v| *v >= from && *v <= to).collect();
         if ticks.len() > TICKS_MAX {
@@ -84,10 +94,15 @@ mod tests {
     #[test]
     fn axes_hold_what_is_drawn_and_have_marks() {
         for values in [vec![], vec![0.0], vec![12.0], vec![12.0, 12.1], vec![0.3, 9_812.0], vec![1e6]] {
-            for scale in [Scale::log(&values, 500, 0), Scale::from_zero(&values, 500, 0)] {
+            let scales = [
+                Scale::log(&values, 500, 0),
+                Scale::from_zero(&values, 500, 0),
+                Scale::around(&values, 500, 0),
+            ];
+            for scale in scales {
                 assert!(scale.ticks.len() >= 2 && scale.ticks.len() <= 10, "{values:?}: {scale:?}");
                 for value in values.iter().filter(|v| **v > 0.0) {
-                    assert!(scale.from < *value && *value <= scale.to, "{value} in {scale:?}");
+                    assert!(scale.from <= *value && *value <= scale.to, "{value} in {scale:?}");
                 }
                 assert_eq!((scale.px(scale.from), scale.px(scale.to)), (500, 0));
             }

@@ -7,8 +7,9 @@ use super::super::table::{Column, numbers, table_of, words};
 use super::{Layout, cells};
 use crate::sweep::csv::csv;
 use crate::sweep::figures::{COLUMNS, Figure};
-use crate::sweep::points::PointView;
+use crate::sweep::points::{Mark, PointView};
 use crate::sweep::{SlotRecord, SlotState, SweepRecord, text_of};
+use crate::verdict::Verdict;
 
 /// Runs whose reasons are shown; the rest is counted.
 const RUNS_MAX: usize = 40;
@@ -22,9 +23,8 @@ pub(super) fn section(layout: &Layout<'_>) -> Markup {
         .collect();
     let mut columns: Vec<Column<'_>> = vec![words("point")];
     columns.extend(record.axes.iter().map(|axis| words(axis)));
-    columns.push(words("verdict"));
+    columns.extend([words("verdict"), words("runs")]);
     columns.extend(shown.iter().map(|figure| numbers(figure.short)));
-    columns.push(words("runs"));
     let rows: Vec<Vec<Markup>> = layout.views.iter().map(|view| row(view, &record.axes, &shown)).collect();
     html! {
         section id="points" aria-labelledby="points-h" {
@@ -50,21 +50,25 @@ fn row(view: &PointView<'_>, axes: &[String], shown: &[Figure]) -> Vec<Markup> {
     let value = |axis| view.record.parameters.get(axis).map_or_else(|| "–".to_owned(), text_of);
     cells.extend(axes.iter().map(|axis| html! { (value(axis)) }));
     cells.push(cells::mark(view.mark));
-    cells.extend(shown.iter().map(|figure| cells::value(view.summary(figure), figure.unit)));
     cells.push(html! { @for run in &view.runs { span class="run" { (link(run)) } " " } });
+    cells.extend(shown.iter().map(|figure| cells::value(view.summary(figure), figure.unit)));
     cells
 }
 
 /// A run's number, verdict, and the way to its own report.
 fn link(run: &SlotRecord) -> Markup {
-    let name = format!("run {}", run.repeat);
-    let Some(dir) = &run.dir else { return html! { (name) ": not run" } };
-    let verdict = match (run.state, run.verdict) {
-        (SlotState::Done, Some(verdict)) => verdict.to_string(),
-        (SlotState::Running, _) => "did not finish".to_owned(),
-        _ => "aborted".to_owned(),
+    let name = format!("r{}", run.repeat);
+    let Some(dir) = &run.dir else { return html! { (name) " not run" } };
+    let (sign, word) = match (run.state, run.verdict) {
+        (SlotState::Done, Some(Verdict::Pass)) => (Mark::Pass.sign(), "PASS"),
+        (SlotState::Done, Some(Verdict::Inconclusive)) => (Mark::Inconclusive.sign(), "INCONCLUSIVE"),
+        (SlotState::Done, Some(Verdict::Fail)) => (Mark::Fail.sign(), "FAIL"),
+        (SlotState::Done, Some(Verdict::Violation)) => (Mark::Violation.sign(), "VIOLATION"),
+        (SlotState::Running, _) => (Mark::NoResult.sign(), "did not finish"),
+        _ => (Mark::NoResult.sign(), "aborted"),
     };
-    html! { a href=(format!("{}/report.html", encoded(dir))) { (name) } ": " (verdict) }
+    let told = format!("report of run {}: {word}", run.repeat);
+    html! { a href=(format!("{}/report.html", encoded(dir))) aria-label=(told) title=(word) { (name) } " " (sign) }
 }
 
 /// Whether there is a run to say something of.
