@@ -1,7 +1,7 @@
 //! A sweep: one scenario at many points, each an ordinary run with a directory of its own below the sweep's.
 //!
 //! - [`plan`]: points, order, worst-case time; made before anything starts
-//! - [`select`]: `--only`
+//! - [`select`]: some points only, `--only`
 //! - [`execute`]: runs one after the other, `sweep.json` written as it goes
 //! - [`resume`]: going on with a sweep that was interrupted
 //! - [`report`]: the report of a sweep, from its directory alone
