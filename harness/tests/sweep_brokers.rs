@@ -111,8 +111,10 @@ fn passes_and_fails(name: &str, sweep: &str) -> Case {
 #[test]
 fn an_interrupted_sweep_goes_on_where_it_was_and_runs_nothing_twice() {
     let _alone = alone();
+    // A broker deletes nothing in its first 30 s; the first run of each session would wait for that.
     let case = Case::new(
-        "version: 1\nname: resumed\nseed: 7\ncluster: { local: { brokers: 1, jvm: quick } }\n\
+        "version: 1\nname: resumed\nseed: 7\n\
+         cluster: { local: { brokers: 1, jvm: quick, config: { log.initial.task.delay.ms: 1000 } } }\n\
          topics: [{ name: bench, partitions: '${matrix.partitions}' }]\n\
          workload: { payload: { size: 100B }, producers: { count: 1, config: { compression.type: '${matrix.codec}' } } }\n\
          load: { shape: constant, rate: 5k/s, warmup: 1s, duration: 3s, drain: 10s }\n\
