@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
 
 /// One process of this boot, and never another one that got its pid later.
@@ -31,6 +31,18 @@ impl ProcessIdentity {
     #[must_use]
     pub fn is_alive(self) -> bool {
         read_stat(self.pid).is_ok_and(|stat| stat.start_ticks == self.start_ticks && !stat.is_dead())
+    }
+
+    /// User and system time that it has taken so far, those of its threads included (proc(5), `stat`, fields 14 and 15). Fails
+    /// with `NotFound` if it is gone.
+    pub fn cpu_time(self) -> io::Result<std::time::Duration> {
+        let stat = read_stat(self.pid)?;
+        if stat.start_ticks != self.start_ticks || stat.is_dead() {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        let ticks_per_s =
+            sysconf(SysconfVar::CLK_TCK)?.and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(100);
+        Ok(std::time::Duration::from_secs_f64(stat.cpu_ticks as f64 / ticks_per_s as f64))
     }
 
     /// Sends `signal` if this very process still runs; `Ok(false)` if it is gone.
@@ -77,12 +89,14 @@ impl fmt::Display for ProcessIdentity {
     }
 }
 
-/// The two fields of `/proc/<pid>/stat` that are needed here.
+/// The fields of `/proc/<pid>/stat` that are needed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessStat {
     /// `R` running, `S`/`D` sleeping, `T` stopped by a signal, `t` by a tracer, `Z` zombie, `X` dead.
     state: char,
     start_ticks: u64,
+    /// User and system time.
+    cpu_ticks: u64,
 }
 
 impl ProcessStat {
@@ -108,9 +122,11 @@ fn parse_stat(line: &str) -> Option<ProcessStat> {
     let after_name = &line[line.rfind(')')? + 1..];
     let mut fields = after_name.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
-    // `state` is field 3; the start time is field 22, so 18 fields lie between them.
-    let start_ticks = fields.nth(18)?.parse().ok()?;
-    Some(ProcessStat { state, start_ticks })
+    // `state` is field 3; user time is field 14, system time 15, the start time 22.
+    let user_ticks: u64 = fields.nth(10)?.parse().ok()?;
+    let system_ticks: u64 = fields.next()?.parse().ok()?;
+    let start_ticks = fields.nth(6)?.parse().ok()?;
+    Some(ProcessStat { state, start_ticks, cpu_ticks: user_ticks + system_ticks })
 }
 
 #[cfg(test)]
@@ -120,7 +136,7 @@ mod tests {
     #[test]
     fn a_hostile_command_name_does_not_shift_the_fields() {
         let line = "77 (a) T (b) 1 2) S 1 77 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 9 0 123456 1 2 3";
-        assert_eq!(parse_stat(line), Some(ProcessStat { state: 'S', start_ticks: 123_456 }));
+        assert_eq!(parse_stat(line), Some(ProcessStat { state: 'S', start_ticks: 123_456, cpu_ticks: 11 }));
     }
 
     #[test]

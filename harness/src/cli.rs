@@ -4,6 +4,7 @@ mod cluster;
 mod print;
 mod report;
 mod run;
+mod sweep;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use gauntlet_chaos::{Launcher, LocalSpec, cache_dir, supervisor_main};
 use gauntlet_reports::ExitReason;
 
-use crate::scenario::{LoadOptions, LoadedScenario, Scenario, ScenarioError};
+use crate::scenario::{LoadOptions, ScenarioError, ScenarioFile};
 
 /// First argument of the process that looks after brokers; see `gauntlet_chaos::supervisor`.
 const SUPERVISE: &str = "__supervise";
@@ -70,14 +71,14 @@ struct DoctorArgs {
 }
 
 impl ScenarioArgs {
-    fn load(&self) -> Vec<Result<LoadedScenario, ScenarioError>> {
+    fn load(&self) -> Vec<Result<ScenarioFile, ScenarioError>> {
         let options = LoadOptions {
             profile: self.profile.clone(),
             sets: self.sets.clone(),
             expectation_check: Some(&crate::plan::check_expectation),
             ..LoadOptions::of_process()
         };
-        self.files.iter().map(|file| Scenario::load(file, &options)).collect()
+        self.files.iter().map(|file| ScenarioFile::load(file, &options)).collect()
     }
 }
 
@@ -136,7 +137,11 @@ fn validate(args: &ScenarioArgs, out: &mut impl Write) -> std::io::Result<ExitRe
     for (file, loaded) in args.files.iter().zip(args.load()) {
         match loaded {
             Ok(loaded) => {
-                writeln!(out, "{}: valid ({})", file.display(), loaded.scenario.name)?;
+                let points = match &loaded {
+                    ScenarioFile::Single(_) => String::new(),
+                    ScenarioFile::Sweep(sweep) => format!(", a sweep of {} points", sweep.points.len()),
+                };
+                writeln!(out, "{}: valid ({}{points})", file.display(), loaded.name())?;
                 reasons.push(ExitReason::Pass);
             }
             Err(error) => {

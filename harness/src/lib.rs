@@ -17,5 +17,6 @@ pub mod rundir;
 pub mod scenario;
 pub mod schedule;
 pub mod sizes;
+pub mod sweep;
 pub mod units;
 pub mod windows;

@@ -24,6 +24,7 @@ use crate::sizes::SizePlan;
 
 pub(crate) use convert::RF_DEFAULT_MAX;
 pub use convert::{PlanOptions, Planned, capabilities, check_expectation, plan};
+pub(crate) use load::warmup_per_s;
 pub use needs::Needs;
 
 /// Where the brokers come from.

@@ -3,6 +3,7 @@
 //! `cluster -> topics -> readers, producers -> warm-up -> t = 0 -> faults -> end of load -> heal -> drain -> judge`.
 //! Whatever happens on the way, the run directory says so, faults are undone and brokers end.
 
+mod broker_usage;
 pub mod collect;
 mod interrupt;
 mod judge;
@@ -110,6 +111,38 @@ impl RunError {
     }
 }
 
+/// Brokers that outlive a run: several runs can go on them, one after the other. Dropping it ends local ones.
+pub struct RunningCluster {
+    brokers: Brokers,
+}
+
+impl RunningCluster {
+    /// Starts local brokers, or makes sure that others can be reached.
+    ///
+    /// # Errors
+    /// They don't start, or can't be reached.
+    pub fn start(cluster: &ClusterPlan, dirs: &ClusterDirs, launcher: &Launcher) -> Result<Self, RunError> {
+        Ok(RunningCluster { brokers: Brokers::start(cluster, dirs, launcher)? })
+    }
+
+    /// The local brokers, unless it is somebody else's cluster.
+    #[must_use]
+    pub fn local(&self) -> Option<&LocalCluster> {
+        match &self.brokers {
+            Brokers::Local(cluster) => Some(cluster),
+            Brokers::Foreign(_) => None,
+        }
+    }
+
+    /// Ends local brokers and removes their data.
+    ///
+    /// # Errors
+    /// Something of them is left.
+    pub fn end(self) -> Result<(), RunError> {
+        self.brokers.end()
+    }
+}
+
 /// The brokers of a run.
 enum Brokers {
     Local(Arc<LocalCluster>),
@@ -117,6 +150,27 @@ enum Brokers {
 }
 
 impl Brokers {
+    fn start(cluster: &ClusterPlan, dirs: &ClusterDirs, launcher: &Launcher) -> Result<Self, RunError> {
+        match cluster {
+            ClusterPlan::Bootstrap(addresses) => {
+                connect_first(addresses, &ConnectOptions::default())?;
+                Ok(Brokers::Foreign(addresses.clone()))
+            }
+            ClusterPlan::Local(spec) => {
+                Ok(Brokers::Local(Arc::new(LocalCluster::start(spec, dirs, launcher)?)))
+            }
+        }
+    }
+
+    fn end(self) -> Result<(), RunError> {
+        if let Brokers::Local(cluster) = self
+            && let Some(cluster) = Arc::into_inner(cluster)
+        {
+            cluster.shutdown()?;
+        }
+        Ok(())
+    }
+
     fn bootstrap(&self) -> Vec<String> {
         match self {
             Brokers::Local(cluster) => cluster.bootstrap(),
@@ -142,11 +196,35 @@ pub fn execute(
     options: &RunOptions,
     tell: &mut dyn FnMut(Progress<'_>),
 ) -> RunRecord {
+    let run = Run { plan, expectations, options, tell, admin: ConnectOptions::default() };
+    conduct(run, |run, record| run.carry_out(faults, record))
+}
+
+/// As [`execute`], on brokers that are there and stay. Topics of the run are deleted after it. There are no faults: the next
+/// run is to find the cluster as this one did.
+pub fn execute_on(
+    cluster: &RunningCluster,
+    plan: &Plan,
+    expectations: &[Expectation],
+    options: &RunOptions,
+    tell: &mut dyn FnMut(Progress<'_>),
+) -> RunRecord {
+    let run = Run { plan, expectations, options, tell, admin: ConnectOptions::default() };
+    conduct(run, |run, record| {
+        let ended = run.with_brokers(&cluster.brokers, &[], record);
+        run.remove_topics(&cluster.brokers.bootstrap());
+        ended
+    })
+}
+
+/// Writes the record of a run before and after it, whatever comes of it.
+fn conduct<'a>(
+    mut run: Run<'a>,
+    carry_out: impl FnOnce(&mut Run<'a>, &mut RunRecord) -> Result<(), RunError>,
+) -> RunRecord {
     let begun = Instant::now();
-    let mut record = first_record(plan);
-    let mut run = Run { plan, expectations, options, tell, admin: ConnectOptions::default() };
-    let outcome =
-        run.write(&record).map_err(RunError::from).and_then(|()| run.carry_out(faults, &mut record));
+    let mut record = first_record(run.plan);
+    let outcome = run.write(&record).map_err(RunError::from).and_then(|()| carry_out(&mut run, &mut record));
     record.wall_s = begun.elapsed().as_secs_f64();
     if let Err(error) = outcome {
         record.state = RunState::Aborted;
@@ -186,34 +264,22 @@ impl Run<'_> {
         let brokers = self.bring_up()?;
         let ended = self.with_brokers(&brokers, faults, record);
         (self.tell)(Progress::Phase("ending the cluster"));
-        match brokers {
-            Brokers::Local(cluster) => {
-                if let Some(cluster) = Arc::into_inner(cluster) {
-                    cluster.shutdown()?;
-                }
-            }
-            Brokers::Foreign(addresses) => self.remove_topics(&addresses),
+        if let Brokers::Foreign(addresses) = &brokers {
+            self.remove_topics(addresses);
         }
+        brokers.end()?;
         ended
     }
 
     fn bring_up(&mut self) -> Result<Brokers, RunError> {
-        match &self.plan.cluster {
-            ClusterPlan::Bootstrap(addresses) => {
-                connect_first(addresses, &self.admin)?;
-                Ok(Brokers::Foreign(addresses.clone()))
-            }
-            ClusterPlan::Local(spec) => {
-                let dirs = ClusterDirs {
-                    data: self.options.dir.file("cluster"),
-                    logs: self.options.dir.logs(),
-                    cache: self.options.cache.clone(),
-                    keep_data: self.options.keep_data,
-                    undo_journal: Some(self.options.dir.file(UNDO_JOURNAL)),
-                };
-                Ok(Brokers::Local(Arc::new(LocalCluster::start(spec, &dirs, &self.options.launcher)?)))
-            }
-        }
+        let dirs = ClusterDirs {
+            data: self.options.dir.file("cluster"),
+            logs: self.options.dir.logs(),
+            cache: self.options.cache.clone(),
+            keep_data: self.options.keep_data,
+            undo_journal: Some(self.options.dir.file(UNDO_JOURNAL)),
+        };
+        Brokers::start(&self.plan.cluster, &dirs, &self.options.launcher)
     }
 
     fn remove_topics(&mut self, bootstrap: &[String]) {
@@ -308,6 +374,7 @@ fn first_record(plan: &Plan) -> RunRecord {
         errors: Default::default(),
         retries: 0,
         throttle_ms_max: 0,
+        broker: None,
         environment: environment(plan),
     }
 }

@@ -4,16 +4,19 @@
 //!
 //! 1. `tree`: text to nodes that know their place.
 //! 2. `merge`: the chosen profile and `--set` over the file.
-//! 3. `interpolate`: `${vars.x}`, `${env.X}`.
+//! 3. `interpolate`: `${vars.x}`, `${env.X}`, `${matrix.x}`.
 //! 4. `deserialize`: nodes to `written`, the grammar of the file, by serde.
 //! 5. `resolve`: defaults that depend on something, giving [`types`].
 //! 6. `validate`: contradictions, all of them at once.
+//!
+//! A file with `sweep:` goes through 3 to 6 once for every point; `sweep` makes the points from its matrix.
 //!
 //! Layers 1 to 4 stop at the first mistake (3 collects), because what comes after would only echo it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 mod deserialize;
 mod diagnostic;
@@ -24,6 +27,7 @@ mod merge;
 mod problems;
 mod resolve;
 mod schema;
+pub mod sweep;
 mod tree;
 pub mod types;
 mod validate;
@@ -31,9 +35,11 @@ mod written;
 
 pub use diagnostic::{Diagnostic, Place, ScenarioError};
 pub use schema::schema;
+pub use sweep::{LoadedSweep, ScenarioFile};
 pub use types::Scenario;
 
 use diagnostic::{Problem, Sources, did_you_mean, scenario_error};
+use interpolate::Matrix;
 use merge::ProfileError;
 use problems::Problems;
 use tree::{Content, Located, Node};
@@ -103,8 +109,8 @@ pub struct LoadedScenario {
     pub scenario: Scenario,
     /// The scenario as YAML after profile, `--set` and interpolation. Reads back to the same scenario.
     pub resolved_yaml: String,
-    /// The text of the file.
-    pub source: String,
+    /// The text of the file; the points of a sweep share it.
+    pub source: Arc<str>,
     /// Names of the file's profiles.
     pub profiles: Vec<String>,
     root: Node,
@@ -133,11 +139,41 @@ impl LoadedScenario {
 }
 
 impl Scenario {
+    /// Reads the scenario file `path`, which must not be a sweep.
+    ///
+    /// # Errors
+    /// The file can't be read, is no valid scenario under `options`, or is a sweep.
+    pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<LoadedScenario, ScenarioError> {
+        ScenarioFile::load(path, options)?.single()
+    }
+
+    /// Reads a scenario from `text`, which must not be a sweep; `name` is what errors call the file.
+    ///
+    /// # Errors
+    /// The text is no valid scenario under `options`, or is a sweep.
+    pub fn parse(name: &str, text: &str, options: &LoadOptions<'_>) -> Result<LoadedScenario, ScenarioError> {
+        ScenarioFile::parse(name, text, options)?.single()
+    }
+}
+
+impl ScenarioFile {
+    /// The one scenario of the file.
+    fn single(self) -> Result<LoadedScenario, ScenarioError> {
+        match self {
+            Self::Single(loaded) => Ok(*loaded),
+            Self::Sweep(sweep) => {
+                let message =
+                    format!("the file is a sweep of {} points, not one scenario", sweep.points.len());
+                Err(ScenarioError { diagnostics: vec![Diagnostic::without_place(message, None)] })
+            }
+        }
+    }
+
     /// Reads the scenario file `path`.
     ///
     /// # Errors
     /// The file can't be read, or is no valid scenario under `options`.
-    pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<LoadedScenario, ScenarioError> {
+    pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<Self, ScenarioError> {
         let name = path.display().to_string();
         let unreadable = |reason: String| ScenarioError {
             diagnostics: vec![Diagnostic::without_place(format!("{name}: {reason}"), None)],
@@ -158,7 +194,7 @@ impl Scenario {
     ///
     /// # Errors
     /// The text is no valid scenario under `options`.
-    pub fn parse(name: &str, text: &str, options: &LoadOptions<'_>) -> Result<LoadedScenario, ScenarioError> {
+    pub fn parse(name: &str, text: &str, options: &LoadOptions<'_>) -> Result<Self, ScenarioError> {
         let sources = Sources::new(name, text, &options.sets);
         let fail = |problems: Vec<Problem>| scenario_error(&sources, problems);
         let one = |problem: Problem| fail(vec![problem]);
@@ -172,7 +208,11 @@ impl Scenario {
         for (index, argument) in options.sets.iter().enumerate() {
             merge::apply_set(&mut root, argument, index + 1).map_err(one)?;
         }
-        let bad_references = interpolate::interpolate(&mut root, &options.env);
+        if root.get("sweep").is_some() {
+            let sweep = sweep::read(&text.into(), root, profiles, &sources, options)?;
+            return Ok(Self::Sweep(Box::new(sweep)));
+        }
+        let bad_references = interpolate::interpolate(&mut root, &options.env, Matrix::Absent).problems;
         if !bad_references.is_empty() {
             return Err(fail(bad_references));
         }
@@ -181,17 +221,30 @@ impl Scenario {
         if !without_value.is_empty() {
             return Err(fail(without_value));
         }
-        let written = deserialize::from_tree(&root).map_err(one)?;
-        let mut problems = Problems::new(&root);
-        let scenario = resolve::resolve(written, options.cores, &mut problems);
-        validate::validate(&scenario, &sources, options.expectation_check, &mut problems);
-        let found = problems.into_found();
-        if !found.is_empty() {
-            return Err(fail(found));
-        }
-        let resolved_yaml = emit::to_yaml(&root);
-        Ok(LoadedScenario { scenario, resolved_yaml, source: text.to_owned(), profiles, root, sources })
+        let loaded = complete(root, &text.into(), profiles, &sources, options).map_err(fail)?;
+        Ok(Self::Single(Box::new(loaded)))
     }
+}
+
+/// From a tree without references to a valid scenario.
+fn complete(
+    root: Node,
+    text: &Arc<str>,
+    profiles: Vec<String>,
+    sources: &Sources,
+    options: &LoadOptions<'_>,
+) -> Result<LoadedScenario, Vec<Problem>> {
+    let written = deserialize::from_tree(&root).map_err(|problem| vec![problem])?;
+    let mut problems = Problems::new(&root);
+    let scenario = resolve::resolve(written, options.cores, &mut problems);
+    validate::validate(&scenario, sources, options.expectation_check, &mut problems);
+    let found = problems.into_found();
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let resolved_yaml = emit::to_yaml(&root);
+    let sources = sources.clone();
+    Ok(LoadedScenario { scenario, resolved_yaml, source: Arc::clone(text), profiles, root, sources })
 }
 
 fn unknown_profile(file: &str, chosen: &str, names: &[String]) -> ScenarioError {

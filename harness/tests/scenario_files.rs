@@ -8,7 +8,7 @@ use gauntlet::scenario::types::{
     Acks, Body, Cluster, Compression, Fault, FaultAction, HealAction, Jvm, PartitionChoice, Recover,
     Severity, Shape, Size, Target, Verify, Warmup, Window,
 };
-use gauntlet::scenario::{LoadOptions, LoadedScenario, Scenario, schema};
+use gauntlet::scenario::{LoadOptions, LoadedScenario, LoadedSweep, Scenario, ScenarioFile, schema};
 use gauntlet::units::{Bytes, Duration, Fraction, Rate};
 
 fn scenarios() -> PathBuf {
@@ -24,6 +24,18 @@ fn load(file: &str, profile: Option<&str>) -> LoadedScenario {
     loaded.unwrap_or_else(|error| panic!("{file} with profile {profile:?}:\n{error}"))
 }
 
+fn load_file(file: &str, profile: Option<&str>) -> ScenarioFile {
+    let loaded = ScenarioFile::load(&scenarios().join(file), &options(profile));
+    loaded.unwrap_or_else(|error| panic!("{file} with profile {profile:?}:\n{error}"))
+}
+
+fn load_sweep(file: &str, profile: Option<&str>) -> LoadedSweep {
+    match load_file(file, profile) {
+        ScenarioFile::Sweep(sweep) => *sweep,
+        ScenarioFile::Single(_) => panic!("{file} is no sweep"),
+    }
+}
+
 fn shipped() -> Vec<String> {
     let entries = std::fs::read_dir(scenarios()).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -37,10 +49,10 @@ fn shipped_scenarios_are_valid_with_every_profile() {
     let files = shipped();
     assert!(files.contains(&"quickstart.yaml".to_owned()), "{files:?}");
     for file in files {
-        let base = load(&file, None);
-        assert_eq!(format!("{}.yaml", base.scenario.name), file, "a file is called like its scenario");
-        for profile in &base.profiles {
-            load(&file, Some(profile));
+        let base = load_file(&file, None);
+        assert_eq!(format!("{}.yaml", base.name()), file, "a file is called like its scenario");
+        for profile in base.profiles() {
+            load_file(&file, Some(profile));
         }
     }
 }
@@ -48,15 +60,59 @@ fn shipped_scenarios_are_valid_with_every_profile() {
 #[test]
 fn resolved_scenarios_read_back_to_the_same() {
     for file in shipped() {
-        let base = load(&file, None);
-        for profile in std::iter::once(None).chain(base.profiles.iter().map(|name| Some(name.as_str()))) {
-            let loaded = load(&file, profile);
-            let again = Scenario::parse("resolved.yaml", &loaded.resolved_yaml, &options(None));
-            let again = again.unwrap_or_else(|error| panic!("{file}:\n{error}\n{}", loaded.resolved_yaml));
-            assert_eq!(again.scenario, loaded.scenario, "{file} with profile {profile:?}");
-            assert_eq!(again.resolved_yaml, loaded.resolved_yaml);
+        let base = load_file(&file, None);
+        for profile in std::iter::once(None).chain(base.profiles().iter().map(|name| Some(name.as_str()))) {
+            let what = format!("{file} with profile {profile:?}");
+            let loaded = load_file(&file, profile);
+            let yaml = resolved(&loaded);
+            let again = ScenarioFile::parse("resolved.yaml", yaml, &options(None));
+            let again = again.unwrap_or_else(|error| panic!("{what}:\n{error}\n{yaml}"));
+            assert_eq!(resolved(&again), yaml, "{what}");
+            match (&again, &loaded) {
+                (ScenarioFile::Single(again), ScenarioFile::Single(loaded)) => {
+                    assert_eq!(again.scenario, loaded.scenario, "{what}");
+                }
+                (ScenarioFile::Sweep(again), ScenarioFile::Sweep(loaded)) => {
+                    assert_eq!(again.sweep, loaded.sweep, "{what}");
+                    for (one, other) in again.points.iter().zip(&loaded.points) {
+                        assert_eq!(one.parameters, other.parameters, "{what}");
+                        assert_eq!(one.loaded.scenario, other.loaded.scenario, "{what}");
+                    }
+                }
+                _ => panic!("{what} is another kind of file"),
+            }
         }
     }
+}
+
+fn resolved(file: &ScenarioFile) -> &str {
+    match file {
+        ScenarioFile::Single(loaded) => &loaded.resolved_yaml,
+        ScenarioFile::Sweep(sweep) => &sweep.resolved_yaml,
+    }
+}
+
+#[test]
+fn the_shipped_sweep_has_its_points() {
+    let whole = load_sweep("batch-x-codec.yaml", None);
+    assert_eq!((whole.points.len(), whole.sweep.repeats), (19, 3));
+    let small = load_sweep("batch-x-codec.yaml", Some("ci"));
+    let points: Vec<String> = small
+        .points
+        .iter()
+        .map(|point| gauntlet::scenario::sweep::label(&small.axes, &point.parameters))
+        .collect();
+    assert_eq!(
+        points,
+        [
+            "batch_size=16384, codec=none",
+            "batch_size=16384, codec=lz4",
+            "batch_size=262144, codec=none",
+            "batch_size=262144, codec=lz4"
+        ]
+    );
+    let config = &small.points[3].loaded.scenario.workload.producers[0].config;
+    assert_eq!((config.batch_size_bytes, config.compression), (262_144, Compression::Lz4));
 }
 
 #[test]

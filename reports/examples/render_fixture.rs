@@ -3,6 +3,8 @@
 
 #[path = "../tests/fixtures/runs.rs"]
 mod fixtures;
+#[path = "../tests/fixtures/sweeps.rs"]
+mod sweeps;
 
 use std::path::PathBuf;
 
@@ -13,6 +15,9 @@ fn main() -> std::io::Result<()> {
     std::fs::create_dir_all(&directory)?;
     for (name, data) in fixtures::all() {
         std::fs::write(directory.join(format!("{name}.html")), gauntlet_reports::html::render(&data))?;
+    }
+    for (name, data) in sweeps::all() {
+        std::fs::write(directory.join(format!("{name}.html")), gauntlet_reports::html::render_sweep(&data))?;
     }
     Ok(())
 }

@@ -216,6 +216,19 @@ fn subject<'a>(text: &Text<'a>, left: &'a str) -> Result<Subject<'a>, ExpectErro
 }
 
 fn unknown_metric(text: &Text<'_>, name: &str) -> ExpectError {
+    if let Some(over) = ["best", "worst"].into_iter().find(|over| name.starts_with(&format!("{over}("))) {
+        return ExpectError {
+            offset: text.offset_of(name),
+            length: name.len(),
+            message: format!(
+                "`{over}(…)` over the points of a sweep is not supported by this version of gauntlet yet"
+            ),
+            help: Some(
+                "an expectation without it holds for every point; `severity: warn` or `info` fails none"
+                    .to_owned(),
+            ),
+        };
+    }
     let near = METRICS.iter().map(|m| (strsim::damerau_levenshtein(m.name, name), m.name)).min();
     let help = match near {
         Some((distance, metric)) if distance <= 4 => format!("did you mean `{metric}`?"),

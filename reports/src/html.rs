@@ -28,6 +28,7 @@ mod reproduce;
 mod sample;
 mod slip;
 mod style;
+mod sweep;
 mod table;
 mod throughput;
 mod timeline;
@@ -35,6 +36,7 @@ mod view;
 mod windows;
 
 use crate::run_data::RunData;
+use crate::sweep::SweepData;
 
 use view::View;
 
@@ -44,7 +46,19 @@ use view::View;
 /// so. Strings of the run are escaped; control characters, which HTML can't hold, become U+FFFD.
 pub fn render(data: &RunData) -> String {
     let view = View::new(data);
-    let html = page::page(data, view.as_ref()).into_string();
+    clean(&page::page(data, view.as_ref()).into_string())
+}
+
+/// Renders a sweep as one HTML5 document. It needs nothing but itself; only the links to the reports of its runs lead
+/// elsewhere, into the sweep's directory.
+///
+/// Takes whatever a sweep left behind, as [`render`] does.
+pub fn render_sweep(data: &SweepData) -> String {
+    clean(&sweep::page(data).into_string())
+}
+
+/// Replaces what HTML can't hold.
+fn clean(html: &str) -> String {
     html.chars().map(|c| if is_allowed(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 

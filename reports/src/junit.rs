@@ -13,6 +13,9 @@ use crate::exit_code::ExitReason;
 use crate::expect::Severity;
 use crate::quantity::show;
 use crate::record::{ExpectRecord, FindingRecord, Reason, RunRecord, RunState};
+use crate::sweep::SweepData;
+
+mod sweep;
 
 /// The name of the case that is about the run as a whole.
 const RUN: &str = "run";
@@ -32,16 +35,38 @@ pub fn junit(record: &RunRecord) -> String {
 /// Renders several runs as one document, a test suite for each.
 #[must_use]
 pub fn junit_of<'a>(records: impl IntoIterator<Item = &'a RunRecord>) -> String {
-    let mut report = Report::new("gauntlet");
-    let mut wall = Duration::ZERO;
-    for record in records {
-        let suite = suite(record);
-        wall += suite.time.unwrap_or_default();
-        report.timestamp = report.timestamp.or(suite.timestamp);
-        report.add_test_suite(suite);
+    let mut document = Document::default();
+    records.into_iter().for_each(|record| document.add_run(record));
+    document.render()
+}
+
+/// Test suites of several scenarios, to become one document.
+#[derive(Debug, Default)]
+pub struct Document {
+    suites: Vec<TestSuite>,
+}
+
+impl Document {
+    /// Adds a run: one suite.
+    pub fn add_run(&mut self, record: &RunRecord) {
+        self.suites.push(suite(record));
     }
-    report.set_time(wall);
-    report.to_string().expect("writing to memory does not fail, and what is written is text")
+
+    /// Adds a sweep: one suite for each point, with the cases of all of its runs, and one for warm-ups that something has to be
+    /// said of.
+    pub fn add_sweep(&mut self, data: &SweepData) {
+        self.suites.extend(sweep::suites(data));
+    }
+
+    /// The document.
+    #[must_use]
+    pub fn render(self) -> String {
+        let mut report = Report::new("gauntlet");
+        report.set_time(self.suites.iter().filter_map(|suite| suite.time).sum());
+        report.timestamp = self.suites.iter().find_map(|suite| suite.timestamp);
+        report.add_test_suites(self.suites);
+        report.to_string().expect("writing to memory does not fail, and what is written is text")
+    }
 }
 
 fn suite(record: &RunRecord) -> TestSuite {
@@ -52,17 +77,22 @@ fn suite(record: &RunRecord) -> TestSuite {
     for (name, value) in properties(record) {
         suite.add_property(Property::new(name, clean(&value)));
     }
+    suite.add_test_cases(cases(record));
+    suite
+}
+
+/// Every case of a run.
+fn cases(record: &RunRecord) -> Vec<TestCase> {
     let mut cases = vec![run_case(record)];
     cases.extend(record.expect.iter().map(expectation_case));
     cases.extend(verify_cases(record));
-    for mut case in cases {
+    for case in &mut cases {
         case.set_classname(clean(&record.name));
-        case.timestamp = suite.timestamp;
+        case.timestamp = record.started_at.parse().ok();
         // Only the run as a whole takes time; servers add up what the cases say.
         case.set_time(if case.name.as_str() == RUN { wall(record) } else { Duration::ZERO });
-        suite.add_test_case(case);
     }
-    suite
+    cases
 }
 
 fn wall(record: &RunRecord) -> Duration {

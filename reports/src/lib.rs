@@ -9,6 +9,7 @@
 //! - [`mod@junit`]: that, for CI servers
 //! - [`run_data`]: that and the series beside it: what a report is rendered from
 //! - [`html`]: that report
+//! - [`sweep`]: what a sweep found, `sweep.json`
 
 pub mod evaluate;
 pub mod exit_code;
@@ -19,6 +20,7 @@ pub mod metric;
 pub mod quantity;
 pub mod record;
 pub mod run_data;
+pub mod sweep;
 pub mod verdict;
 
 pub use evaluate::{Judged, Observations, Observed, evaluate};

@@ -236,6 +236,18 @@ pub struct ExpectRecord {
     pub detail: Judged,
 }
 
+/// What the brokers of a local cluster took while the window `all` went on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerRecord {
+    /// Seconds between the two looks at them.
+    pub seconds: f64,
+    /// User and system time of all their processes, per second.
+    pub cpu_cores: f64,
+    /// Bytes per second by which the logs of the run's topics grew, all replicas together; `null` if retention was on.
+    pub log_bytes_per_s: Option<f64>,
+}
+
 /// What the run was made of.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -327,6 +339,9 @@ pub struct RunRecord {
     pub retries: u64,
     /// Longest `throttle_time_ms` that a broker answered.
     pub throttle_ms_max: u32,
+    /// What the brokers took; left out where gauntlet can't see their processes, or one was started anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker: Option<BrokerRecord>,
     /// What it ran on.
     pub environment: Environment,
 }

@@ -2,6 +2,7 @@
 
 mod live;
 mod result;
+mod sweep;
 
 use std::io::Write;
 
@@ -10,6 +11,7 @@ use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;
 pub(super) use result::{files, result};
+pub(super) use sweep::{sweep_begin, sweep_files, sweep_plan, sweep_result, sweep_run};
 
 use crate::plan::{ClusterPlan, Lifecycle, PacePlan, Planned, WarmupPlan};
 use crate::schedule::Arrival;

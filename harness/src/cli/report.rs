@@ -7,13 +7,16 @@ use clap::Args;
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{RunRecord, RunState};
 
+use gauntlet_reports::sweep::SweepData;
+
 use super::print;
 use crate::report::{self, ReadRun, ReportError, ReportForm, Written};
 use crate::rundir::RunDir;
+use crate::sweep::{report as sweep_report, resume};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// The run directory.
+    /// The run directory, or that of a sweep.
     run: PathBuf,
     /// What to render; without it, everything.
     #[arg(short, long = "format", value_enum, value_delimiter = ',', value_name = "FORM")]
@@ -32,6 +35,9 @@ pub(super) fn report(args: &ReportArgs, out: &mut impl Write) -> std::io::Result
         return Ok(ExitReason::Usage);
     }
     let dir = RunDir::existing(&args.run);
+    if resume::is_sweep(&args.run) {
+        return report_sweep(args, &dir, forms, out);
+    }
     let ReadRun { data, notes } = match report::read(&dir) {
         Ok(run) => run,
         Err(error) => {
@@ -66,6 +72,65 @@ pub(super) fn report(args: &ReportArgs, out: &mut impl Write) -> std::io::Result
     }
 }
 
+/// The same of a sweep.
+fn report_sweep(
+    args: &ReportArgs,
+    dir: &RunDir,
+    forms: &[ReportForm],
+    out: &mut impl Write,
+) -> std::io::Result<ExitReason> {
+    let mut err = std::io::stderr();
+    let read = match sweep_report::read(dir) {
+        Ok(read) => read,
+        Err(error) => {
+            writeln!(err, "error: {error}")?;
+            return Ok(ExitReason::Usage);
+        }
+    };
+    for note in &read.notes {
+        writeln!(err, "note: {note}")?;
+    }
+    print::sweep_result(out, &read.data.record)?;
+    let written = match &args.out {
+        Some(file) => {
+            sweep_report::render(forms[0], &read.data).map_err(|error| error.to_string()).and_then(|text| {
+                std::fs::write(file, text)
+                    .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+                Ok(vec![sweep_report::WrittenFile { label: forms[0].label(), path: file.clone() }])
+            })
+        }
+        None => sweep_report::write(dir, &read.data, forms).map_err(|error| error.to_string()),
+    };
+    match written {
+        Ok(files) => {
+            print::sweep_files(out, &read.data.record, &args.run, &files)?;
+            Ok(read.data.record.exit_reason())
+        }
+        Err(error) => {
+            writeln!(err, "error: {error}")?;
+            Ok(ExitReason::InternalError)
+        }
+    }
+}
+
+/// What came of a scenario file.
+pub(super) enum Outcome {
+    /// It was one run.
+    Run(Box<RunRecord>),
+    /// It was a sweep.
+    Sweep(Box<SweepData>),
+}
+
+impl Outcome {
+    /// Why it ended as it did.
+    pub(super) fn exit_reason(&self) -> ExitReason {
+        match self {
+            Outcome::Run(record) => exit_reason(record),
+            Outcome::Sweep(data) => data.record.exit_reason(),
+        }
+    }
+}
+
 /// Renders a run that has just ended. What goes wrong is said and changes nothing: the verdict is in `run.json`.
 pub(super) fn write_reports(dir: &RunDir, forms: &[ReportForm]) -> std::io::Result<Vec<Written>> {
     if forms.is_empty() {
@@ -77,16 +142,23 @@ pub(super) fn write_reports(dir: &RunDir, forms: &[ReportForm]) -> std::io::Resu
     })
 }
 
-/// Writes the JUnit report of all runs so far. What goes wrong is said and changes nothing.
-pub(super) fn write_junit(file: &Path, records: &[RunRecord]) -> std::io::Result<()> {
-    match std::fs::write(file, gauntlet_reports::junit::junit_of(records)) {
+/// Writes the JUnit report of all scenarios so far. What goes wrong is said and changes nothing.
+pub(super) fn write_junit(file: &Path, outcomes: &[Outcome]) -> std::io::Result<()> {
+    let mut document = gauntlet_reports::junit::Document::default();
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Run(record) => document.add_run(record),
+            Outcome::Sweep(data) => document.add_sweep(data),
+        }
+    }
+    match std::fs::write(file, document.render()) {
         Ok(()) => Ok(()),
         Err(error) => writeln!(std::io::stderr(), "error: cannot write {}: {error}", file.display()),
     }
 }
 
 /// Why a run ended as it did. One without any reason died before it could give one.
-pub(super) fn exit_reason(record: &RunRecord) -> ExitReason {
+fn exit_reason(record: &RunRecord) -> ExitReason {
     if record.state == RunState::Running && record.reasons.is_empty() {
         return ExitReason::InternalError;
     }

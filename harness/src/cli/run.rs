@@ -10,29 +10,34 @@ use gauntlet_chaos::cache_dir;
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{Reason, RunRecord};
 
-use super::report::{exit_reason, write_junit, write_reports};
+use super::report::{Outcome, write_junit, write_reports};
+use super::sweep::{self, ReadySweep};
 use super::{ScenarioArgs, print};
 use crate::load::producer::Stumble;
 use crate::plan::{ClusterPlan, PlanOptions, Planned, plan};
 use crate::run::{Asked, Interrupt, RunOptions, execute, unstarted_record};
 use crate::rundir::{RunDir, SCENARIO};
-use crate::scenario::{LoadedScenario, ScenarioError};
+use crate::scenario::{LoadedScenario, ScenarioError, ScenarioFile};
+use crate::sweep::SweepPlan;
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     scenario: ScenarioArgs,
     #[command(flatten)]
-    how: HowArgs,
+    pub(super) how: HowArgs,
+    /// Go on with a sweep: run what has no result yet in its directory.
+    #[arg(long, value_name = "SWEEP_DIR", conflicts_with_all = ["only", "out"])]
+    pub(super) resume: Option<PathBuf>,
     /// Leave the data of local brokers in the run directory.
     #[arg(long)]
-    keep_data: bool,
+    pub(super) keep_data: bool,
     /// Also write the JUnit report of all scenarios to one file.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Only verdicts, no line per second.
     #[arg(short, long)]
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 #[derive(Debug, Args)]
@@ -44,16 +49,19 @@ pub(super) struct PlanArgs {
 }
 
 #[derive(Debug, Args)]
-struct HowArgs {
+pub(super) struct HowArgs {
     /// Put run directories at `<DIR>/<scenario>/<run id>`, instead of where the scenario says (by default `out/…`).
     #[arg(short, long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
     /// Seed of payloads and everything drawn; without it, that of the scenario, else a new one.
     #[arg(long)]
-    seed: Option<u64>,
+    pub(super) seed: Option<u64>,
     /// A distribution of Kafka to use instead of resolving one.
     #[arg(long, value_name = "DIR")]
-    kafka_home: Option<PathBuf>,
+    pub(super) kafka_home: Option<PathBuf>,
+    /// Of a sweep, only the points with this value, e.g. `--only codec=lz4`. Given several times: that fit all of them.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) only: Vec<String>,
 }
 
 impl HowArgs {
@@ -73,57 +81,107 @@ impl HowArgs {
 }
 
 /// Something that differs from run to run.
-fn draw() -> u64 {
+pub(super) fn draw() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
 }
 
 /// `20261121-090342-7f3a`: sorts by time, and fits into paths and topic names.
-fn run_id(at: SystemTime, drawn: u64) -> String {
+pub(super) fn run_id(at: SystemTime, drawn: u64) -> String {
     let stamp: String = crate::run::rfc3339(at).chars().filter(char::is_ascii_digit).collect();
     format!("{}-{}-{:04x}", &stamp[..8], &stamp[8..], drawn as u16)
 }
 
 /// A hook for the tests of "who was the limit?": `GAUNTLET_TEST_STUMBLE=<batches>,<milliseconds>` makes the first
 /// sender sleep once.
-fn stumble() -> Option<Stumble> {
+pub(super) fn stumble() -> Option<Stumble> {
     let text = std::env::var("GAUNTLET_TEST_STUMBLE").ok()?;
     let (batches, ms) = text.split_once(',')?;
     let sleep = std::time::Duration::from_millis(ms.parse().ok()?);
     Some(Stumble { after_batches: batches.parse().ok()?, sleep })
 }
 
+/// A scenario file that can be carried out.
+enum Ready {
+    Single(Box<(Planned, LoadedScenario)>),
+    Sweep(Box<ReadySweep>),
+}
+
+/// Why a scenario file can't be carried out: text for people, and what the process ends with.
+pub(super) type Refused = (ExitReason, String);
+
+pub(super) fn invalid(error: &ScenarioError) -> Refused {
+    (ExitReason::InvalidScenario, format!("{error}\n"))
+}
+
+pub(super) fn misused(text: impl std::fmt::Display) -> Refused {
+    (ExitReason::Usage, format!("error: {text}"))
+}
+
+fn ready(args: &RunArgs, loaded: Result<ScenarioFile, ScenarioError>) -> Result<Ready, Refused> {
+    match loaded.map_err(|error| invalid(&error))? {
+        ScenarioFile::Sweep(loaded) => {
+            let ready = sweep::ready(*loaded, &args.how, args.resume.as_deref())?;
+            Ok(Ready::Sweep(Box::new(ready)))
+        }
+        ScenarioFile::Single(loaded) => {
+            if args.resume.is_some() || !args.how.only.is_empty() {
+                let what = if args.resume.is_some() { "--resume" } else { "--only" };
+                return Err(misused(format!(
+                    "`{}` is no sweep, and {what} is for sweeps",
+                    loaded.scenario.name
+                )));
+            }
+            let planned = args.how.plan(&loaded).map_err(|error| invalid(&error))?;
+            Ok(Ready::Single(Box::new((planned, *loaded))))
+        }
+    }
+}
+
 pub(super) fn run(args: &RunArgs, out: &mut impl Write) -> std::io::Result<ExitReason> {
     // Everything is checked before anything starts.
-    let mut planned = Vec::new();
-    let mut invalid = false;
-    for loaded in args.scenario.load() {
-        match loaded.and_then(|l| Ok((args.how.plan(&l)?, l))) {
-            Ok(ready) => planned.push(ready),
-            Err(error) => {
-                invalid = true;
-                writeln!(std::io::stderr(), "{error}\n")?;
+    let mut all = Vec::new();
+    let mut refused = Vec::new();
+    let loaded = args.scenario.load();
+    if args.resume.is_some() && loaded.len() != 1 {
+        writeln!(std::io::stderr(), "error: --resume goes on with one sweep, so it takes one FILE")?;
+        return Ok(ExitReason::Usage);
+    }
+    for loaded in loaded {
+        match ready(args, loaded) {
+            Ok(ready) => all.push(ready),
+            Err((exit, text)) => {
+                refused.push(exit);
+                writeln!(std::io::stderr(), "{text}")?;
             }
         }
     }
-    if invalid {
-        return Ok(ExitReason::InvalidScenario);
+    if !refused.is_empty() {
+        return Ok(ExitReason::worst(refused));
     }
     let farewell = Farewell::default();
     let said = farewell.clone();
     let interrupt = Interrupt::listen(ExitReason::Aborted.code(), move |asked| said.say(asked))?;
-    let mut records = Vec::new();
-    for (planned, loaded) in planned {
+    let mut outcomes = Vec::new();
+    for ready in all {
         if interrupt.is_set() {
             break;
         }
-        farewell.set(&planned);
-        records.push(run_one(args, &planned, &loaded, &interrupt, out)?);
+        outcomes.push(match ready {
+            Ready::Single(ready) => {
+                farewell.set(&ready.0);
+                Outcome::Run(Box::new(run_one(args, &ready.0, &ready.1, &interrupt, out)?))
+            }
+            Ready::Sweep(ready) => {
+                farewell.set_sweep(&ready.plan);
+                Outcome::Sweep(Box::new(sweep::run_sweep(args, *ready, &interrupt, out)?))
+            }
+        });
         if let Some(file) = &args.junit {
-            write_junit(file, &records)?;
+            write_junit(file, &outcomes)?;
         }
     }
-    Ok(ExitReason::worst(records.iter().map(exit_reason)))
+    Ok(ExitReason::worst(outcomes.iter().map(Outcome::exit_reason)))
 }
 
 /// What somebody who is in a hurry has to know of the run under way.
@@ -132,15 +190,22 @@ struct Farewell(Arc<Mutex<String>>);
 
 impl Farewell {
     fn set(&self, planned: &Planned) {
-        let dir = planned.run_dir.display();
-        let who = match planned.plan.cluster {
-            ClusterPlan::Local(_) => "the supervisor undoes faults and stops the brokers".to_owned(),
-            ClusterPlan::Bootstrap(_) => {
-                "topics of this run stay on the cluster: delete them by hand".to_owned()
-            }
+        self.set_text(&planned.plan.cluster, &format!("run     {}", planned.run_dir.display()));
+    }
+
+    fn set_sweep(&self, plan: &SweepPlan) {
+        let dir = plan.dir.display();
+        let Some(point) = plan.points.first() else { return };
+        self.set_text(&point.planned.plan.cluster, &format!("sweep   {dir}  (`--resume` goes on with it)"));
+    }
+
+    fn set_text(&self, cluster: &ClusterPlan, dir: &str) {
+        let who = match cluster {
+            ClusterPlan::Local(_) => "the supervisor undoes faults and stops the brokers",
+            ClusterPlan::Bootstrap(_) => "topics of this run stay on the cluster: delete them by hand",
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            format!("leaving; {who}\nrun     {dir}  (`gauntlet report` renders what is there)");
+            format!("leaving; {who}\n{dir}  (`gauntlet report` renders what is there)");
     }
 
     /// Whoever asks may have closed the terminal.
@@ -198,19 +263,40 @@ fn run_one(
 pub(super) fn show_plan(args: &PlanArgs, out: &mut impl Write) -> std::io::Result<ExitReason> {
     let mut reasons = Vec::new();
     for loaded in args.scenario.load() {
-        match loaded.and_then(|l| args.how.plan(&l)) {
-            Ok(planned) => {
-                print::header(out, &planned)?;
-                print::plan(out, &planned)?;
-                reasons.push(ExitReason::Pass);
-            }
-            Err(error) => {
-                writeln!(std::io::stderr(), "{error}\n")?;
-                reasons.push(ExitReason::InvalidScenario);
+        match show(&args.how, loaded, out)? {
+            Ok(()) => reasons.push(ExitReason::Pass),
+            Err((exit, text)) => {
+                writeln!(std::io::stderr(), "{text}")?;
+                reasons.push(exit);
             }
         }
     }
     Ok(ExitReason::worst(reasons))
+}
+
+fn show(
+    how: &HowArgs,
+    loaded: Result<ScenarioFile, ScenarioError>,
+    out: &mut impl Write,
+) -> std::io::Result<Result<(), Refused>> {
+    match loaded {
+        Err(error) => Ok(Err(invalid(&error))),
+        Ok(ScenarioFile::Sweep(loaded)) => match sweep::ready(*loaded, how, None) {
+            Ok(ready) => print::sweep_plan(out, &ready.plan).map(Ok),
+            Err(refused) => Ok(Err(refused)),
+        },
+        Ok(ScenarioFile::Single(_)) if !how.only.is_empty() => {
+            Ok(Err(misused("--only is for sweeps, and this scenario is none")))
+        }
+        Ok(ScenarioFile::Single(loaded)) => match how.plan(&loaded) {
+            Ok(planned) => {
+                print::header(out, &planned)?;
+                print::plan(out, &planned)?;
+                Ok(Ok(()))
+            }
+            Err(error) => Ok(Err(invalid(&error))),
+        },
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub(super) fn load(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> LoadPlan
             },
             slots: *slots,
         },
-        shape => open(segments(shape), mean_per_s(shape), whole.arrival),
+        shape => open(segments(shape), warmup_per_s(shape), whole.arrival),
     }];
     let own = scenario.workload.producers.iter().enumerate();
     for (index, own) in own.filter_map(|(index, block)| Some((index, block.load.as_ref()?))) {
@@ -116,7 +116,7 @@ fn segments(shape: &file::Shape) -> Vec<Segment> {
 
 /// What the warm-up runs at: the rate of a constant load, else the mean of the whole load. Brokers that have only seen the
 /// foot of a ramp are as cold as new ones.
-fn mean_per_s(shape: &file::Shape) -> u64 {
+pub(crate) fn warmup_per_s(shape: &file::Shape) -> u64 {
     if let file::Shape::Constant { rate, .. } = shape {
         return rate.per_s();
     }
@@ -260,7 +260,7 @@ mod tests {
             .map(|p| (p.from_per_s, p.to_per_s, p.length_ns / 1_000_000_000))
             .collect();
         assert_eq!(parts, [(10, 10, 2), (90, 90, 1)], "nothing comes after a spike that ends with the load");
-        assert_eq!(mean_per_s(&spike), 37);
+        assert_eq!(warmup_per_s(&spike), 37);
         let step = file::Shape::Step {
             from: rate(10),
             increment: rate(5),

@@ -11,6 +11,7 @@ use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{Reason, RunRecord};
 use gauntlet_wire::monotonic_ns;
 
+use super::broker_usage::BrokerUsage;
 use super::collect::{Collector, Moment};
 use super::measure::Times;
 use super::threads::{Producers, Readers, Routes, Shared};
@@ -42,6 +43,7 @@ struct Phase<'a> {
     injector: Option<Injector>,
     fault_events: Option<Receiver<FaultEvent>>,
     warm: Option<bool>,
+    usage: BrokerUsage,
     reasons: Vec<Reason>,
     unknowns: Vec<String>,
 }
@@ -106,6 +108,7 @@ impl Run<'_> {
             injector: None,
             fault_events: None,
             warm: None,
+            usage: BrokerUsage::default(),
             reasons: Vec::new(),
             unknowns: Vec::new(),
         };
@@ -117,6 +120,7 @@ impl Run<'_> {
             phase.shared.control.read_until(0);
         }
         record.warm = phase.warm;
+        record.broker = phase.usage.record(self.plan.evidence);
         // One that was ended in its warm-up never came to t = 0, also if it was known when that would have been.
         let load_end_ns = phase.shared.control.load_end_ns();
         record.warmup_s = phase
@@ -187,8 +191,12 @@ impl Run<'_> {
                 phase.shared.control.end_load(now_ns);
             }
             self.guard_disk(phase, now_ns);
+            if phase.seconds.zero_ns.is_some_and(|zero_ns| zero_ns <= now_ns) {
+                phase.usage.begin(brokers, &self.plan.topics);
+            }
             if now_ns >= phase.shared.control.load_end_ns() || phase.producers.are_done() {
                 phase.shared.control.end_load(now_ns);
+                phase.usage.end(brokers, &self.plan.topics);
                 return Ok(phase.seconds.zero_ns.unwrap_or(now_ns));
             }
         }

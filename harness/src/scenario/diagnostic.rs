@@ -1,6 +1,7 @@
 //! What is wrong with a scenario, and where: messages in the style of rustc, with the line and a pointer under it.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A stretch of one source: where a node of the tree came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,11 +16,11 @@ pub(crate) struct Span {
     pub(crate) len: usize,
 }
 
-/// The texts that a scenario was put together from.
+/// The texts that a scenario was put together from. Shared by the points of a sweep.
 #[derive(Clone, Debug)]
 pub(crate) struct Sources {
     file: String,
-    texts: Vec<String>,
+    texts: Arc<[String]>,
 }
 
 impl Sources {

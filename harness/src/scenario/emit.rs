@@ -10,6 +10,11 @@ pub(crate) fn to_yaml(root: &Node) -> String {
     yaml
 }
 
+/// As [`to_yaml`], of a sweep whose `${matrix.x}` were kept.
+pub(crate) fn to_yaml_of_sweep(root: &Node) -> String {
+    to_yaml(root).replace("$${matrix.", "${matrix.")
+}
+
 /// Writes a collection, a line per entry. `continues`: the first line has begun already, behind a `- `.
 fn mapping_or_list(node: &Node, indent: usize, continues: bool, yaml: &mut String) {
     let mut pad = if continues { String::new() } else { " ".repeat(indent) };
@@ -102,6 +107,12 @@ mod tests {
             "a: 1\nb: \"1\"\nc:\n  - x\n  - d: \"y: z\"\n    e: []\n  - - 1\n    - 2\n  - {}\nf:\n  g: \"true\"\n  h: true\n\
              i: \"l1\\nl2 é\"\n\"j k\": \"a # b\"\n"
         );
+    }
+
+    #[test]
+    fn kept_values_of_a_matrix_stay_references() {
+        let yaml = to_yaml_of_sweep(&tree("a: '${matrix.x}'\nb: 'x${vars.y}'\n"));
+        assert_eq!(yaml, "a: \"${matrix.x}\"\nb: \"x$${vars.y}\"\n");
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! References: `${vars.rate}`, `${env.BROKERS:-localhost:9092}`, `${name}`, `${run.id}`.
+//! References: `${vars.rate}`, `${env.BROKERS:-localhost:9092}`, `${matrix.codec}`, `${name}`, `${run.id}`.
 //!
 //! A scalar that is nothing but one reference becomes what it refers to, with its type. Within a longer text the
 //! value's text is put in. `$${` is a literal `${`. `${run.id}` stays until the run has an id, which is why only names
-//! may hold it.
+//! may hold it. `${matrix.x}` has a value only in a point of a sweep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::{Problem, did_you_mean};
 use super::tree::{Content, NODES_MAX, Node, Scalar};
@@ -15,20 +15,50 @@ pub(crate) const RUN_ID: &str = "${run.id}";
 /// Longest chain of variables that refer to variables.
 const CHAIN_MAX: usize = 16;
 
-/// Resolves all references below `root` but `${run.id}`. Reports all that can't be resolved.
-pub(crate) fn interpolate(root: &mut Node, env: &BTreeMap<String, String>) -> Vec<Problem> {
+/// What begins a reference to a value of the matrix.
+const MATRIX: &str = "matrix.";
+
+/// What `${matrix.x}` stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Matrix<'m> {
+    /// Nothing: the file has no sweep.
+    Absent,
+    /// It stays as it is, if `x` is one of these: the values are not chosen yet.
+    Kept(&'m BTreeSet<String>),
+    /// Its value at a point.
+    Point(&'m BTreeMap<String, Node>),
+}
+
+/// What came of the references.
+#[derive(Debug, Default)]
+pub(crate) struct Interpolated {
+    /// Those that can't be resolved.
+    pub(crate) problems: Vec<Problem>,
+    /// Names of the matrix that something refers to which a run depends on: not only a description or a variable.
+    pub(crate) matrix_used: BTreeSet<String>,
+}
+
+/// Resolves all references below `root` but `${run.id}`, and `${matrix.x}` if that is kept. Reports all that can't be
+/// resolved.
+pub(crate) fn interpolate(
+    root: &mut Node,
+    env: &BTreeMap<String, String>,
+    matrix: Matrix<'_>,
+) -> Interpolated {
     let name = root.get("name").and_then(Node::text).map(str::to_owned);
     let vars = root.get("vars").cloned();
-    let mut interpolator = Interpolator { env, name, vars, problems: Vec::new(), nodes: root.count() };
+    let mut interpolator =
+        Interpolator { env, matrix, name, vars, done: Interpolated::default(), nodes: root.count() };
     interpolator.node(root, "", 0);
-    interpolator.problems
+    interpolator.done
 }
 
 struct Interpolator<'e> {
     env: &'e BTreeMap<String, String>,
+    matrix: Matrix<'e>,
     name: Option<String>,
     vars: Option<Node>,
-    problems: Vec<Problem>,
+    done: Interpolated,
     nodes: usize,
 }
 
@@ -54,7 +84,7 @@ impl Interpolator<'_> {
                 let text = scalar.text.clone();
                 match self.scalar(&text, node, path, chain) {
                     Ok(content) => node.content = content,
-                    Err(problem) => self.problems.push(problem),
+                    Err(problem) => self.done.problems.push(problem),
                 }
             }
             Content::Scalar(_) => {}
@@ -101,13 +131,16 @@ impl Interpolator<'_> {
         if let Some(variable) = reference.strip_prefix("env.") {
             return self.env_value(variable, node);
         }
+        if let Some(name) = reference.strip_prefix(MATRIX) {
+            return self.matrix_value(reference, name, node, path);
+        }
         if reference == "name"
             && let Some(name) = &self.name
         {
             return Ok(Content::Scalar(Scalar { text: name.clone(), plain: false }));
         }
         let Some(var_path) = reference.strip_prefix("vars.") else {
-            return Err(unknown(reference, node));
+            return Err(unknown(reference, node, self.matrix));
         };
         let mut value = var_path.split('.').try_fold(self.vars.as_ref(), |at, key| at?.get(key).map(Some));
         let Some(Some(found)) = value.take() else {
@@ -124,15 +157,56 @@ impl Interpolator<'_> {
             let message = format!("the scenario has over {NODES_MAX} values");
             return Err(Problem::new(node.span, message, "the limit is passed here"));
         }
-        let before = self.problems.len();
+        let before = self.done.problems.len();
         self.node(&mut found, path, chain + 1);
-        if self.problems.len() > before {
+        if self.done.problems.len() > before {
             // The variable's own definition is visited too, and says the same with a better place.
-            let problem = self.problems.swap_remove(before);
-            self.problems.truncate(before);
+            let problem = self.done.problems.swap_remove(before);
+            self.done.problems.truncate(before);
             return Err(problem);
         }
         Ok(found.content)
+    }
+
+    fn matrix_value(
+        &mut self,
+        reference: &str,
+        name: &str,
+        node: &Node,
+        path: &str,
+    ) -> Result<Content, Problem> {
+        let (name, default) = match name.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (name, None),
+        };
+        if let Some(why) = no_matrix_in(path) {
+            let message = format!("`${{{reference}}}` has no value in `{path}`");
+            return Err(Problem::new(node.span, message, why));
+        }
+        let known = match self.matrix {
+            Matrix::Absent => return Err(unknown(reference, node, self.matrix)),
+            Matrix::Kept(names) => names.contains(name),
+            Matrix::Point(values) => values.contains_key(name),
+        };
+        if known && changes_runs(path) {
+            self.done.matrix_used.insert(name.to_owned());
+        }
+        match (self.matrix, default) {
+            (Matrix::Kept(_), _) if known => {
+                Ok(Content::Scalar(Scalar { text: format!("${{{reference}}}"), plain: false }))
+            }
+            (Matrix::Kept(names), _) => Err(unknown_axis(name, names, node)),
+            (Matrix::Point(values), default) => match (values.get(name), default) {
+                (Some(value), _) => Ok(value.content.clone()),
+                (None, Some(default)) => Ok(Content::Scalar(Scalar::plain(default))),
+                (None, None) => {
+                    let message = format!("`matrix.{name}` has no value");
+                    Err(Problem::new(node.span, message, "needed here")
+                        .help(format!("give a default: `${{matrix.{name}:-value}}`")))
+                }
+            },
+            (Matrix::Absent, _) => Err(unknown(reference, node, self.matrix)),
+        }
     }
 
     fn env_value(&self, variable: &str, node: &Node) -> Result<Content, Problem> {
@@ -177,14 +251,41 @@ fn allows_run_id(path: &str) -> bool {
     ) || path.starts_with("vars.")
 }
 
-fn unknown(reference: &str, node: &Node) -> Problem {
+/// Why a value of the matrix can't decide the field at `path`: what belongs to the sweep as a whole is the same at all
+/// of its points.
+fn no_matrix_in(path: &str) -> Option<&'static str> {
+    let block = path.split('.').next().unwrap_or_default();
+    match block {
+        "sweep" => Some("the points are made from this"),
+        "name" | "seed" | "report" => Some("this is the sweep's, and the same at every point"),
+        _ => None,
+    }
+}
+
+/// Whether a run depends on the field at `path`. Definitions of variables are judged where they are used.
+fn changes_runs(path: &str) -> bool {
+    let block = path.split('.').next().unwrap_or_default();
+    !matches!(block, "description" | "tags" | "vars")
+}
+
+fn unknown(reference: &str, node: &Node, matrix: Matrix<'_>) -> Problem {
     let message = format!("unknown reference `${{{reference}}}`");
-    let label = match reference.split_once('.') {
-        Some(("matrix" | "producer", _)) => "not supported by this version of gauntlet yet".to_owned(),
-        _ => did_you_mean(reference, ["vars.", "env.", "run.id", "name"]).unwrap_or_default(),
+    let label = match (reference.split_once('.'), matrix) {
+        (Some(("producer", _)), _) => "not supported by this version of gauntlet yet".to_owned(),
+        (Some(("matrix", _)), Matrix::Absent) => "the file has no `sweep:`".to_owned(),
+        _ => did_you_mean(reference, ["vars.", "env.", "matrix.", "run.id", "name"]).unwrap_or_default(),
     };
-    Problem::new(node.span, message, label)
-        .help("references are ${vars.NAME}, ${env.NAME}, ${env.NAME:-default}, ${name}, and ${run.id}")
+    Problem::new(node.span, message, label).help(
+        "references are ${vars.NAME}, ${env.NAME}, ${env.NAME:-default}, ${matrix.NAME} in a sweep, ${name}, and \
+         ${run.id}",
+    )
+}
+
+fn unknown_axis(name: &str, names: &BTreeSet<String>, node: &Node) -> Problem {
+    let label = did_you_mean(name, names.iter().map(String::as_str)).unwrap_or_default();
+    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+    Problem::new(node.span, format!("`matrix.{name}` is not in `sweep.matrix`"), label)
+        .help(format!("names of this sweep: {}", known.join(", ")))
 }
 
 /// Splits `text` at its references. `None` if one has no end.
@@ -223,7 +324,7 @@ mod tests {
         let mut root = parse(Located { source: 0, column_offset: 0, text }).unwrap();
         let env =
             BTreeMap::from([("PORT".to_owned(), "9092".to_owned()), ("EMPTY".to_owned(), String::new())]);
-        let problems = interpolate(&mut root, &env);
+        let problems = interpolate(&mut root, &env, Matrix::Absent).problems;
         match problems.is_empty() {
             true => Ok(root),
             false => Err(problems.into_iter().map(|problem| problem.message).collect()),
@@ -272,6 +373,45 @@ mod tests {
                 "unknown reference `${matrix.q}`",
                 "`${run.id}` is not known yet when this is read",
                 "a reference is not closed",
+            ]
+        );
+    }
+
+    #[test]
+    fn values_of_the_matrix_are_kept_or_put_in() {
+        let text = "vars: {v: '${matrix.a}', only_here: '${matrix.c}'}\ndescription: ${matrix.b}\nx: ${vars.v}\n\
+                    y: 'is ${matrix.a}'\nz: ${matrix.d:-7}\n";
+        let root = parse(Located { source: 0, column_offset: 0, text }).unwrap();
+        let names = ["a", "b", "c", "d"].map(str::to_owned).into();
+        let mut kept = root.clone();
+        let done = interpolate(&mut kept, &BTreeMap::new(), Matrix::Kept(&names));
+        assert_eq!((done.problems, done.matrix_used), (vec![], ["a", "d"].map(str::to_owned).into()));
+        assert_eq!(kept.get("y").unwrap().text(), Some("is ${matrix.a}"));
+        let value = |text: &str| Node { span: root.span, content: Content::Scalar(Scalar::plain(text)) };
+        let values = ["a", "b", "c"].map(|name| (name.to_owned(), value("3"))).into();
+        let mut point = root.clone();
+        let done = interpolate(&mut point, &BTreeMap::new(), Matrix::Point(&values));
+        assert_eq!(done.problems, vec![]);
+        for (key, typed) in [("x", Typed::Unsigned(3)), ("y", Typed::Text("is 3")), ("z", Typed::Unsigned(7))]
+        {
+            let Content::Scalar(scalar) = &point.get(key).unwrap().content else { panic!("{key}") };
+            assert_eq!(scalar.typed(), typed, "{key}");
+        }
+    }
+
+    #[test]
+    fn values_of_the_matrix_have_their_places() {
+        let names = ["a"].map(str::to_owned).into();
+        let text = "name: '${matrix.a}'\nsweep: {repeats: '${matrix.a}'}\nx: ${matrix.aa}\n";
+        let mut root = parse(Located { source: 0, column_offset: 0, text }).unwrap();
+        let done = interpolate(&mut root, &BTreeMap::new(), Matrix::Kept(&names));
+        let messages: Vec<&str> = done.problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "`${matrix.a}` has no value in `name`",
+                "`${matrix.a}` has no value in `sweep.repeats`",
+                "`matrix.aa` is not in `sweep.matrix`"
             ]
         );
     }

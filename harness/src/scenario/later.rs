@@ -3,23 +3,10 @@
 
 /// Fields of the scenario format by the block they belong to; `*` is any block. Sorted by block.
 const LATER_FIELDS: [(&str, &[&str]); 12] = [
-    (
-        "",
-        &[
-            "sweep",
-            "measure",
-            "steady_state",
-            "security",
-            "transactions",
-            "matrix",
-            "processors",
-            "groups",
-            "probes",
-        ],
-    ),
+    ("", &["measure", "steady_state", "security", "transactions", "processors", "groups", "probes"]),
     ("cluster", &["docker", "kubernetes", "security", "ssh", "command", "allow_faults"]),
     ("cluster.local", &["isolation"]),
-    ("expect", &["abort_on_fail", "delay_abort_eval", "rows"]),
+    ("expect", &["abort_on_fail", "delay_abort_eval", "per", "rows"]),
     ("faults", &["every", "jitter", "args", "when", "schedule"]),
     ("faults.target", &["mode", "value", "group"]),
     ("load", &["search", "file"]),
@@ -182,9 +169,9 @@ mod tests {
 
     #[test]
     fn names_are_found_by_block() {
-        assert!(is_later_field("", "sweep"));
+        assert!(is_later_field("", "measure"));
         assert!(is_later_field("workload.consumers[1]", "group"));
-        assert!(!is_later_field("load", "sweep"));
+        assert!(!is_later_field("load", "measure"));
         assert!(is_later_value("load.shape", "replay"));
         assert!(is_kafka_property("workload.producers.config", "transactional.id"));
         assert!(!is_kafka_property("workload.consumers.config", "transactional.id"));

@@ -103,7 +103,8 @@ fn lineage(profiles: &[Entry], chosen: &str) -> Result<Vec<Node>, Problem> {
     Ok(overlays)
 }
 
-fn remove(node: &mut Node, key: &str) -> Option<Node> {
+/// Takes `key` out of a mapping.
+pub(crate) fn remove(node: &mut Node, key: &str) -> Option<Node> {
     let Content::Mapping(entries) = &mut node.content else { return None };
     let position = entries.iter().position(|entry| entry.key == key)?;
     Some(entries.remove(position).value)

@@ -15,6 +15,8 @@ mod records;
 mod topics;
 mod workload;
 
+pub(crate) use topics::{NAME_LENGTH_MAX as TOPIC_LENGTH_MAX, RUN_ID_LENGTH};
+
 /// Bytes of a record's identity without options (design, life of one record): the least size of a value.
 pub(super) const IDENTITY_BYTES: u64 = 34;
 

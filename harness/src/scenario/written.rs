@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::sweep::{ClusterUse, OnFail, SweepOrder};
 use super::types::{
     Arrival, Driver, FaultAction, HealAction, Lifecycle, LocalCluster, NotController, Overflow, Report,
     Rollback, Severity, Stage,
@@ -55,6 +56,14 @@ pub(crate) struct ScenarioWritten {
     #[schemars(with = "BTreeMap<String, BTreeMap<String, serde_json::Value>>")]
     #[expect(dead_code, reason = "taken from the tree by the merge; here to be part of the grammar")]
     pub(crate) profiles: serde::de::IgnoredAny,
+    /// Runs the scenario at many points, each with values of its own for `${matrix.NAME}`.
+    #[serde(default)]
+    #[schemars(with = "Option<SweepWritten>")]
+    #[expect(
+        dead_code,
+        reason = "taken from the tree before points are read; here to be part of the grammar"
+    )]
+    pub(crate) sweep: serde::de::IgnoredAny,
     /// What to run against: three local brokers if left out.
     #[serde(default)]
     pub(crate) cluster: ClusterWritten,
@@ -79,6 +88,56 @@ pub(crate) struct ScenarioWritten {
     /// Where results go, and in which forms.
     #[serde(default)]
     pub(crate) report: Report,
+}
+
+/// A file's sweep by itself.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SweepDocument {
+    /// The sweep.
+    pub(crate) sweep: SweepWritten,
+}
+
+/// The points at which a scenario is run, and how.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "Sweep")]
+#[serde(deny_unknown_fields, expecting = "a map with `matrix`")]
+pub(crate) struct SweepWritten {
+    /// Values by name. A point for every combination of them.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Vec<serde_json::Value>>")]
+    #[expect(
+        dead_code,
+        reason = "read from the tree, where values have places; here to be part of the grammar"
+    )]
+    pub(crate) matrix: serde::de::IgnoredAny,
+    /// Points to add, or values to add to points, as in GitHub Actions.
+    #[serde(default)]
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
+    #[expect(dead_code, reason = "as above")]
+    pub(crate) include: serde::de::IgnoredAny,
+    /// Combinations to leave out: all that have the values of an item.
+    #[serde(default)]
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
+    #[expect(dead_code, reason = "as above")]
+    pub(crate) exclude: serde::de::IgnoredAny,
+    /// How often each point is run; once if left out.
+    #[schemars(range(min = 1))]
+    pub(crate) repeats: Option<u16>,
+    /// In which order.
+    #[serde(default)]
+    pub(crate) order: SweepOrder,
+    /// Pause between two runs; 10s if left out.
+    pub(crate) cooldown: Option<Duration>,
+    /// No run begins that could end later than this; no limit if left out.
+    pub(crate) max_wall: Option<Duration>,
+    /// What happens after a run that failed.
+    #[serde(default)]
+    pub(crate) on_fail: OnFail,
+    /// Which runs share a local cluster; `shared` if left out, `per-point` if there are faults.
+    pub(crate) cluster: Option<ClusterUse>,
+    /// Load before the first run on a cluster that is shared, part of no result; 30s if left out.
+    pub(crate) warmup: Option<Duration>,
 }
 
 /// What to run against. At most one of the fields.

@@ -12,19 +12,20 @@ use super::format;
 const REASONS_MAX: usize = 8;
 
 /// How a verdict looks and reads.
-struct Face {
-    class: &'static str,
-    sign: &'static str,
-    word: &'static str,
+pub(super) struct Face {
+    pub(super) class: &'static str,
+    pub(super) sign: &'static str,
+    pub(super) word: &'static str,
 }
 
 /// What a run came to, in one word, for the title of the page too.
 pub(super) fn word(record: &RunRecord) -> &'static str {
-    face(record).word
+    face(record.verdict, record.state).word
 }
 
-fn face(record: &RunRecord) -> Face {
-    let (class, sign, word) = match (record.verdict, record.state) {
+/// How a verdict looks; without one, how far it got.
+pub(super) fn face(verdict: Option<Verdict>, state: RunState) -> Face {
+    let (class, sign, word) = match (verdict, state) {
         (Some(Verdict::Pass), _) => ("pass", "✓", "PASS"),
         (Some(Verdict::Fail), _) => ("fail", "✗", "FAIL"),
         (Some(Verdict::Violation), _) => ("violation", "‼", "VIOLATION"),
@@ -38,7 +39,7 @@ fn face(record: &RunRecord) -> Face {
 
 /// The banner.
 pub(super) fn banner(record: &RunRecord) -> Markup {
-    let Face { class, sign, word } = face(record);
+    let Face { class, sign, word } = face(record.verdict, record.state);
     let reasons: Vec<&str> =
         record.reasons.iter().filter(|r| r.exit.code() != 0).map(|r| r.text.as_str()).collect();
     html! {

@@ -27,6 +27,35 @@ pub(super) enum Anchor {
     End,
 }
 
+/// What tells the marks of a chart apart besides their colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// As round as eight corners are.
+    Round,
+    /// A square.
+    Square,
+    /// A triangle that points up.
+    Up,
+    /// A diamond.
+    Diamond,
+    /// A triangle that points down.
+    Down,
+}
+
+impl Shape {
+    /// Corners around the middle, for a shape of half this size.
+    pub(super) fn outline(self, half_px: i32) -> impl Iterator<Item = (i32, i32)> {
+        let corners: &[(i32, i32)] = match self {
+            Shape::Round => &[(10, 4), (4, 10), (-4, 10), (-10, 4), (-10, -4), (-4, -10), (4, -10), (10, -4)],
+            Shape::Square => &[(9, 9), (-9, 9), (-9, -9), (9, -9)],
+            Shape::Up => &[(0, -11), (11, 9), (-11, 9)],
+            Shape::Diamond => &[(0, -12), (12, 0), (0, 12), (-12, 0)],
+            Shape::Down => &[(0, 11), (-11, -9), (11, -9)],
+        };
+        corners.iter().map(move |(x, y)| (x * half_px / 10, y * half_px / 10))
+    }
+}
+
 /// A picture being drawn. Coordinates are in its own units, of which [`WIDTH_PX`](Canvas::WIDTH_PX) make its width; it is
 /// shown at about half of that, because plotters rounds to whole units.
 pub(super) struct Canvas<'a> {
@@ -90,14 +119,46 @@ impl Canvas<'_> {
         self.area.draw(&Rectangle::new([from, to], ink.color().filled()))
     }
 
-    /// A text, vertically centred on its point.
+    /// A filled or hollow shape around a point.
+    pub(super) fn mark(
+        &self,
+        ink: Ink,
+        shape: Shape,
+        is_filled: bool,
+        (x, y): (i32, i32),
+    ) -> Result<(), DrawError> {
+        const HALF_PX: i32 = 12;
+        const STROKE_PX: i32 = 5;
+        let outline = shape.outline(HALF_PX).map(|(dx, dy)| (x + dx, y + dy)).collect::<Vec<_>>();
+        self.area.draw(&Polygon::new(outline, ink.color().filled()))?;
+        if is_filled {
+            return Ok(());
+        }
+        // A hole instead of an outline: inks with dashes would leave little of one.
+        let hole: Vec<(i32, i32)> =
+            shape.outline(HALF_PX - STROKE_PX).map(|(dx, dy)| (x + dx, y + dy)).collect();
+        self.area.draw(&Polygon::new(hole, Ink::Lane.color().filled()))
+    }
+
+    /// A text in the colour of labels, vertically centred on its point.
     pub(super) fn text(&self, anchor: Anchor, at: (i32, i32), text: &str) -> Result<(), DrawError> {
+        self.text_in(Ink::Text, anchor, at, text)
+    }
+
+    /// A text, vertically centred on its point.
+    pub(super) fn text_in(
+        &self,
+        ink: Ink,
+        anchor: Anchor,
+        at: (i32, i32),
+        text: &str,
+    ) -> Result<(), DrawError> {
         let horizontal = match anchor {
             Anchor::Start => HPos::Left,
             Anchor::Middle => HPos::Center,
             Anchor::End => HPos::Right,
         };
-        let color = Ink::Text.color();
+        let color = ink.color();
         let font = ("sans-serif", f64::from(LETTER_PX) * PLOTTERS_FONT_SCALE).into_text_style(&self.area);
         let style = font.color(&color).pos(Pos::new(horizontal, VPos::Center));
         self.area.draw(&Text::new(text.to_owned(), at, style))

@@ -103,7 +103,7 @@ impl Axis {
 }
 
 /// The next of 1, 2, 2.5 and 5 times a power of ten.
-fn natural_step(least: f64) -> f64 {
+pub(super) fn natural_step(least: f64) -> f64 {
     if least <= 0.0 || !least.is_finite() {
         return 1.0;
     }

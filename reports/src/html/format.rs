@@ -1,5 +1,7 @@
 //! Numbers as people read them. A value that is missing is a dash; a no-break space keeps a number and its unit together.
 
+use crate::metric::Unit;
+
 /// What stands for a value that was not measured.
 pub(super) const MISSING: &str = "–";
 
@@ -97,6 +99,20 @@ pub(super) fn percent(ratio: f64) -> String {
         p if p > 99.0 && p < 100.0 => format!("{:.3}\u{a0}%", p.min(99.999)),
         p if p > 0.0 && p < 0.1 => format!("{:.3}\u{a0}%", p.max(0.001)),
         p => format!("{p:.1}\u{a0}%"),
+    }
+}
+
+/// A value in the unit of its metric.
+pub(super) fn quantity(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Count => three_digits(value),
+        Unit::PerSecond => rate(value),
+        Unit::BytesPerSecond => format!("{}/s", bytes(value.max(0.0) as u64)),
+        Unit::Milliseconds => millis(value),
+        Unit::Seconds => seconds(value),
+        Unit::Nanoseconds => format!("{value:.0}\u{a0}ns"),
+        Unit::Ratio => percent(value),
+        Unit::Mebibytes => format!("{value:.0}\u{a0}MiB"),
     }
 }
 

@@ -44,10 +44,24 @@ pub(super) enum Ink {
     BarHeals,
     /// A bar: healed, the ISR is not full; also, partitions below full ISR.
     BarIsr,
+    /// Text on a cell of a heatmap, and the frame of its best one.
+    Strong,
+    /// What is unknown: lines across a cell.
+    Hatch,
+    /// A cell of a heatmap, the worst of five.
+    Heat1,
+    /// A cell of a heatmap.
+    Heat2,
+    /// A cell of a heatmap.
+    Heat3,
+    /// A cell of a heatmap.
+    Heat4,
+    /// A cell of a heatmap, the best of five.
+    Heat5,
 }
 
 impl Ink {
-    const ALL: [Ink; 17] = [
+    const ALL: [Ink; 24] = [
         Ink::Text,
         Ink::Grid,
         Ink::Frame,
@@ -65,6 +79,13 @@ impl Ink {
         Ink::BarActs,
         Ink::BarHeals,
         Ink::BarIsr,
+        Ink::Strong,
+        Ink::Hatch,
+        Ink::Heat1,
+        Ink::Heat2,
+        Ink::Heat3,
+        Ink::Heat4,
+        Ink::Heat5,
     ];
 
     /// Its class in the style sheet.
@@ -87,6 +108,13 @@ impl Ink {
             Ink::BarActs => "i-acts",
             Ink::BarHeals => "i-heals",
             Ink::BarIsr => "i-isr",
+            Ink::Strong => "i-strong",
+            Ink::Hatch => "i-hatch",
+            Ink::Heat1 => "i-heat1",
+            Ink::Heat2 => "i-heat2",
+            Ink::Heat3 => "i-heat3",
+            Ink::Heat4 => "i-heat4",
+            Ink::Heat5 => "i-heat5",
         }
     }
 
@@ -110,6 +138,13 @@ impl Ink {
             Ink::BarActs => RGBColor(0xc8, 0x52, 0x0a),
             Ink::BarHeals => RGBColor(0xe0, 0x9b, 0x1f),
             Ink::BarIsr => RGBColor(0x5f, 0xa8, 0xd8),
+            Ink::Strong => RGBColor(0x1c, 0x21, 0x28),
+            Ink::Hatch => RGBColor(0x9a, 0xa3, 0xae),
+            Ink::Heat1 => RGBColor(0xf1, 0xf6, 0xfb),
+            Ink::Heat2 => RGBColor(0xdd, 0xeb, 0xf6),
+            Ink::Heat3 => RGBColor(0xc5, 0xdd, 0xf0),
+            Ink::Heat4 => RGBColor(0xaa, 0xcd, 0xe9),
+            Ink::Heat5 => RGBColor(0x8c, 0xbb, 0xe1),
         }
     }
 
@@ -162,8 +197,16 @@ mod tests {
 
     #[test]
     fn lines_can_be_read_on_white() {
-        for ink in [Ink::Text, Ink::Target, Ink::Blue, Ink::Green, Ink::Vermilion, Ink::Purple] {
+        for ink in [Ink::Text, Ink::Strong, Ink::Target, Ink::Blue, Ink::Green, Ink::Vermilion, Ink::Purple] {
             assert!(contrast_with_white(ink.color()) >= 4.5, "{ink:?}");
+        }
+    }
+
+    #[test]
+    fn text_can_be_read_on_every_cell() {
+        for ink in [Ink::Heat1, Ink::Heat2, Ink::Heat3, Ink::Heat4, Ink::Heat5] {
+            let on_cell = contrast_with_white(Ink::Strong.color()) / contrast_with_white(ink.color());
+            assert!(on_cell >= 4.5, "{ink:?}: {on_cell}");
         }
     }
 

@@ -5,9 +5,9 @@ use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{Cluster, Lifecycle, Scenario, Topic};
 
 /// Longest name of a topic (Kafka's `Topic.MAX_NAME_LENGTH`).
-const NAME_LENGTH_MAX: usize = 249;
-/// Room that is left for the id of a run in a name.
-const RUN_ID_LENGTH: usize = 24;
+pub(crate) const NAME_LENGTH_MAX: usize = 249;
+/// Room that is left for the id of a run in a name: `20261121-090342-7f3a`, or a run of a sweep, `…-p003-r12-a2`.
+pub(crate) const RUN_ID_LENGTH: usize = 36;
 /// Most partitions of a topic: beyond it, loads and checks of one host mean nothing.
 const PARTITIONS_MAX: u32 = 10_000;
 

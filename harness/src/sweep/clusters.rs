@@ -1,0 +1,136 @@
+//! The cluster that runs of a sweep share, one after the other.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use gauntlet_chaos::supervisor::NodeState;
+use gauntlet_chaos::{ClusterDirs, Launcher};
+
+use super::plan::SETTLE_LIMIT;
+use crate::plan::{ClusterPlan, Lifecycle, Plan};
+use crate::run::{RunError, RunningCluster};
+
+/// How clusters are started.
+pub(super) struct ClusterFiles<'a> {
+    /// The directory of the sweep.
+    pub(super) dir: &'a Path,
+    /// Jars and formats that runs share.
+    pub(super) cache: &'a Path,
+    /// Leave the brokers' data in place.
+    pub(super) keep_data: bool,
+    /// How to start a supervisor.
+    pub(super) launcher: &'a Launcher,
+}
+
+/// At most one cluster at a time.
+pub(super) struct Clusters<'a> {
+    files: ClusterFiles<'a>,
+    current: Option<(ClusterPlan, RunningCluster)>,
+}
+
+impl<'a> Clusters<'a> {
+    pub(super) fn new(files: ClusterFiles<'a>) -> Self {
+        Clusters { files, current: None }
+    }
+
+    /// Whether the brokers of a plan run already.
+    pub(super) fn has(&self, plan: &ClusterPlan) -> bool {
+        self.current.as_ref().is_some_and(|(running, _)| running == plan)
+    }
+
+    /// The cluster of a plan, started if another one or none runs.
+    pub(super) fn get(&mut self, plan: &ClusterPlan) -> Result<&RunningCluster, RunError> {
+        let current = match self.current.take() {
+            Some(current) if current.0 == *plan => current,
+            other => {
+                if let Some((_, cluster)) = other {
+                    cluster.end()?;
+                }
+                (plan.clone(), self.start(plan)?)
+            }
+        };
+        Ok(&self.current.insert(current).1)
+    }
+
+    fn start(&self, plan: &ClusterPlan) -> Result<RunningCluster, RunError> {
+        let name = self.next_name();
+        let dirs = ClusterDirs {
+            data: self.files.dir.join(&name),
+            logs: self.files.dir.join("logs").join(&name),
+            cache: self.files.cache.to_path_buf(),
+            keep_data: self.files.keep_data,
+            undo_journal: None,
+        };
+        RunningCluster::start(plan, &dirs, self.files.launcher)
+    }
+
+    /// A name that no cluster of this sweep has had, in earlier sessions either.
+    fn next_name(&self) -> String {
+        let is_taken = |name: &String| {
+            self.files.dir.join(name).exists() || self.files.dir.join("logs").join(name).exists()
+        };
+        let mut names = (1..).map(|number| format!("cluster-{number}"));
+        names.find(|name| !is_taken(name)).unwrap_or_default()
+    }
+
+    /// After a run: waits until its topics are gone from the brokers' disks, so that deleting them is not part of what the next
+    /// run measures. A cluster that is not whole any more is ended. Returns what a person should know.
+    pub(super) fn settle(&mut self, plan: &Plan) -> Option<String> {
+        let (_, cluster) = self.current.as_ref()?;
+        let local = cluster.local()?;
+        let whole = local.statuses().is_ok_and(|all| all.iter().all(|node| node.state == NodeState::Running));
+        if !whole {
+            let ended = self.end().err().map_or_else(String::new, |error| format!(" ({error})"));
+            return Some(format!("a broker of the cluster is gone; the next run starts a new one{ended}"));
+        }
+        let dirs: Vec<PathBuf> = local.nodes().iter().map(|node| node.data_dir.clone()).collect();
+        let deadline = Instant::now() + SETTLE_LIMIT;
+        let deleted = plan.topics.iter().filter(|topic| topic.lifecycle == Lifecycle::PerRun);
+        for topic in deleted {
+            while dirs.iter().any(|dir| holds(dir, &topic.name)) {
+                if Instant::now() >= deadline {
+                    return Some(format!(
+                        "files of {} are still there after {} s; the next run shares the disks with their removal",
+                        topic.name,
+                        SETTLE_LIMIT.as_secs()
+                    ));
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+        None
+    }
+
+    /// Ends the cluster, if one runs.
+    pub(super) fn end(&mut self) -> Result<(), RunError> {
+        self.current.take().map_or(Ok(()), |(_, cluster)| cluster.end())
+    }
+}
+
+/// Whether a broker's log directory has files of a topic: `NAME-0`, or `NAME-0.ID-delete` while they are being deleted.
+fn holds(data_dir: &Path, topic: &str) -> bool {
+    let Ok(entries) = std::fs::read_dir(data_dir) else { return false };
+    let prefix = format!("{topic}-");
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(&prefix)) else { return false };
+        rest.split('.')
+            .next()
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_topic_are_told_from_those_of_others() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["orders-p01-0", "orders-p02-11.0a1b-delete", "orders-p03-x-0"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        assert!(holds(dir.path(), "orders-p01") && holds(dir.path(), "orders-p02"));
+        assert!(!holds(dir.path(), "orders") && !holds(dir.path(), "orders-p03"));
+    }
+}
