@@ -2,6 +2,8 @@
 
 mod convert;
 mod needs;
+mod permissions;
+mod security;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -11,19 +13,29 @@ use gauntlet_chaos::LocalSpec;
 use gauntlet_verify::{Guarantee, ProducerSemantics};
 use gauntlet_wire::fetcher::Isolation;
 use gauntlet_wire::producer::Acks;
-use gauntlet_wire::{LinkConfig, codec::Codec};
+use gauntlet_wire::{LinkConfig, Security, codec::Codec};
 
 pub(crate) use convert::RF_DEFAULT_MAX;
 pub use convert::{PlanOptions, Planned, capabilities, check_expectation, plan};
 pub use needs::Needs;
+pub use permissions::Need;
 
 /// Where the brokers come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum ClusterPlan {
     /// Started for the run, and gone after it.
     Local(LocalSpec),
     /// Somebody else's.
-    Bootstrap(Vec<String>),
+    Bootstrap(ForeignPlan),
+}
+
+/// A cluster that is somebody else's.
+#[derive(Debug, Clone)]
+pub struct ForeignPlan {
+    /// `host:port` of some of its brokers.
+    pub servers: Vec<String>,
+    /// How to connect.
+    pub security: Security,
 }
 
 /// What happens to a topic before and after the run.

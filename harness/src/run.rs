@@ -125,6 +125,9 @@ impl Brokers {
     }
 }
 
+/// How long brokers may take to apply ACLs.
+const GRANT_LIMIT: Duration = Duration::from_secs(20);
+
 /// A run under way.
 pub(crate) struct Run<'a> {
     plan: &'a Plan,
@@ -199,9 +202,10 @@ impl Run<'_> {
 
     fn bring_up(&mut self) -> Result<Brokers, RunError> {
         match &self.plan.cluster {
-            ClusterPlan::Bootstrap(addresses) => {
-                connect_first(addresses, &self.admin)?;
-                Ok(Brokers::Foreign(addresses.clone()))
+            ClusterPlan::Bootstrap(foreign) => {
+                self.admin.security = foreign.security.clone();
+                connect_first(&foreign.servers, &self.admin)?;
+                Ok(Brokers::Foreign(foreign.servers.clone()))
             }
             ClusterPlan::Local(spec) => {
                 let dirs = ClusterDirs {
@@ -211,7 +215,12 @@ impl Run<'_> {
                     keep_data: self.options.keep_data,
                     undo_journal: Some(self.options.dir.file(UNDO_JOURNAL)),
                 };
-                Ok(Brokers::Local(Arc::new(LocalCluster::start(spec, &dirs, &self.options.launcher)?)))
+                let cluster = LocalCluster::start(spec, &dirs, &self.options.launcher)?;
+                // The run is the user of the load from here on, and may do what its plan says and nothing else.
+                let needs = self.plan.permissions().into_iter().map(|need| need.permission);
+                cluster.grant(&needs.collect::<Vec<_>>(), GRANT_LIMIT)?;
+                self.admin.security = cluster.security().clone();
+                Ok(Brokers::Local(Arc::new(cluster)))
             }
         }
     }
@@ -233,8 +242,9 @@ impl Run<'_> {
         let bootstrap = brokers.bootstrap();
         (self.tell)(Progress::Phase("preparing topics"));
         let mut starts = Vec::new();
-        for topic in &self.plan.topics {
-            starts.push(topics::prepare(&bootstrap, topic, &self.admin)?);
+        for (index, topic) in self.plan.topics.iter().enumerate() {
+            let operations = self.plan.topic_operations(index);
+            starts.push(topics::prepare(&bootstrap, topic, &operations, &self.admin)?);
         }
         if self.options.interrupt.is_set() {
             return Err(RunError::Interrupted);
@@ -256,6 +266,7 @@ impl Run<'_> {
             brokers: metadata.addresses(),
             topics: self.plan.topics.iter().map(|t| t.name.clone()).collect(),
             interval: Duration::from_millis(100),
+            security: self.admin.security.clone(),
         };
         let stream: Box<dyn std::io::Write + Send> = Box::new(self.options.dir.append(CLUSTER)?);
         Ok(Watcher::start(config, stream)?)

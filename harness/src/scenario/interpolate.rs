@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::diagnostic::{Problem, did_you_mean};
+use super::secrets;
 use super::tree::{Content, NODES_MAX, Node, Scalar};
 
 /// What stands for the id of the run.
@@ -49,6 +50,10 @@ impl Interpolator<'_> {
                         if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
                     self.node(&mut entry.value, &below, chain);
                 }
+            }
+            // What it stands for is read when it is used, so that it is nowhere before.
+            Content::Scalar(scalar) if secrets::is_secret(path) => {
+                scalar.secret = secrets::variable(&scalar.text).is_some();
             }
             Content::Scalar(scalar) if scalar.text.contains("${") => {
                 let text = scalar.text.clone();
@@ -93,7 +98,7 @@ impl Interpolator<'_> {
                 },
             }
         }
-        Ok(Content::Scalar(Scalar { text: result, plain: false }))
+        Ok(Content::Scalar(Scalar::quoted(result)))
     }
 
     /// What `reference` stands for, resolved itself.
@@ -104,7 +109,7 @@ impl Interpolator<'_> {
         if reference == "name"
             && let Some(name) = &self.name
         {
-            return Ok(Content::Scalar(Scalar { text: name.clone(), plain: false }));
+            return Ok(Content::Scalar(Scalar::quoted(name.clone())));
         }
         let Some(var_path) = reference.strip_prefix("vars.") else {
             return Err(unknown(reference, node));

@@ -5,7 +5,7 @@
 use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
 use super::types::{
-    Cluster, Expectation, Extent, Fault, HealAction, Lifecycle, Load, LocalCluster, PartitionChoice, Recover,
+    Cluster, Expectation, Extent, Fault, ForeignCluster, HealAction, Lifecycle, Load, LocalCluster, PartitionChoice, Recover,
     Report, Scenario, Shape, Target, Topic, Verify, Warmup, Window, Workload,
 };
 use super::written::{
@@ -15,6 +15,7 @@ use super::written::{
 use crate::units::{Duration, Rate};
 
 mod clients;
+mod security;
 
 /// Replicas of a topic where nothing is said and enough brokers are there.
 const REPLICATION_FACTOR: u16 = 3;
@@ -48,6 +49,14 @@ pub(crate) fn resolve(written: ScenarioWritten, cores: usize, problems: &mut Pro
 }
 
 fn cluster(written: ClusterWritten, problems: &mut Problems<'_>) -> Cluster {
+    if written.security.is_some() && written.bootstrap_servers.is_none() {
+        problems.add(Finding {
+            path: "cluster.security",
+            message: "`cluster.security` is for `bootstrap_servers`".to_owned(),
+            label: "there are none",
+            help: "name them; local brokers have a `local.security` of their own",
+        });
+    }
     match (written.local, written.bootstrap_servers) {
         (Some(local), Some(_)) => {
             problems.add(Finding {
@@ -58,7 +67,10 @@ fn cluster(written: ClusterWritten, problems: &mut Problems<'_>) -> Cluster {
             });
             Cluster::Local(local)
         }
-        (None, Some(servers)) => Cluster::Bootstrap(servers.0),
+        (None, Some(servers)) => Cluster::Bootstrap(ForeignCluster {
+            servers: servers.0,
+            security: written.security.map(|s| security::security(s, problems)).unwrap_or_default(),
+        }),
         (Some(local), None) => Cluster::Local(local),
         (None, None) => Cluster::Local(LocalCluster::default()),
     }
