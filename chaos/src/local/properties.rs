@@ -172,7 +172,10 @@ transaction.state.log.min.isr=2
 transaction.state.log.replication.factor=3
 unclean.leader.election.enable=true
 ";
-        assert_eq!(render(&spec, &Access::default(), &nodes[1], &nodes, Path::new("/run/node-2/data")), expected);
+        assert_eq!(
+            render(&spec, &Access::default(), &nodes[1], &nodes, Path::new("/run/node-2/data")),
+            expected
+        );
     }
 
     #[test]

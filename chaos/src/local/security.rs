@@ -173,7 +173,10 @@ impl Access {
             let authority = Authority::new()?;
             let broker = authority.issue(BROKER, true)?;
             let paths = Stores { key: dir.join("broker.pem"), trust: dir.join("authority.pem") };
-            write_atomically(&paths.key, format!("{}{}", broker.key_pem.expose(), broker.chain_pem).as_bytes())?;
+            write_atomically(
+                &paths.key,
+                format!("{}{}", broker.key_pem.expose(), broker.chain_pem).as_bytes(),
+            )?;
             write_atomically(&paths.trust, authority.pem().as_bytes())?;
             // With a log-in, certificates of clients are not asked for.
             let shown = |identity: ClientIdentity| spec.protocol.mechanism().is_none().then_some(identity);
@@ -229,12 +232,19 @@ impl Access {
         let Some(hash) = secured.spec.protocol.mechanism().and_then(Mechanism::scram) else { return Ok(()) };
         let Some(first) = brokers.first() else { return Ok(()) };
         let salt = random_bytes::<16>();
-        Connection::connect(first, &self.options())?.set_scram_password(LOAD, hash, &secured.load_password, &salt)?;
+        Connection::connect(first, &self.options())?.set_scram_password(
+            LOAD,
+            hash,
+            &secured.load_password,
+            &salt,
+        )?;
         let options = ConnectOptions { security: self.load.clone(), ..self.options() };
-        wait_for(brokers, "the password of the load", deadline, |addr| match Connection::connect(addr, &options) {
-            Ok(_) => Ok(None),
-            Err(error @ WireError::Authentication { .. }) => Ok(Some(error.to_string())),
-            Err(error) => Err(error),
+        wait_for(brokers, "the password of the load", deadline, |addr| {
+            match Connection::connect(addr, &options) {
+                Ok(_) => Ok(None),
+                Err(error @ WireError::Authentication { .. }) => Ok(Some(error.to_string())),
+                Err(error) => Err(error),
+            }
         })
     }
 
@@ -272,7 +282,12 @@ fn wait_for(
         while let Some(last) = look(addr)? {
             if Instant::now() >= deadline {
                 let waited_ms = begun.elapsed().as_millis() as u64;
-                return Err(AccessError::NotApplied { addr: addr.clone(), what: what.to_owned(), waited_ms, last });
+                return Err(AccessError::NotApplied {
+                    addr: addr.clone(),
+                    what: what.to_owned(),
+                    waited_ms,
+                    last,
+                });
             }
             thread::sleep(POLL);
         }
@@ -378,7 +393,10 @@ mod tests {
         let (access, dir) = make(Protocol::SaslSsl(Mechanism::ScramSha256));
         let secured = access.secured.as_ref().unwrap();
         let shown = format!("{access:?}");
-        assert!(!shown.contains(secured.operator_password.expose()) && !shown.contains(secured.load_password.expose()));
+        assert!(
+            !shown.contains(secured.operator_password.expose())
+                && !shown.contains(secured.load_password.expose())
+        );
         let text = format!("{:?}", access.properties());
         assert!(text.contains(secured.operator_password.expose()));
         assert!(!text.contains(secured.load_password.expose()), "SCRAM passwords are not in properties");

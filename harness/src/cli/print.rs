@@ -136,7 +136,9 @@ fn permissions(out: &mut impl Write, plan: &Plan) -> std::io::Result<()> {
     let principal = match &plan.cluster {
         ClusterPlan::Local(spec) if !spec.security.is_some_and(|s| s.acls) => return Ok(()),
         ClusterPlan::Local(_) => "the user of the load is granted".to_owned(),
-        ClusterPlan::Bootstrap(foreign) => format!("{} needs, where brokers ask for ACLs", foreign.security.principal()),
+        ClusterPlan::Bootstrap(foreign) => {
+            format!("{} needs, where brokers ask for ACLs", foreign.security.principal())
+        }
     };
     writeln!(out, "acls    {principal} (as options of kafka-acls)")?;
     let needs = plan.permissions();

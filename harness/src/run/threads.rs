@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use gauntlet_wire::fetcher::{FetcherConfig, run_fetcher};
 use gauntlet_wire::Security;
+use gauntlet_wire::fetcher::{FetcherConfig, run_fetcher};
 use gauntlet_wire::producer::{LoopError, ProducerConfig, run_producers};
 
 use crate::load::producer::{Pace, PartitionSettlement, Stumble};

@@ -5,8 +5,8 @@
 use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
 use super::types::{
-    Cluster, Expectation, Extent, Fault, ForeignCluster, HealAction, Lifecycle, Load, LocalCluster, PartitionChoice, Recover,
-    Report, Scenario, Shape, Target, Topic, Verify, Warmup, Window, Workload,
+    Cluster, Expectation, Extent, Fault, ForeignCluster, HealAction, Lifecycle, Load, LocalCluster,
+    PartitionChoice, Recover, Report, Scenario, Shape, Target, Topic, Verify, Warmup, Window, Workload,
 };
 use super::written::{
     ClusterWritten, ExpectationWritten, FaultWritten, LoadWritten, Model, PartitionWritten, Role,

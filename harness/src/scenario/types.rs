@@ -21,7 +21,8 @@ pub use clients::{
 pub use faults::{Fault, FaultAction, HealAction, NotController, PartitionChoice, Recover, Rollback, Target};
 
 pub use security::{
-    ClientLogin, ClientSecurity, ClientTls, Credentials, IdentitySource, PemSource, SaslMechanism, SecretSource,
+    ClientLogin, ClientSecurity, ClientTls, Credentials, IdentitySource, PemSource, SaslMechanism,
+    SecretSource,
 };
 
 /// A complete, valid scenario.

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use gauntlet_chaos::{Jvm, LocalCluster, LocalSecurity, LocalSpec, Mechanism, Protocol};
 use gauntlet_wire::security::{Login, ScramHash, Secret, Tls, TlsSettings, TokenSource, Trust};
-use gauntlet_wire::{ConnectOptions, Connection, NewTopic, Operation, Permission, Resource, Security, WireError};
+use gauntlet_wire::{
+    ConnectOptions, Connection, NewTopic, Operation, Permission, Resource, Security, WireError,
+};
 use libtest_mimic::{Failed, Trial};
 
 use crate::cluster::{LIMIT, SharedCluster, TestResult, Topic, connect, eventually, report};
@@ -33,7 +35,8 @@ fn spec() -> LocalSpec {
     let session_ms = SESSION.as_millis().to_string();
     let listener = "listener.name.sasl_ssl";
     let scram = format!("{module}.scram.ScramLoginModule required;");
-    let oauth = format!("{module}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"x\";");
+    let oauth =
+        format!("{module}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"x\";");
     let config = [
         ("broker.session.timeout.ms", "3000"),
         ("broker.heartbeat.interval.ms", "500"),
@@ -79,12 +82,10 @@ fn make_user(cluster: &LocalCluster, name: &str, hash: ScramHash) -> Result<Secu
     connect(cluster)?.set_scram_password(name, hash, &Secret::new(PASSWORD), b"pepper and salt")?;
     let security = security_of(cluster, Login::scram(hash, name, Secret::new(PASSWORD)));
     for addr in cluster.bootstrap() {
-        eventually("the user is known", || {
-            match Connection::connect(&addr, &options(security.clone())) {
-                Ok(_) => Ok(true),
-                Err(WireError::Authentication { .. }) => Ok(false),
-                Err(other) => Err(other.into()),
-            }
+        eventually("the user is known", || match Connection::connect(&addr, &options(security.clone())) {
+            Ok(_) => Ok(true),
+            Err(WireError::Authentication { .. }) => Ok(false),
+            Err(other) => Err(other.into()),
         })?;
     }
     Ok(security)
@@ -105,11 +106,15 @@ fn grant(cluster: &LocalCluster, name: &str, permissions: &[Permission]) -> Test
 
 fn on_topics(prefix: &str, operations: &[Operation]) -> Vec<Permission> {
     let resource = Resource::TopicPrefix(prefix.to_owned());
-    operations.iter().map(|operation| Permission { operation: *operation, resource: resource.clone() }).collect()
+    operations
+        .iter()
+        .map(|operation| Permission { operation: *operation, resource: resource.clone() })
+        .collect()
 }
 
 fn every_mechanism_writes_and_reads(cluster: &Arc<LocalCluster>) -> TestResult {
-    let unsecured = TokenSource::Unsecured { subject: "by-token".to_owned(), lifetime: Duration::from_secs(60) };
+    let unsecured =
+        TokenSource::Unsecured { subject: "by-token".to_owned(), lifetime: Duration::from_secs(60) };
     let users = [
         ("gauntlet", cluster.security().clone()),
         ("by-256", make_user(cluster, "by-256", ScramHash::Sha256)?),
@@ -205,7 +210,8 @@ fn the_wrong_protocol_is_recognised(cluster: &Arc<LocalCluster>) -> TestResult {
     let text = refusal(cluster, Security { tls, login: None })?;
     assert_says(&text, &["SASL", "security.protocol"]);
     // The quorum's listener has neither.
-    let controller = cluster.nodes().iter().find_map(|node| node.node.controller_port).ok_or("a controller")?;
+    let controller =
+        cluster.nodes().iter().find_map(|node| node.node.controller_port).ok_or("a controller")?;
     let addr = format!("127.0.0.1:{controller}");
     let text = refusal_at(&addr, cluster.security().clone())?;
     assert_says(&text, &["TLS handshake", "security.protocol"]);
@@ -218,12 +224,8 @@ fn a_missing_permission_is_named(cluster: &Arc<LocalCluster>) -> TestResult {
     let nobody = make_user(cluster, "nobody", ScramHash::Sha256)?;
     Topic::create(cluster, "locked", 1, &[])?;
     let mut connection = Connection::connect(&cluster.bootstrap()[0], &options(nobody.clone()))?;
-    let new = NewTopic {
-        name: "wanted".to_owned(),
-        partitions: 1,
-        replication_factor: 1,
-        config: BTreeMap::new(),
-    };
+    let new =
+        NewTopic { name: "wanted".to_owned(), partitions: 1, replication_factor: 1, config: BTreeMap::new() };
     let limit = Duration::from_secs(10);
     let topics = ["locked"];
     for (denied, permission) in [
@@ -238,7 +240,8 @@ fn a_missing_permission_is_named(cluster: &Arc<LocalCluster>) -> TestResult {
         assert_says(&text, &["User:nobody lacks", permission, "AUTHORIZATION_FAILED", "grant it"]);
     }
     let begun = Instant::now();
-    let waited = gauntlet_wire::admin::wait_for_leaders(&cluster.bootstrap(), topics[0], &options(nobody), LIMIT);
+    let waited =
+        gauntlet_wire::admin::wait_for_leaders(&cluster.bootstrap(), topics[0], &options(nobody), LIMIT);
     assert_says(&waited.err().ok_or("it may see the topic")?.to_string(), &["Describe on topic locked"]);
     assert!(begun.elapsed() < LIMIT, "what is forbidden is not waited for");
 
@@ -258,7 +261,11 @@ fn sessions_are_renewed_under_load(cluster: &Arc<LocalCluster>) -> TestResult {
     let produced = produce(config, plan, &Arc::new(AtomicU64::new(0)))?;
     report(&format!("renewed sessions: {records} records, {:?}", produced.stats));
     assert!(produced.acking > 3 * SESSION, "the load outlived its sessions");
-    assert!(produced.stats.disconnects.is_empty() && produced.stats.errors.is_empty(), "{:?}", produced.stats);
+    assert!(
+        produced.stats.disconnects.is_empty() && produced.stats.errors.is_empty(),
+        "{:?}",
+        produced.stats
+    );
     assert_eq!((produced.stats.retries, produced.incarnation_max), (0, 0));
     judge(cluster, &topic, &produced)?.expect_all_acked(records)
 }

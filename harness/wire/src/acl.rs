@@ -198,7 +198,9 @@ impl Connection {
         let mut granted = Vec::new();
         for described in &response.resources {
             let (kind, pattern) = (described.resource_type, described.pattern_type);
-            let Some(resource) = Resource::from_codes(kind, pattern, &described.resource_name) else { continue };
+            let Some(resource) = Resource::from_codes(kind, pattern, &described.resource_name) else {
+                continue;
+            };
             let codes = described.acls.iter().map(|acl| acl.operation);
             let operations = codes.filter_map(|code| Operation::ALL.into_iter().find(|o| o.code() == code));
             granted.extend(operations.map(|operation| Permission { operation, resource: resource.clone() }));
@@ -263,6 +265,9 @@ mod tests {
     #[test]
     fn permissions_in_words() {
         assert_eq!(Permission::on_topic(Operation::Write, "t").to_string(), "Write on topic t");
-        assert_eq!(Permission::on_cluster(Operation::IdempotentWrite).to_string(), "IdempotentWrite on the cluster");
+        assert_eq!(
+            Permission::on_cluster(Operation::IdempotentWrite).to_string(),
+            "IdempotentWrite on the cluster"
+        );
     }
 }

@@ -13,9 +13,9 @@ use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
-    AlterUserScramCredentialsRequest, BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, DescribeQuorumRequest,
-    DescribeTopicPartitionsRequest, ElectLeadersRequest, InitProducerIdRequest, ListOffsetsRequest,
-    TopicName,
+    AlterUserScramCredentialsRequest, BrokerId, CreateTopicsRequest, DeleteTopicsRequest,
+    DescribeConfigsRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest,
+    InitProducerIdRequest, ListOffsetsRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -309,8 +309,7 @@ impl Connection {
             .with_salted_password(hash.salted_password(password, salt, ITERATIONS_MIN).into());
         let request = AlterUserScramCredentialsRequest::default().with_upsertions(vec![upsertion]);
         let response = self.call(&request)?;
-        let result =
-            response.results.first().ok_or_else(|| self.empty("AlterUserScramCredentials"))?;
+        let result = response.results.first().ok_or_else(|| self.empty("AlterUserScramCredentials"))?;
         let needed = Permission::on_cluster(Operation::Alter);
         self.check_permitted(result.error_code, &result.error_message, needed, || {
             format!("set the {} password of {user}", hash.mechanism())

@@ -187,8 +187,8 @@ impl<K> Channel<K> {
         if self.renew_at_ns.is_none_or(|at| at > now_ns) {
             return Ok(());
         }
-        let (greeting, frame) = Greeting::renew(&self.addr, &self.client_id, login, &self.versions)
-            .map_err(|e| e.to_string())?;
+        let (greeting, frame) =
+            Greeting::renew(&self.addr, &self.client_id, login, &self.versions).map_err(|e| e.to_string())?;
         self.renew_at_ns = None;
         self.phase = Phase::Renewing(Box::new(greeting), now_ns);
         self.waiting.push_back(Waiting::Greeting);
@@ -315,7 +315,8 @@ impl<K> Channel<K> {
     }
 
     fn finish_unanswered(&mut self, sequence: u64, events: &mut Vec<ChannelEvent<K>>) {
-        let unanswered = |w: &Waiting<K>| matches!(w, Waiting::Owner(of, p) if *of == sequence && !p.answered);
+        let unanswered =
+            |w: &Waiting<K>| matches!(w, Waiting::Owner(of, p) if *of == sequence && !p.answered);
         let at = self.waiting.iter().position(unanswered);
         if let Some(Waiting::Owner(_, pending)) = at.and_then(|at| self.waiting.remove(at)) {
             events.push(ChannelEvent::Written(pending));
@@ -361,12 +362,7 @@ impl<K> Channel<K> {
         Ok(())
     }
 
-    fn accept(
-        &mut self,
-        frame: Bytes,
-        now_ns: u64,
-        events: &mut Vec<ChannelEvent<K>>,
-    ) -> Result<(), String> {
+    fn accept(&mut self, frame: Bytes, now_ns: u64, events: &mut Vec<ChannelEvent<K>>) -> Result<(), String> {
         if let Phase::Greeting(greeting) = &mut self.phase {
             let greeted = greeting.hear(frame).map_err(|e| e.to_string())?;
             return self.greeted(greeted, now_ns, events);

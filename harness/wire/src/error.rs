@@ -48,7 +48,9 @@ pub enum WireError {
         next_step: &'static str,
     },
     /// The broker does not allow it to who we are.
-    #[error("{what}: {code}: {principal} lacks {permission}; grant it (`gauntlet plan` lists all that a run needs)")]
+    #[error(
+        "{what}: {code}: {principal} lacks {permission}; grant it (`gauntlet plan` lists all that a run needs)"
+    )]
     Denied {
         /// What was asked for, e.g. `create topic orders on 127.0.0.1:9092`.
         what: String,

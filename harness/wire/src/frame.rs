@@ -11,8 +11,10 @@ const MAX_RESPONSE_BYTES: usize = 256 << 20;
 pub(crate) fn response_length(prefix: [u8; 4]) -> Result<usize, String> {
     // A TLS record of type alert, version 3.x (RFC 8446, section 5.1).
     if prefix[..2] == [21, 3] {
-        return Err("a TLS alert: this is the port of a listener with TLS; set security.protocol to SSL or SASL_SSL"
-            .to_owned());
+        return Err(
+            "a TLS alert: this is the port of a listener with TLS; set security.protocol to SSL or SASL_SSL"
+                .to_owned(),
+        );
     }
     match u32::from_be_bytes(prefix) as usize {
         length if length > MAX_RESPONSE_BYTES => Err(format!("a response of {length} bytes")),

@@ -280,7 +280,8 @@ impl<K> Links<K> {
 
     /// Logs in again where the session nears its end.
     fn renew_sessions(&mut self, now_ns: u64, out: &mut Vec<LinkEvent<K>>) {
-        let due = |l: &Link<K>| l.channel.as_ref().and_then(Channel::renew_at_ns).is_some_and(|at| at <= now_ns);
+        let due =
+            |l: &Link<K>| l.channel.as_ref().and_then(Channel::renew_at_ns).is_some_and(|at| at <= now_ns);
         let nodes: Vec<i32> = self.links.iter().filter(|(_, l)| due(l)).map(|(node, _)| *node).collect();
         for node in nodes {
             let Some(channel) = self.links.get_mut(&node).and_then(|l| l.channel.as_mut()) else { continue };

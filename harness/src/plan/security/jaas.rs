@@ -12,9 +12,15 @@ use crate::scenario::types::SaslMechanism;
 /// Whom the text names.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Who {
-    Password { username: String, password: Secret },
+    Password {
+        username: String,
+        password: Secret,
+    },
     /// An unsecured token that the client makes itself.
-    Unsecured { subject: String, lifetime: Duration },
+    Unsecured {
+        subject: String,
+        lifetime: Duration,
+    },
 }
 
 /// What Kafka's `OAuthBearerUnsecuredLoginCallbackHandler` gives a token if nothing is said.
@@ -33,7 +39,9 @@ pub(super) fn parse(text: &Secret, mechanism: SaslMechanism) -> Result<Who, Stri
     let option = |name: &str| entry.options.get(name).ok_or_else(|| format!("option `{name}` is missing"));
     if mechanism == SaslMechanism::OAuthBearer {
         let lifetime_s = match entry.options.get("unsecuredLoginLifetimeSeconds") {
-            Some(text) => text.parse().map_err(|_| "unsecuredLoginLifetimeSeconds is no number".to_owned())?,
+            Some(text) => {
+                text.parse().map_err(|_| "unsecuredLoginLifetimeSeconds is no number".to_owned())?
+            }
             None => LIFETIME_S,
         };
         return Ok(Who::Unsecured {
@@ -41,7 +49,10 @@ pub(super) fn parse(text: &Secret, mechanism: SaslMechanism) -> Result<Who, Stri
             lifetime: Duration::from_secs(lifetime_s),
         });
     }
-    Ok(Who::Password { username: option("username")?.clone(), password: Secret::new(option("password")?.clone()) })
+    Ok(Who::Password {
+        username: option("username")?.clone(),
+        password: Secret::new(option("password")?.clone()),
+    })
 }
 
 struct Entry {
@@ -88,7 +99,7 @@ fn word(rest: &mut &str) -> Option<String> {
 }
 
 /// Takes up to the closing quote; a backslash makes the next character one like others.
-fn quoted(text: &str, rest: &mut &str) -> Result<String, String> {
+fn quoted<'t>(text: &'t str, rest: &mut &'t str) -> Result<String, String> {
     let mut value = String::new();
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    ClientLogin, ClientSecurity, ClientTls, Credentials, IdentitySource, PemSource, SaslMechanism, SecretSource,
+    ClientLogin, ClientSecurity, ClientTls, Credentials, IdentitySource, PemSource, SaslMechanism,
+    SecretSource,
 };
 use crate::scenario::written::{
     EndpointWritten, MechanismWritten, ProtocolWritten, SecretWritten, SecurityProperties,

@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use gauntlet_chaos::LocalCluster;
-use gauntlet_wire::security::ScramHash;
 use gauntlet_wire::Operation;
+use gauntlet_wire::security::ScramHash;
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 
@@ -45,7 +45,11 @@ impl Told {
     fn expect(&self, verdict: &str, code: i32) -> Result<serde_json::Value, Failed> {
         let record = self.record()?;
         let text = format!("{}{:#}", self.stdout(), record["reasons"]);
-        assert_eq!((record["verdict"].as_str(), self.output.status.code()), (Some(verdict), Some(code)), "{text}");
+        assert_eq!(
+            (record["verdict"].as_str(), self.output.status.code()),
+            (Some(verdict), Some(code)),
+            "{text}"
+        );
         Ok(record)
     }
 
@@ -118,20 +122,18 @@ fn needs_what_its_plan_lists(cluster: &Arc<LocalCluster>) -> TestResult {
     let required = "--operation Create --operation Describe --operation Write --operation Read --operation Delete \
                     --topic gauntlet-load- --resource-pattern-type prefixed";
     assert_says(&plan.stdout(), &["User:load needs", required, "--operation Alter --cluster (without: "]);
-    let operations = [
-        Operation::Create,
-        Operation::Describe,
-        Operation::Write,
-        Operation::Read,
-        Operation::Delete,
-    ];
+    let operations =
+        [Operation::Create, Operation::Describe, Operation::Write, Operation::Read, Operation::Delete];
     grant(cluster, "load", &on_topics("gauntlet-load-", &operations))?;
     let run = gauntlet("run", &yaml)?;
     let record = run.expect("PASS", 0)?;
     assert_eq!(record["verify"]["checked"], 35_000);
     assert_eq!(record["errors"].as_object().map(|errors| errors.len()), Some(0), "{}", record["errors"]);
     let settings = &record["environment"]["config"]["security"];
-    assert_eq!((&settings["security.protocol"], &settings["sasl.mechanism"]), (&"SASL_SSL".into(), &"SCRAM-SHA-256".into()));
+    assert_eq!(
+        (&settings["security.protocol"], &settings["sasl.mechanism"]),
+        (&"SASL_SSL".into(), &"SCRAM-SHA-256".into())
+    );
     let resolved = std::fs::read_to_string(run.dir.path().join("out/latest/scenario.resolved.yaml"))?;
     assert_says(&resolved, &[&format!("sasl.password: \"${{env.{VARIABLE}}}\"")]);
     run.assert_kept_secret()
@@ -146,7 +148,11 @@ fn ends_before_the_load(cluster: &Arc<LocalCluster>) -> TestResult {
     };
     let run = gauntlet("run", &yaml)?;
     assert_says(&reason(&run)?, &["User:limited lacks Create on topic gauntlet-limited-"]);
-    grant(cluster, "limited", &on_topics("gauntlet-limited-", &[Operation::Create, Operation::Read, Operation::Delete]))?;
+    grant(
+        cluster,
+        "limited",
+        &on_topics("gauntlet-limited-", &[Operation::Create, Operation::Read, Operation::Delete]),
+    )?;
     let run = gauntlet("run", &yaml)?;
     assert_says(&reason(&run)?, &["User:limited lacks Write on topic gauntlet-limited-", "gauntlet plan"]);
     assert!(!reason(&run)?.contains("Read"), "only what is missing is named");
@@ -154,7 +160,10 @@ fn ends_before_the_load(cluster: &Arc<LocalCluster>) -> TestResult {
 
     let wrong = yaml.replace("sasl.username: limited", "sasl.username: unheard-of");
     let run = gauntlet("run", &wrong)?;
-    assert_says(&reason(&run)?, &["User:unheard-of", "SCRAM-SHA-256", &cluster.bootstrap()[0], "sasl.password"]);
+    assert_says(
+        &reason(&run)?,
+        &["User:unheard-of", "SCRAM-SHA-256", &cluster.bootstrap()[0], "sasl.password"],
+    );
     run.assert_kept_secret()
 }
 
@@ -171,7 +180,10 @@ fn a_killed_broker() -> TestResult {
          recover: { action: broker.start, after: 6s } }\n\
          expect: [verify.lost == 0, verify.duplicates == 0, verify.reordered == 0]\n";
     let plan = gauntlet("plan", yaml)?;
-    assert_says(&plan.stdout(), &["jvm quick, SASL_SSL", "--topic orders", "the user of the load is granted"]);
+    assert_says(
+        &plan.stdout(),
+        &["jvm quick, SASL_SSL", "--topic orders", "the user of the load is granted"],
+    );
     let run = gauntlet("run", yaml)?;
     let record = run.expect("PASS", 0)?;
     assert_eq!(record["faults"][0]["took_effect"], true);

@@ -35,7 +35,10 @@ enum State {
     Versions,
     /// The mechanism was proposed.
     Mechanism,
-    Tokens { conversation: Conversation, version: i16 },
+    Tokens {
+        conversation: Conversation,
+        version: i16,
+    },
 }
 
 /// What follows from an answer.
@@ -129,7 +132,8 @@ impl Greeting {
     }
 
     fn propose(&mut self, login: &Arc<Login>) -> Result<Bytes, WireError> {
-        let request = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(login.mechanism()));
+        let request =
+            SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(login.mechanism()));
         self.state = State::Mechanism;
         self.versions.pick::<SaslHandshakeRequest>(HANDSHAKE_VERSION, &self.addr)?;
         self.encode(&request, HANDSHAKE_VERSION)
@@ -148,7 +152,10 @@ impl Greeting {
             }
             ILLEGAL_SASL_STATE => {
                 let detail = "this listener takes no log-ins".to_owned();
-                return Err(self.refused(detail, Some("set security.protocol to PLAINTEXT or SSL, or use the port of another listener")));
+                return Err(self.refused(
+                    detail,
+                    Some("set security.protocol to PLAINTEXT or SSL, or use the port of another listener"),
+                ));
             }
             code => return Err(self.refused(ErrorCode(code).to_string(), None)),
         }
@@ -165,7 +172,8 @@ impl Greeting {
         match conversation.hear(token) {
             Ok(Reply::Say(answer)) => Ok(Greeted::Say(self.token(answer, version)?)),
             Ok(Reply::Done) => {
-                let lifetime = u64::try_from(lifetime_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+                let lifetime =
+                    u64::try_from(lifetime_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
                 Ok(Greeted::Done(Session { versions: self.versions.clone(), lifetime }))
             }
             Err(why) => Err(self.refused(why, None)),
@@ -265,7 +273,11 @@ mod tests {
         let Ok(Greeted::Done(session)) = greeting.hear(answer(&yes, 2)) else { panic!("it goes on") };
         assert_eq!(session.renew_after(), Some(Duration::from_millis(8_500)));
         let short = Session { lifetime: Some(Duration::from_millis(1_100)), ..session };
-        assert_eq!(short.renew_after(), Some(Duration::from_millis(1_050)), "brokers refuse it within a second");
+        assert_eq!(
+            short.renew_after(),
+            Some(Duration::from_millis(1_050)),
+            "brokers refuse it within a second"
+        );
     }
 
     #[test]
@@ -282,7 +294,9 @@ mod tests {
 
         let mut greeting = begin(Login::plain("tim", Secret::new("hunter2")));
         let none = SaslHandshakeResponse::default().with_error_code(34);
-        assert!(error(greeting.hear(answer(&none, 1))).contains("takes no log-ins; set security.protocol to"));
+        assert!(
+            error(greeting.hear(answer(&none, 1))).contains("takes no log-ins; set security.protocol to")
+        );
 
         let mut greeting = begin(Login::plain("tim", Secret::new("hunter2")));
         assert!(greeting.hear(answer(&SaslHandshakeResponse::default(), 1)).is_ok());

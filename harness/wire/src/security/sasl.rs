@@ -81,8 +81,12 @@ impl Login {
     /// What to look at when the broker refuses.
     pub(crate) fn next_step(&self) -> &'static str {
         match &self.method {
-            Method::Plain { .. } | Method::Scram(_) => "check sasl.username, sasl.password and sasl.mechanism",
-            Method::OAuthBearer(_) => "check that the token has not expired, and that the broker trusts its issuer",
+            Method::Plain { .. } | Method::Scram(_) => {
+                "check sasl.username, sasl.password and sasl.mechanism"
+            }
+            Method::OAuthBearer(_) => {
+                "check that the token has not expired, and that the broker trusts its issuer"
+            }
         }
     }
 }

@@ -74,7 +74,9 @@ pub(crate) enum ScramError {
     Malformed(&'static str),
     #[error("it does not repeat our nonce: this is not the answer to our message")]
     Nonce,
-    #[error("it asks for {0} iterations; at least {ITERATIONS_MIN} are safe (RFC 7677), and at most {ITERATIONS_MAX} are computed")]
+    #[error(
+        "it asks for {0} iterations; at least {ITERATIONS_MIN} are safe (RFC 7677), and at most {ITERATIONS_MAX} are computed"
+    )]
     Iterations(u32),
     #[error("it refuses: {0}")]
     Refused(String),
@@ -250,7 +252,10 @@ mod tests {
     fn a_server_that_cheats_is_refused() {
         let user = pencil();
         let answer = |server_first: &str| {
-            ScramExchange::begin(&user, NONCE.to_owned()).0.answer(&user, server_first.as_bytes()).unwrap_err()
+            ScramExchange::begin(&user, NONCE.to_owned())
+                .0
+                .answer(&user, server_first.as_bytes())
+                .unwrap_err()
         };
         assert_eq!(answer("r=other,s=AAAA,i=4096"), ScramError::Nonce);
         assert_eq!(answer(&format!("r={NONCE},s=AAAA,i=4096")), ScramError::Nonce, "it must add its own");
@@ -283,7 +288,14 @@ mod tests {
     }
 
     /// The server's half, from what Kafka stores of a password (RFC 5802, section 3).
-    fn serve(hash: ScramHash, password: &str, salt: &[u8], client_first: &str, client_final: &str, nonce: &str) -> String {
+    fn serve(
+        hash: ScramHash,
+        password: &str,
+        salt: &[u8],
+        client_first: &str,
+        client_final: &str,
+        nonce: &str,
+    ) -> String {
         let salted = hash.salted_password(&Secret::new(password), salt, ITERATIONS_MIN);
         let server_first = format!("r={nonce},s={},i={ITERATIONS_MIN}", BASE64_STANDARD.encode(salt));
         let (bare, proof) = client_final.rsplit_once(",p=").unwrap();
@@ -295,7 +307,10 @@ mod tests {
         if hash.hash(&key) != stored_key {
             return "e=invalid-proof".to_owned();
         }
-        format!("v={}", BASE64_STANDARD.encode(hash.mac(&hash.mac(&salted, b"Server Key"), signed.as_bytes())))
+        format!(
+            "v={}",
+            BASE64_STANDARD.encode(hash.mac(&hash.mac(&salted, b"Server Key"), signed.as_bytes()))
+        )
     }
 
     proptest! {

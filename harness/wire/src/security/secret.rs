@@ -32,7 +32,10 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_shown() {
-        assert_eq!(format!("{:?} {:#?}", Secret::new("hunter2"), Some(Secret::new("hunter2"))).find("hunter2"), None);
+        assert_eq!(
+            format!("{:?} {:#?}", Secret::new("hunter2"), Some(Secret::new("hunter2"))).find("hunter2"),
+            None
+        );
         assert_eq!(Secret::new("hunter2").expose(), "hunter2");
     }
 }

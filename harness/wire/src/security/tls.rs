@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
@@ -150,7 +149,9 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn private_key(pem: &Secret) -> Result<PrivateKeyDer<'static>, TlsConfigError> {
-    if pem.expose().contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || pem.expose().contains("Proc-Type: 4,ENCRYPTED") {
+    if pem.expose().contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        || pem.expose().contains("Proc-Type: 4,ENCRYPTED")
+    {
         let text = "the key is encrypted, which is not supported; decrypt it, e.g. with `openssl pkey`";
         return Err(TlsConfigError::Key(text.to_owned()));
     }
@@ -234,7 +235,8 @@ impl fmt::Display for TlsFailure {
 const TRUST: &str =
     "name the certificate authority of the brokers in ssl.truststore.location or ssl.truststore.certificates";
 const CLOCKS: &str = "renew it, or set the clock of this machine";
-const OTHER_PORT: &str = "set security.protocol to PLAINTEXT or SASL_PLAINTEXT, or use the port of another listener";
+const OTHER_PORT: &str =
+    "set security.protocol to PLAINTEXT or SASL_PLAINTEXT, or use the port of another listener";
 const OWN_CERTIFICATE: &str =
     "check ssl.keystore.certificate.chain and ssl.keystore.key: the brokers decide which clients they trust";
 
@@ -258,9 +260,10 @@ pub(crate) fn explain(error: &rustls::Error) -> TlsFailure {
                 _ => failure(what, OWN_CERTIFICATE),
             }
         }
-        rustls::Error::PeerIncompatible(why) => {
-            failure(format!("the broker offers nothing that we speak ({why:?})"), "let the listener offer TLS 1.2 or 1.3 (ssl.enabled.protocols)")
-        }
+        rustls::Error::PeerIncompatible(why) => failure(
+            format!("the broker offers nothing that we speak ({why:?})"),
+            "let the listener offer TLS 1.2 or 1.3 (ssl.enabled.protocols)",
+        ),
         other => failure(other.to_string(), "look into the broker's log"),
     }
 }
@@ -268,7 +271,8 @@ pub(crate) fn explain(error: &rustls::Error) -> TlsFailure {
 fn certificate(why: &CertificateError) -> TlsFailure {
     let failure = |what: String, next_step| TlsFailure { what, next_step };
     match why {
-        CertificateError::UnknownIssuer => {
+        // Another key under a name that is known is as strange as another name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             failure("the broker's certificate is from an unknown certificate authority".to_owned(), TRUST)
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
@@ -298,10 +302,8 @@ mod tests {
     use super::*;
 
     fn settings(trust: &str, identity: Option<(&str, &str)>) -> TlsSettings {
-        let identity = identity.map(|(chain, key)| ClientIdentity {
-            chain_pem: chain.to_owned(),
-            key_pem: Secret::new(key),
-        });
+        let identity = identity
+            .map(|(chain, key)| ClientIdentity { chain_pem: chain.to_owned(), key_pem: Secret::new(key) });
         TlsSettings { trust: Trust::Pem(trust.to_owned()), identity, verify_host: true }
     }
 
@@ -311,7 +313,9 @@ mod tests {
         let two = rcgen::generate_simple_self_signed(["b".to_owned()]).unwrap();
         let (chain, key) = (one.cert.pem(), one.signing_key.serialize_pem());
         let refused = |settings: TlsSettings| Tls::new(&settings).unwrap_err();
-        assert!(matches!(refused(settings("", None)), TlsConfigError::Trust(why) if why.contains("no certificate")));
+        assert!(
+            matches!(refused(settings("", None)), TlsConfigError::Trust(why) if why.contains("no certificate"))
+        );
         let other_key = two.signing_key.serialize_pem();
         let error = refused(settings(&chain, Some((&chain, &other_key))));
         assert_eq!(error, TlsConfigError::Key("the key does not belong to the certificate".to_owned()));

@@ -29,7 +29,8 @@ impl<S> std::fmt::Debug for Transport<S> {
 }
 
 impl<S: Read + Write> Transport<S> {
-    /// Over a socket to `addr` (`host:port`). Nothing is said yet: the handshake is part of the first write and read.
+    /// Over a socket to `addr` (`host:port`). Nothing is said yet: the handshake is part of the first writes and
+    /// reads. What is said before the first read must be small (a greeting is), as it is kept until the handshake is over.
     pub(crate) fn over(socket: S, security: &Security, addr: &str) -> Result<Self, TlsFailure> {
         let Some(tls) = &security.tls else { return Ok(Transport::Plain(socket)) };
         let connection = ClientConnection::new(tls.config(), tls::server_name(addr)?);
