@@ -113,13 +113,19 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_for_that_is_not_done() {
-        let reused = permissions(
-            "topics: [{ name: orders, lifecycle: reuse, partitions: 3 }]\nverify: off\n\
+        let kept = permissions(
+            "topics: [{ name: orders, lifecycle: keep }]\nverify: off\n\
              workload: { consumers: [], producers: { config: { acks: 1, enable.idempotence: false } } }\n",
         );
         assert_eq!(
-            reused,
-            ["Describe on topic orders", "Write on topic orders", "Describe on the cluster (optional)"]
+            kept,
+            [
+                "Create on topic orders",
+                "Describe on topic orders",
+                "Write on topic orders",
+                "Alter on the cluster (optional)",
+                "Describe on the cluster (optional)",
+            ]
         );
     }
 }
