@@ -17,11 +17,10 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::cluster::{LIMIT, SharedCluster, TestResult, Topic, connect, eventually, report};
 use crate::judge::judge;
-use crate::load::{at_once, config, produce};
-use crate::survival::{PARTITIONS, steady};
+use crate::load::{PlannedBatch, VALUE_BYTES, at_once, config, produce};
 
 /// Sessions end after it: every load that is longer logs in again.
-const SESSION: Duration = Duration::from_secs(2);
+const SESSION: Duration = Duration::from_secs(4);
 /// Of users that tests make. Nothing that is printed or kept may hold it.
 const PASSWORD: &str = "correct-horse-battery-staple";
 
@@ -192,7 +191,10 @@ fn a_failed_check_of_tls_says_which(cluster: &Arc<LocalCluster>) -> TestResult {
     let authority = std::fs::read_to_string(authority_file(cluster)?)?;
     let by_name = cluster.bootstrap()[0].replace("127.0.0.1", "localhost");
     let text = refusal_at(&by_name, trust(authority.clone(), true)?)?;
-    assert_says(&text, &["not valid for localhost", "127.0.0.1", "ssl.endpoint.identification.algorithm"]);
+    assert_says(
+        &text,
+        &["not valid for localhost; it is for 127.0.0.1;", "ssl.endpoint.identification.algorithm"],
+    );
     Connection::connect(&by_name, &options(trust(authority, false)?))?;
     Ok(())
 }
@@ -251,21 +253,26 @@ fn a_missing_permission_is_named(cluster: &Arc<LocalCluster>) -> TestResult {
     Ok(())
 }
 
-/// Four sessions long, as a fast load and as a slow one; the brokers end every connection that does not log in again.
+/// Three sessions long; the brokers end every connection that does not log in again.
 fn sessions_are_renewed_under_load(cluster: &Arc<LocalCluster>) -> TestResult {
+    const PARTITIONS: usize = 6;
     let topic = Topic::create(cluster, "renewed", PARTITIONS, &[])?;
     cluster.grant(&on_topics("renewed", &[Operation::Read, Operation::Write]), LIMIT)?;
-    let (plan, records) = steady(4 * SESSION);
+    // A batch every 40 ms on each partition: there is always something under way when a session ends.
+    let batch =
+        |i: u32| PlannedBatch { due: Duration::from_millis(40) * i, records: 50, value_bytes: VALUE_BYTES };
+    let batches = (3 * SESSION).as_millis() as u32 / 40;
+    let plan = vec![(0..batches).map(batch).collect(); PARTITIONS];
+    let records = u64::from(batches) * 50 * PARTITIONS as u64;
     let mut config = config(cluster.bootstrap(), &topic);
     config.links.security = cluster.security().clone();
     let produced = produce(config, plan, &Arc::new(AtomicU64::new(0)))?;
-    report(&format!("renewed sessions: {records} records, {:?}", produced.stats));
-    assert!(produced.acking > 3 * SESSION, "the load outlived its sessions");
-    assert!(
-        produced.stats.disconnects.is_empty() && produced.stats.errors.is_empty(),
-        "{:?}",
-        produced.stats
-    );
+    report(&format!(
+        "renewed sessions: {records} records, acked in {:?}, {:?}",
+        produced.acking, produced.stats
+    ));
+    assert!(produced.acking > 2 * SESSION, "the load outlived its sessions");
+    assert!(produced.stats.disconnects.is_empty(), "{:?}", produced.stats);
     assert_eq!((produced.stats.retries, produced.incarnation_max), (0, 0));
     judge(cluster, &topic, &produced)?.expect_all_acked(records)
 }

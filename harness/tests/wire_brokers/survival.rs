@@ -15,8 +15,7 @@ use crate::cluster::{LIMIT, SharedCluster, TestResult, Topic, connect, eventuall
 use crate::judge::judge;
 use crate::load::{PlannedBatch, Produced, VALUE_BYTES, config, produce};
 
-/// Partitions of [`steady`].
-pub(crate) const PARTITIONS: usize = 6;
+const PARTITIONS: usize = 6;
 const RATE: u64 = 20_000;
 const RECORDS: u32 = 20;
 
@@ -29,7 +28,7 @@ pub(crate) fn trials(shared: &Arc<SharedCluster>) -> Vec<Trial> {
 }
 
 /// [`RATE`] records per second over all partitions, for so long.
-pub(crate) fn steady(load: Duration) -> (Vec<Vec<PlannedBatch>>, u64) {
+fn steady(load: Duration) -> (Vec<Vec<PlannedBatch>>, u64) {
     let batches = load.as_secs() * RATE / u64::from(RECORDS) / PARTITIONS as u64;
     let apart = load / batches as u32;
     let batch = |i: u64| PlannedBatch { due: apart * i as u32, records: RECORDS, value_bytes: VALUE_BYTES };

@@ -350,12 +350,14 @@ impl From<kafka_protocol::messages::describe_topic_partitions_response::Describe
     }
 }
 
-/// Connects to the first of `bootstrap` that answers. The error is that of the last one tried.
+/// Connects to the first of `bootstrap` that answers. The error is that of the last one tried. A refused log-in is not tried
+/// on other brokers: they know the same users, and some lock those that fail too often.
 pub fn connect_first(bootstrap: &[String], options: &ConnectOptions) -> Result<Connection, WireError> {
     let mut last = None;
     for addr in bootstrap {
         match Connection::connect(addr, options) {
             Ok(connection) => return Ok(connection),
+            Err(refused @ WireError::Authentication { .. }) => return Err(refused),
             Err(e) => last = Some(e),
         }
     }

@@ -58,11 +58,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// When to log in again: at 85 % of the lifetime, the earliest moment at which Kafka's own client does. Brokers refuse
-    /// a second log-in within a second of the first.
+    /// When to log in again: at 85 % of the lifetime, the earliest moment at which Kafka's own client does, but with some time
+    /// to spare, because a broker ends the connection when it *reads* a request too late, however early that was sent. Brokers
+    /// refuse a second log-in within a second of the first.
     pub(crate) fn renew_after(&self) -> Option<Duration> {
+        const TO_SPARE: Duration = Duration::from_millis(1_500);
         const AT_LEAST: Duration = Duration::from_millis(1_050);
-        self.lifetime.map(|lifetime| lifetime.mul_f64(0.85).max(AT_LEAST))
+        let lifetime = self.lifetime?;
+        Some(lifetime.mul_f64(0.85).min(lifetime.saturating_sub(TO_SPARE)).max(AT_LEAST))
     }
 }
 
@@ -271,13 +274,15 @@ mod tests {
         assert!(matches!(greeting.hear(answer(&SaslHandshakeResponse::default(), 1)), Ok(Greeted::Say(_))));
         let yes = SaslAuthenticateResponse::default().with_session_lifetime_ms(10_000);
         let Ok(Greeted::Done(session)) = greeting.hear(answer(&yes, 2)) else { panic!("it goes on") };
-        assert_eq!(session.renew_after(), Some(Duration::from_millis(8_500)));
-        let short = Session { lifetime: Some(Duration::from_millis(1_100)), ..session };
-        assert_eq!(
-            short.renew_after(),
-            Some(Duration::from_millis(1_050)),
-            "brokers refuse it within a second"
-        );
+        assert_eq!(session.lifetime, Some(Duration::from_secs(10)));
+        let renew_after = |lifetime_ms| {
+            let lifetime = Some(Duration::from_millis(lifetime_ms));
+            Session { lifetime, ..Session::default() }.renew_after().unwrap().as_millis()
+        };
+        assert_eq!(renew_after(3_600_000), 3_060_000);
+        assert_eq!(renew_after(10_000), 8_500);
+        assert_eq!(renew_after(4_000), 2_500, "1.5 s to spare");
+        assert_eq!(renew_after(1_100), 1_050, "brokers refuse it within a second");
     }
 
     #[test]

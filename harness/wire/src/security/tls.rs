@@ -268,6 +268,18 @@ pub(crate) fn explain(error: &rustls::Error) -> TlsFailure {
     }
 }
 
+/// `DnsName("kafka-1")`, as rustls shows it, without what is around the name.
+fn plain(names: &[String]) -> String {
+    let inner = |name: &String| {
+        let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+        inner.unwrap_or(name).trim_matches('"').to_owned()
+    };
+    match names {
+        [] => "none".to_owned(),
+        names => names.iter().map(inner).collect::<Vec<_>>().join(", "),
+    }
+}
+
 fn certificate(why: &CertificateError) -> TlsFailure {
     let failure = |what: String, next_step| TlsFailure { what, next_step };
     match why {
@@ -278,7 +290,7 @@ fn certificate(why: &CertificateError) -> TlsFailure {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             let names = match why {
                 CertificateError::NotValidForNameContext { expected, presented } => {
-                    format!(" for {}; it is for {}", expected.to_str(), presented.join(", "))
+                    format!(" for {}; it is for {}", expected.to_str(), plain(presented))
                 }
                 _ => " for the host that was connected to".to_owned(),
             };

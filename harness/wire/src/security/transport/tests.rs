@@ -180,10 +180,7 @@ fn each_failed_check_has_its_name_and_a_next_step() {
 
     let other_host = leaf(&ours, &["kafka.example"], |_| {});
     let error = failure(&other_host, &trusted);
-    assert!(
-        error.contains("not valid for 127.0.0.1; it is for") && error.contains("kafka.example"),
-        "{error}"
-    );
+    assert!(error.contains("not valid for 127.0.0.1; it is for kafka.example;"), "{error}");
     let (addr, server) = serve(&other_host, None);
     assert_eq!(ping(&addr, &security(&ours.pem(), None, false)), Ok(()), "only the name is not checked");
     server.join().unwrap().unwrap();
