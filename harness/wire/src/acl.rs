@@ -8,7 +8,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::code::ErrorCode;
 use crate::connection::Connection;
-use crate::error::WireError;
+use crate::error::{Denied, WireError};
 use crate::metadata::{self, METADATA_VERSION_CAP};
 
 /// Something that can be done to a resource (AclOperation).
@@ -240,12 +240,12 @@ impl Connection {
         if !ErrorCode(code).is_authorization_failure() {
             return self.check(code, message, what);
         }
-        Err(WireError::Denied {
+        Err(WireError::Denied(Box::new(Denied {
             what: format!("{} on {}", what(), self.addr()),
             code: ErrorCode(code),
             principal: self.principal(),
             permission,
-        })
+        })))
     }
 }
 

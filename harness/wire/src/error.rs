@@ -34,33 +34,11 @@ pub enum WireError {
         failure: TlsFailure,
     },
     /// The log-in by SASL has failed.
-    #[error("the log-in of {principal} at {addr} by {mechanism} failed: {detail}; {next_step}")]
-    Authentication {
-        /// `host:port` of the peer.
-        addr: String,
-        /// `sasl.mechanism`.
-        mechanism: &'static str,
-        /// Who wanted to log in, as far as we know.
-        principal: String,
-        /// The broker's words, or what was wrong with them.
-        detail: String,
-        /// The next step.
-        next_step: &'static str,
-    },
+    #[error(transparent)]
+    Authentication(Box<RefusedLogin>),
     /// The broker does not allow it to who we are.
-    #[error(
-        "{what}: {code}: {principal} lacks {permission}; grant it (`gauntlet plan` lists all that a run needs)"
-    )]
-    Denied {
-        /// What was asked for, e.g. `create topic orders on 127.0.0.1:9092`.
-        what: String,
-        /// The code.
-        code: ErrorCode,
-        /// Who we are, as far as we know.
-        principal: String,
-        /// What is missing.
-        permission: Permission,
-    },
+    #[error(transparent)]
+    Denied(Box<Denied>),
     /// Bytes arrived that are not what the protocol says they should be.
     #[error("{addr} sent what cannot be understood: {detail}")]
     Protocol {
@@ -113,7 +91,8 @@ impl WireError {
     /// The broker's error code, where the broker answered at all.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            WireError::Kafka { code, .. } | WireError::Denied { code, .. } => Some(*code),
+            WireError::Kafka { code, .. } => Some(*code),
+            WireError::Denied(denied) => Some(denied.code),
             _ => None,
         }
     }
@@ -126,6 +105,38 @@ impl WireError {
             _ => false,
         }
     }
+}
+
+/// A log-in that has failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the log-in of {principal} at {addr} by {mechanism} failed: {detail}; {next_step}")]
+pub struct RefusedLogin {
+    /// `host:port` of the peer.
+    pub addr: String,
+    /// `sasl.mechanism`.
+    pub mechanism: &'static str,
+    /// Who wanted to log in, as far as we know.
+    pub principal: String,
+    /// The broker's words, or what was wrong with them.
+    pub detail: String,
+    /// The next step.
+    pub next_step: &'static str,
+}
+
+/// A permission that is missing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{what}: {code}: {principal} lacks {permission}; grant it (`gauntlet plan` lists all that a run needs)"
+)]
+pub struct Denied {
+    /// What was asked for, e.g. `create topic orders on 127.0.0.1:9092`.
+    pub what: String,
+    /// The code.
+    pub code: ErrorCode,
+    /// Who we are, as far as we know.
+    pub principal: String,
+    /// What is missing.
+    pub permission: Permission,
 }
 
 /// How far a connection has come: what a sudden end of it probably means.

@@ -87,6 +87,10 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 }
 
 fn gauntlet(verb: &str, yaml: &str) -> Result<Told, Failed> {
+    gauntlet_with(verb, yaml, &[])
+}
+
+fn gauntlet_with(verb: &str, yaml: &str, more: &[&str]) -> Result<Told, Failed> {
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("case.yaml");
     std::fs::write(&file, yaml)?;
@@ -95,6 +99,7 @@ fn gauntlet(verb: &str, yaml: &str) -> Result<Told, Failed> {
         .arg(&file)
         .arg("--out")
         .arg(dir.path().join("out"))
+        .args(more)
         .env(VARIABLE, PASSWORD)
         .output()?;
     Ok(Told { dir, output })
@@ -168,24 +173,13 @@ fn ends_before_the_load(cluster: &Arc<LocalCluster>) -> TestResult {
     run.assert_kept_secret()
 }
 
-/// The user's path without a cluster: everything is made for the run.
+/// The user's path without a cluster, by the scenario that is shipped: everything is made for the run.
 fn a_killed_broker() -> TestResult {
-    let yaml = "version: 1\nname: secured\n\
-         cluster:\n  local:\n    jvm: quick\n    security: { protocol: SASL_SSL }\n\
-         \x20   config: { broker.session.timeout.ms: 3000, broker.heartbeat.interval.ms: 500, \
-         replica.lag.time.max.ms: 5000, connections.max.reauth.ms: 4000 }\n\
-         topics: [{ name: orders, partitions: 6, config: { min.insync.replicas: 2 } }]\n\
-         workload: { payload: { size: 100B } }\n\
-         load: { shape: constant, rate: 10k/s, warmup: 4s, duration: 20s, drain: 60s }\n\
-         faults:\n  - { name: kill, at: 4s, action: broker.kill, target: { role: leader, of: { topic: orders, partition: 0 } }, \
-         recover: { action: broker.start, after: 6s } }\n\
-         expect: [verify.lost == 0, verify.duplicates == 0, verify.reordered == 0]\n";
-    let plan = gauntlet("plan", yaml)?;
-    assert_says(
-        &plan.stdout(),
-        &["jvm quick, SASL_SSL", "--topic orders", "the user of the load is granted"],
-    );
-    let run = gauntlet("run", yaml)?;
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/secured.yaml");
+    let plan = Command::new(GAUNTLET).arg("plan").arg(&shipped).output()?;
+    let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
+    assert_says(&plan, &["jvm quick, SASL_SSL", "--topic orders", "the user of the load is granted"]);
+    let run = gauntlet_with("run", &std::fs::read_to_string(shipped)?, &["--profile", "ci"])?;
     let record = run.expect("PASS", 0)?;
     assert_eq!(record["faults"][0]["took_effect"], true);
     report(&format!("killed broker under TLS: {}", record["faults"][0]["recovery_s"]));

@@ -11,7 +11,7 @@ use kafka_protocol::protocol::{Request, StrBytes};
 use super::sasl::{Conversation, Login, Reply};
 use crate::code::ErrorCode;
 use crate::connection::ApiVersions;
-use crate::error::WireError;
+use crate::error::{RefusedLogin, WireError};
 use crate::frame;
 
 /// Version 1 says that what follows is SaslAuthenticate requests, not bare tokens (KIP-152).
@@ -207,13 +207,13 @@ impl Greeting {
     /// The log-in has failed; `next_step`, unless it is about who we are.
     fn refused(&self, detail: String, next_step: Option<&'static str>) -> WireError {
         let login = self.login.as_ref();
-        WireError::Authentication {
+        WireError::Authentication(Box::new(RefusedLogin {
             addr: self.addr.clone(),
             mechanism: login.map_or("", |l| l.mechanism()),
             principal: login.map_or_else(String::new, |l| l.principal()),
             detail,
             next_step: next_step.or(login.map(|l| l.next_step())).unwrap_or_default(),
-        }
+        }))
     }
 
     fn out_of_step(&self) -> WireError {

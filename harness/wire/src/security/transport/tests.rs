@@ -105,7 +105,7 @@ fn megabytes_come_back_as_they_were_over_a_blocking_socket() {
     let socket = TcpStream::connect(&addr).unwrap();
     let reading = socket.try_clone().unwrap();
     let mut transport = Transport::over(socket, &security(&authority.pem(), None, true), &addr).unwrap();
-    let sent: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let sent: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
     let mut received = vec![0; sent.len()];
     // The first is small, as a greeting is.
     transport.write_all(&sent[..10]).unwrap();
@@ -128,7 +128,7 @@ fn megabytes_come_back_as_they_were_over_a_socket_that_never_waits() {
     socket.set_nonblocking(true).unwrap();
     let closing = socket.try_clone().unwrap();
     let mut transport = Transport::over(socket, &security(&authority.pem(), None, true), &addr).unwrap();
-    let sent: Vec<u8> = (0..5_000_000u32).map(|i| (i * 13 >> 2) as u8).collect();
+    let sent: Vec<u8> = (0..5_000_000u32).map(|i| ((i * 13) >> 2) as u8).collect();
     let (mut written, mut received) = (0, Vec::new());
     let mut buffer = vec![0; 64 << 10];
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
