@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::files::FileError;
 use crate::kafka_home::{JavaError, KafkaHomeError};
-use crate::local::{FormatError, NotReady, SpecError};
+use crate::local::{AccessError, FormatError, NotReady, SpecError};
 use crate::registry::RegistryError;
 use crate::supervisor::SupervisorError;
 
@@ -23,6 +23,9 @@ pub enum ChaosError {
     /// The log directories could not be formatted.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// It could not be secured, or its operator was refused.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The supervisor failed or refused.
     #[error(transparent)]
     Supervisor(#[from] SupervisorError),

@@ -38,7 +38,9 @@ pub use history::ClusterHistory;
 pub use injector::{FaultEvent, FaultStep, Injector};
 pub use journal::UndoJournal;
 pub use kafka_home::{KafkaSource, KafkaVersion};
-pub use local::{ClusterDirs, Controllers, Jvm, LocalCluster, LocalNode, LocalSpec};
+pub use local::{
+    ClusterDirs, Controllers, Jvm, LocalCluster, LocalNode, LocalSecurity, LocalSpec, Mechanism, Protocol,
+};
 pub use registry::{ClusterEntry, Registry};
 pub use supervisor::{Launcher, SignalTimes, supervisor_main};
 pub use target::{ResolvedTarget, Target};

@@ -2,7 +2,7 @@
 //!
 //! Layout: `spec` what is wanted, `topology` which nodes that makes, `ports` where they listen, `properties` their
 //! configuration, `format` their directories, `jvm` their command lines, `readiness` when they may be used, `page_cache` what of
-//! their logs stays in memory.
+//! their logs stays in memory, `security` who may come in.
 
 mod format;
 mod jvm;
@@ -10,6 +10,7 @@ mod page_cache;
 mod ports;
 mod properties;
 mod readiness;
+mod security;
 mod spec;
 mod topology;
 
@@ -22,12 +23,18 @@ pub use format::FormatError;
 pub use ports::PortError;
 pub(crate) use ports::{ReservedPorts, broker_range};
 pub use readiness::NotReady;
+pub use security::{AccessError, LocalSecurity, Mechanism, Protocol};
 pub use spec::{Controllers, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError};
 pub use topology::{Node, Roles};
 
+use gauntlet_wire::{ConnectOptions, Permission, Security};
+
 use self::page_cache::PageCacheTrimmer;
+use self::security::Access;
 use crate::error::ChaosError;
-use crate::files::{FileError, OnPath, create_marked_dir, create_private_dir, remove_marked_dir};
+use crate::files::{
+    FileError, OnPath, create_marked_dir, create_private_dir, remove_marked_dir, write_atomically,
+};
 use crate::kafka_home::{Java, KafkaHome, KafkaVersion};
 use crate::process::ProcessIdentity;
 use crate::random::kafka_uuid;
@@ -55,6 +62,7 @@ pub struct LocalCluster {
     nodes: Vec<LocalNode>,
     cluster_id: String,
     version: KafkaVersion,
+    access: Access,
     supervisor: Supervisor,
     /// Ends with the cluster, or when it is let go.
     _page_cache: PageCacheTrimmer,
@@ -108,17 +116,20 @@ impl LocalCluster {
         let ports = supervisor.reserve_ports(topology::ports_needed(spec))?;
         let nodes = topology::lay_out(spec, &ports);
         let cluster_id = kafka_uuid();
-        let nodes = write_nodes(spec, dirs, home, java, &nodes, &cluster_id)?;
+        let access = Access::make(spec.security, &dirs.data)?;
+        let files = NodeFiles { spec, dirs, home, java, access: &access, cluster_id: &cluster_id };
+        let nodes = files.write(&nodes)?;
         let log_dirs = nodes.iter().map(|node| node.data_dir.clone()).collect();
         let page_cache = PageCacheTrimmer::start(log_dirs).on("watch the logs in", &dirs.data)?;
-        let cluster =
-            Self { nodes, cluster_id, version: home.version.clone(), supervisor, _page_cache: page_cache };
+        let version = home.version.clone();
+        let cluster = Self { nodes, cluster_id, version, access, supervisor, _page_cache: page_cache };
         for node in &cluster.nodes {
             cluster.supervisor.start(node.node.id, &node.command)?;
         }
         for node in cluster.brokers() {
             cluster.wait_until_ready(node, deadline)?;
         }
+        cluster.access.admit_load(&cluster.bootstrap(), deadline)?;
         Ok(cluster)
     }
 
@@ -132,6 +143,36 @@ impl LocalCluster {
     #[must_use]
     pub fn broker_addresses(&self) -> BTreeMap<i32, String> {
         self.nodes.iter().filter_map(|node| Some((node.node.id, node.node.client_addr()?))).collect()
+    }
+
+    /// How the user of the load connects: by what the spec says, with secrets that were made for this cluster.
+    #[must_use]
+    pub fn security(&self) -> &Security {
+        &self.access.load
+    }
+
+    /// How its operator connects, who may do everything.
+    #[must_use]
+    pub fn operator(&self) -> ConnectOptions {
+        ConnectOptions { security: self.access.operator.clone(), ..ConnectOptions::default() }
+    }
+
+    /// Whom ACLs have to name for the load; `None` if the cluster has none.
+    #[must_use]
+    pub fn load_principal(&self) -> Option<&'static str> {
+        self.access.load_principal()
+    }
+
+    /// The certificate of the authority that vouches for the brokers, as PEM, where there is TLS.
+    #[must_use]
+    pub fn authority_file(&self) -> Option<&Path> {
+        self.access.authority_file()
+    }
+
+    /// Grants the user of the load what is listed, and waits until every broker has applied it, `limit` at most. Nothing is
+    /// to be done on a cluster without ACLs.
+    pub fn grant(&self, permissions: &[Permission], limit: Duration) -> Result<(), ChaosError> {
+        Ok(self.access.grant(&self.bootstrap(), permissions, Instant::now() + limit)?)
     }
 
     /// All nodes: brokers by id, then isolated controllers by id.
@@ -200,7 +241,8 @@ impl LocalCluster {
     /// is when its process runs. Unlike [`LocalCluster::wait_ready`] it does not mind what other nodes do, so that faults
     /// may overlap.
     pub(crate) fn wait_registered(&self, id: i32, limit: Duration) -> Result<u64, ChaosError> {
-        readiness::wait_registered(&self.supervisor, self.node(id)?, Instant::now() + limit)
+        let deadline = Instant::now() + limit;
+        readiness::wait_registered(&self.supervisor, self.node(id)?, &self.access.operator, deadline)
     }
 
     /// Ends all nodes and the supervisor, removes the data unless it is to be kept, and reports what went wrong with it.
@@ -225,7 +267,7 @@ impl LocalCluster {
     }
 
     fn wait_until_ready(&self, node: &LocalNode, deadline: Instant) -> Result<u64, ChaosError> {
-        readiness::wait(&self.supervisor, node, &self.nodes, deadline)
+        readiness::wait(&self.supervisor, node, &self.nodes, &self.access.operator, deadline)
     }
 }
 
@@ -256,41 +298,56 @@ fn refuse_awkward(path: &Path) -> Result<(), ChaosError> {
     }
 }
 
-/// Formats every node and writes its configuration.
-fn write_nodes(
-    spec: &LocalSpec,
-    dirs: &ClusterDirs,
-    home: &KafkaHome,
-    java: &Java,
-    nodes: &[Node],
-    cluster_id: &str,
-) -> Result<Vec<LocalNode>, ChaosError> {
-    let checkpoint = format::bootstrap_checkpoint(home, java, &dirs.data.join("format"))?;
-    let logging = jvm::logging_config(home.logging);
-    let logging_config = dirs.data.join(logging.file_name);
-    fs::write(&logging_config, logging.content).on("write", &logging_config)?;
-    let write_node = |node: &Node| -> Result<LocalNode, FileError> {
-        let work_dir = dirs.data.join(node.name());
+/// What the files of nodes are written from.
+struct NodeFiles<'a> {
+    spec: &'a LocalSpec,
+    dirs: &'a ClusterDirs,
+    home: &'a KafkaHome,
+    java: &'a Java,
+    access: &'a Access,
+    cluster_id: &'a str,
+}
+
+impl NodeFiles<'_> {
+    /// Formats every node and writes its configuration.
+    fn write(&self, nodes: &[Node]) -> Result<Vec<LocalNode>, ChaosError> {
+        let checkpoint = format::bootstrap_checkpoint(self.home, self.java, &self.dirs.data.join("format"))?;
+        let logging = jvm::logging_config(self.home.logging);
+        let logging_config = self.dirs.data.join(logging.file_name);
+        fs::write(&logging_config, logging.content).on("write", &logging_config)?;
+        let written = nodes.iter().map(|node| self.write_node(node, nodes, &checkpoint, &logging_config));
+        Ok(written.collect::<Result<_, _>>()?)
+    }
+
+    fn write_node(
+        &self,
+        node: &Node,
+        nodes: &[Node],
+        checkpoint: &[u8],
+        logging_config: &Path,
+    ) -> Result<LocalNode, FileError> {
+        let work_dir = self.dirs.data.join(node.name());
         let data_dir = work_dir.join("data");
-        format::format_node(&data_dir, cluster_id, node.id, &checkpoint)?;
+        format::format_node(&data_dir, self.cluster_id, node.id, checkpoint)?;
         let temp_dir = work_dir.join("tmp");
         create_private_dir(&temp_dir)?;
         let properties = work_dir.join("server.properties");
-        fs::write(&properties, properties::render(spec, node, nodes, &data_dir)).on("write", &properties)?;
-        let log = dirs.logs.join(format!("{}.log", node.name()));
-        let gc_log = dirs.logs.join(format!("{}-gc.log", node.name()));
+        // It may hold passwords.
+        let text = properties::render(self.spec, self.access, node, nodes, &data_dir);
+        write_atomically(&properties, text.as_bytes())?;
+        let log = self.dirs.logs.join(format!("{}.log", node.name()));
+        let gc_log = self.dirs.logs.join(format!("{}-gc.log", node.name()));
         let paths = jvm::NodePaths {
             properties: &properties,
-            logging_config: &logging_config,
+            logging_config,
             work_dir: &work_dir,
             temp_dir: &temp_dir,
             log: &log,
             gc_log: &gc_log,
         };
-        let command = jvm::node_command(java, home, spec.jvm, &paths);
+        let command = jvm::node_command(self.java, self.home, self.spec.jvm, &paths);
         Ok(LocalNode { node: node.clone(), data_dir, log, gc_log, command })
-    };
-    Ok(nodes.iter().map(write_node).collect::<Result<_, _>>()?)
+    }
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ impl Target {
             // A named node needs no answer from a cluster that may be down.
             return Ok(View { nodes, ..View::default() });
         }
-        let options = ConnectOptions { timeout: ANSWER_LIMIT, ..ConnectOptions::default() };
+        let options = ConnectOptions { timeout: ANSWER_LIMIT, ..cluster.operator() };
         let mut last = TargetError::Vacant("the cluster has no brokers".to_owned());
         for addr in cluster.bootstrap() {
             match self.ask(&addr, &options) {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use gauntlet_wire::ConnectOptions;
+use gauntlet_wire::{ConnectOptions, Security};
 
 use crate::history::{Change, ClusterHistory, Observation};
 
@@ -26,7 +26,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 const EYES: usize = 2;
 
 /// What is watched, and through whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct WatchConfig {
     /// `host:port` of each broker, by id.
     pub brokers: BTreeMap<i32, String>,
@@ -34,6 +34,18 @@ pub struct WatchConfig {
     pub topics: Vec<String>,
     /// Pause between two polls; 100 ms unless there is a reason.
     pub interval: Duration,
+    /// How to connect.
+    pub security: Security,
+}
+
+impl WatchConfig {
+    fn connect_options(&self) -> ConnectOptions {
+        ConnectOptions {
+            client_id: "gauntlet-watcher".to_owned(),
+            timeout: ANSWER_LIMIT,
+            security: self.security.clone(),
+        }
+    }
 }
 
 /// Why nothing is watched.
@@ -227,8 +239,4 @@ impl State {
             self.stream_error.get_or_insert(error);
         }
     }
-}
-
-fn connect_options() -> ConnectOptions {
-    ConnectOptions { client_id: "gauntlet-watcher".to_owned(), timeout: ANSWER_LIMIT }
 }

@@ -3,6 +3,8 @@
 mod convert;
 mod load;
 mod needs;
+mod permissions;
+mod security;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -14,7 +16,7 @@ use gauntlet_reports::record::{LoadProfile, RatePoint};
 use gauntlet_verify::{Guarantee, ProducerSemantics};
 use gauntlet_wire::fetcher::Isolation;
 use gauntlet_wire::producer::Acks;
-use gauntlet_wire::{LinkConfig, codec::Codec};
+use gauntlet_wire::{LinkConfig, Security, codec::Codec};
 
 use crate::keys::KeyPlan;
 use crate::load::records::Headers;
@@ -26,14 +28,41 @@ pub(crate) use convert::RF_DEFAULT_MAX;
 pub use convert::{PlanOptions, Planned, capabilities, check_expectation, plan};
 pub(crate) use load::warmup_per_s;
 pub use needs::Needs;
+pub use permissions::Need;
 
 /// Where the brokers come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum ClusterPlan {
     /// Started for the run, and gone after it.
     Local(LocalSpec),
     /// Somebody else's.
-    Bootstrap(Vec<String>),
+    Bootstrap(ForeignPlan),
+}
+
+impl ClusterPlan {
+    /// Whether runs of both plans could go on one and the same cluster: equal brokers of our own, or the same addresses
+    /// by the same protocol as the same user.
+    #[must_use]
+    pub fn is_same(&self, other: &ClusterPlan) -> bool {
+        match (self, other) {
+            (ClusterPlan::Local(a), ClusterPlan::Local(b)) => a == b,
+            (ClusterPlan::Bootstrap(a), ClusterPlan::Bootstrap(b)) => {
+                let user =
+                    |foreign: &ForeignPlan| (foreign.security.protocol(), foreign.security.principal());
+                a.servers == b.servers && user(a) == user(b)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A cluster that is somebody else's.
+#[derive(Debug, Clone)]
+pub struct ForeignPlan {
+    /// `host:port` of some of its brokers.
+    pub servers: Vec<String>,
+    /// How to connect.
+    pub security: Security,
 }
 
 /// What happens to a topic before and after the run.

@@ -22,7 +22,7 @@ use gauntlet_chaos::{ChaosError, ClusterDirs, FaultEvent, FaultSpec, Launcher, L
 use gauntlet_reports::record::{Environment, LoadRecord, Reason, RunRecord, RunState, SCHEMA_VERSION};
 use gauntlet_reports::{ExitReason, Expectation};
 use gauntlet_wire::admin::connect_first;
-use gauntlet_wire::{ConnectOptions, WireError, monotonic_ns};
+use gauntlet_wire::{ConnectOptions, Security, WireError, monotonic_ns};
 
 pub use interrupt::{Asked, Interrupt};
 pub(crate) use judge::fault_as_told;
@@ -32,7 +32,7 @@ pub use topics::TopicError;
 
 use crate::intervals::Second;
 use crate::load::producer::Stumble;
-use crate::plan::{ClusterPlan, Lifecycle, Plan};
+use crate::plan::{ClusterPlan, ForeignPlan, Lifecycle, Plan};
 use crate::rundir::{CLUSTER, FAULTS, RUN_JSON, RunDir, RunDirError, UNDO_JOURNAL};
 
 /// How a run is carried out.
@@ -146,15 +146,17 @@ impl RunningCluster {
 /// The brokers of a run.
 enum Brokers {
     Local(Arc<LocalCluster>),
-    Foreign(Vec<String>),
+    Foreign(ForeignPlan),
 }
 
 impl Brokers {
     fn start(cluster: &ClusterPlan, dirs: &ClusterDirs, launcher: &Launcher) -> Result<Self, RunError> {
         match cluster {
-            ClusterPlan::Bootstrap(addresses) => {
-                connect_first(addresses, &ConnectOptions::default())?;
-                Ok(Brokers::Foreign(addresses.clone()))
+            ClusterPlan::Bootstrap(foreign) => {
+                let options =
+                    ConnectOptions { security: foreign.security.clone(), ..ConnectOptions::default() };
+                connect_first(&foreign.servers, &options)?;
+                Ok(Brokers::Foreign(foreign.clone()))
             }
             ClusterPlan::Local(spec) => {
                 Ok(Brokers::Local(Arc::new(LocalCluster::start(spec, dirs, launcher)?)))
@@ -174,10 +176,28 @@ impl Brokers {
     fn bootstrap(&self) -> Vec<String> {
         match self {
             Brokers::Local(cluster) => cluster.bootstrap(),
-            Brokers::Foreign(addresses) => addresses.clone(),
+            Brokers::Foreign(foreign) => foreign.servers.clone(),
         }
     }
+
+    /// How the load's user connects.
+    fn security(&self) -> Security {
+        match self {
+            Brokers::Local(cluster) => cluster.security().clone(),
+            Brokers::Foreign(foreign) => foreign.security.clone(),
+        }
+    }
+
+    /// On our own brokers, the run may from here on do what its plan says, and nothing else.
+    fn grant(&self, plan: &Plan) -> Result<(), RunError> {
+        let Brokers::Local(cluster) = self else { return Ok(()) };
+        let needs: Vec<_> = plan.permissions().into_iter().map(|need| need.permission).collect();
+        Ok(cluster.grant(&needs, GRANT_LIMIT)?)
+    }
 }
+
+/// How long brokers may take to apply ACLs.
+const GRANT_LIMIT: Duration = Duration::from_secs(20);
 
 /// A run under way.
 pub(crate) struct Run<'a> {
@@ -264,8 +284,8 @@ impl Run<'_> {
         let brokers = self.bring_up()?;
         let ended = self.with_brokers(&brokers, faults, record);
         (self.tell)(Progress::Phase("ending the cluster"));
-        if let Brokers::Foreign(addresses) = &brokers {
-            self.remove_topics(addresses);
+        if let Brokers::Foreign(foreign) = &brokers {
+            self.remove_topics(&foreign.servers);
         }
         brokers.end()?;
         ended
@@ -296,11 +316,14 @@ impl Run<'_> {
         faults: &[FaultSpec],
         record: &mut RunRecord,
     ) -> Result<(), RunError> {
+        self.admin.security = brokers.security();
+        brokers.grant(self.plan)?;
         let bootstrap = brokers.bootstrap();
         (self.tell)(Progress::Phase("preparing topics"));
         let mut starts = Vec::new();
-        for topic in &self.plan.topics {
-            starts.push(topics::prepare(&bootstrap, topic, &self.admin)?);
+        for (index, topic) in self.plan.topics.iter().enumerate() {
+            let operations = self.plan.topic_operations(index);
+            starts.push(topics::prepare(&bootstrap, topic, &operations, &self.admin)?);
         }
         if self.options.interrupt.is_set() {
             return Err(RunError::Interrupted);
@@ -328,6 +351,7 @@ impl Run<'_> {
             brokers: metadata.addresses(),
             topics: self.plan.topics.iter().map(|t| t.name.clone()).collect(),
             interval: Duration::from_millis(100),
+            security: self.admin.security.clone(),
         };
         let stream: Box<dyn std::io::Write + Send> = Box::new(self.options.dir.append(CLUSTER)?);
         Ok(Watcher::start(config, stream)?)

@@ -4,7 +4,7 @@
 //!
 //! 1. `tree`: text to nodes that know their place.
 //! 2. `merge`: the chosen profile and `--set` over the file.
-//! 3. `interpolate`: `${vars.x}`, `${env.X}`, `${matrix.x}`.
+//! 3. `interpolate`: `${vars.x}`, `${env.X}`, `${matrix.x}`. References to secrets stay references (`secrets`).
 //! 4. `deserialize`: nodes to `written`, the grammar of the file, by serde.
 //! 5. `resolve`: defaults that depend on something, giving [`types`].
 //! 6. `validate`: contradictions, all of them at once.
@@ -27,6 +27,7 @@ mod merge;
 mod problems;
 mod resolve;
 mod schema;
+mod secrets;
 pub mod sweep;
 mod tree;
 pub mod types;
@@ -195,11 +196,12 @@ impl ScenarioFile {
     /// # Errors
     /// The text is no valid scenario under `options`.
     pub fn parse(name: &str, text: &str, options: &LoadOptions<'_>) -> Result<Self, ScenarioError> {
-        let sources = Sources::new(name, text, &options.sets);
-        let fail = |problems: Vec<Problem>| scenario_error(&sources, problems);
-        let one = |problem: Problem| fail(vec![problem]);
-
-        let mut root = tree::parse(Located { source: 0, column_offset: 0, text }).map_err(one)?;
+        let mut sources = Sources::new(name, text, &options.sets);
+        let mut root = tree::parse(Located { source: 0, column_offset: 0, text })
+            .map_err(|problem| scenario_error(&sources, vec![problem]))?;
+        // With all of its profiles, whichever is chosen.
+        refuse_secrets(&root, &mut sources)?;
+        let one = |problem: Problem| scenario_error(&sources, vec![problem]);
         let profiles =
             merge::apply_profile(&mut root, options.profile.as_deref()).map_err(|error| match error {
                 ProfileError::Problem(problem) => one(problem),
@@ -208,14 +210,19 @@ impl ScenarioFile {
         for (index, argument) in options.sets.iter().enumerate() {
             merge::apply_set(&mut root, argument, index + 1).map_err(one)?;
         }
+        // Once more, as `--set` may have brought some.
+        refuse_secrets(&root, &mut sources)?;
         if root.get("sweep").is_some() {
             let sweep = sweep::read(&text.into(), root, profiles, &sources, options)?;
             return Ok(Self::Sweep(Box::new(sweep)));
         }
         let bad_references = interpolate::interpolate(&mut root, &options.env, Matrix::Absent).problems;
         if !bad_references.is_empty() {
-            return Err(fail(bad_references));
+            return Err(scenario_error(&sources, bad_references));
         }
+        // Once more, as variables may have brought some.
+        refuse_secrets(&root, &mut sources)?;
+        let fail = |problems: Vec<Problem>| scenario_error(&sources, problems);
         let mut without_value = Vec::new();
         find_nulls(&root, &mut without_value);
         if !without_value.is_empty() {
@@ -245,6 +252,16 @@ fn complete(
     let resolved_yaml = emit::to_yaml(&root);
     let sources = sources.clone();
     Ok(LoadedScenario { scenario, resolved_yaml, source: Arc::clone(text), profiles, root, sources })
+}
+
+/// Refuses secrets that stand in the file, and keeps them out of the messages of all later steps.
+fn refuse_secrets(root: &Node, sources: &mut Sources) -> Result<(), ScenarioError> {
+    let literals = secrets::find_literals(root);
+    sources.hide(literals.hidden);
+    match literals.problems {
+        problems if problems.is_empty() => Ok(()),
+        problems => Err(scenario_error(sources, problems)),
+    }
 }
 
 fn unknown_profile(file: &str, chosen: &str, names: &[String]) -> ScenarioError {

@@ -565,3 +565,24 @@ fn a_producer_that_waits_for_each_answer() {
     let bytes_per_record = sum("uncompressed_bytes") as f64 / sum("acked") as f64;
     assert!(bytes_per_record > 161.0, "{bytes_per_record}: some records had company");
 }
+
+/// A topic that is there already, with somebody else's records in it: it is used, and left as it was.
+#[test]
+fn a_topic_that_exists_is_reused_and_kept() {
+    let _alone = alone();
+    let load = "{ shape: constant, rate: 2k/s, duration: 2s, warmup: 1s }";
+    let topic =
+        |lifecycle: &str| format!("topics: [{{ name: reused, partitions: 3, lifecycle: {lifecycle} }}]\n");
+    for (name, lifecycle) in [("first", "keep"), ("second", "reuse"), ("third", "reuse")] {
+        let case = foreign(name, load, &topic(lifecycle));
+        let (output, record) = case.run();
+        assert_verdict(&output, &record, "PASS", 0);
+        assert_eq!(record["verify"]["checked"], 6_000, "{name}");
+        assert_eq!(record["verify"]["phantom"], 0, "{name}");
+    }
+    let other = foreign("fourth", load, &topic("reuse").replace("partitions: 3", "partitions: 4"));
+    let output = other.command("run").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(6), "{text}");
+    assert!(text.contains("it has 3 partitions, the scenario says 4"), "{text}");
+}

@@ -4,16 +4,24 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
+use super::security::Access;
 use super::spec::LocalSpec;
 use super::topology::{Node, Roles};
 
 /// Renders the file for `node`, one of `nodes`.
 ///
-/// One line per key, sorted: first our defaults, then the user's `config`, then what we own; later ones replace earlier
-/// ones, so the user wins over the defaults and nobody over what we own.
-pub(super) fn render(spec: &LocalSpec, node: &Node, nodes: &[Node], data_dir: &Path) -> String {
-    let mut properties = configured(spec);
-    properties.extend(owned(node, nodes, data_dir));
+/// One line per key, sorted: first how it is secured, then our defaults, then the user's `config`, then what we own; later
+/// ones replace earlier ones, so the user wins over the defaults and nobody over what we own.
+pub(super) fn render(
+    spec: &LocalSpec,
+    access: &Access,
+    node: &Node,
+    nodes: &[Node],
+    data_dir: &Path,
+) -> String {
+    let mut properties = access.properties();
+    properties.extend(configured(spec));
+    properties.extend(owned(access.listener(), node, nodes, data_dir));
     let mut text = String::new();
     for (name, value) in &properties {
         // Writing to a String can't fail.
@@ -81,12 +89,12 @@ fn defaults(spec: &LocalSpec) -> BTreeMap<String, String> {
 
 /// What identifies the node and its place in the cluster. Static voters, because they need no format step that knows the
 /// other nodes, and work the same from 3.9 on.
-fn owned(node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeMap<String, String> {
+fn owned(listener: &str, node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeMap<String, String> {
     let voters: Vec<String> = nodes
         .iter()
         .filter_map(|voter| Some(format!("{}@127.0.0.1:{}", voter.id, voter.controller_port?)))
         .collect();
-    let client = node.client_port.map(|port| format!("PLAINTEXT://127.0.0.1:{port}"));
+    let client = node.client_port.map(|port| format!("{listener}://127.0.0.1:{port}"));
     let controller = node.controller_port.map(|port| format!("CONTROLLER://127.0.0.1:{port}"));
     let roles = match node.roles {
         Roles::Broker => "broker",
@@ -97,7 +105,7 @@ fn owned(node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeMap<String, Strin
     let mut owned = BTreeMap::from([
         ("controller.listener.names".to_owned(), "CONTROLLER".to_owned()),
         ("controller.quorum.voters".to_owned(), voters.join(",")),
-        ("listener.security.protocol.map".to_owned(), "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
+        ("listener.security.protocol.map".to_owned(), format!("CONTROLLER:PLAINTEXT,{listener}:{listener}")),
         ("listeners".to_owned(), listeners.join(",")),
         ("log.dirs".to_owned(), data_dir.display().to_string()),
         ("node.id".to_owned(), node.id.to_string()),
@@ -105,7 +113,7 @@ fn owned(node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeMap<String, Strin
     ]);
     if let Some(client) = client {
         owned.insert("advertised.listeners".to_owned(), client);
-        owned.insert("inter.broker.listener.name".to_owned(), "PLAINTEXT".to_owned());
+        owned.insert("inter.broker.listener.name".to_owned(), listener.to_owned());
     }
     owned
 }
@@ -164,7 +172,10 @@ transaction.state.log.min.isr=2
 transaction.state.log.replication.factor=3
 unclean.leader.election.enable=true
 ";
-        assert_eq!(render(&spec, &nodes[1], &nodes, Path::new("/run/node-2/data")), expected);
+        assert_eq!(
+            render(&spec, &Access::default(), &nodes[1], &nodes, Path::new("/run/node-2/data")),
+            expected
+        );
     }
 
     #[test]
@@ -182,11 +193,11 @@ unclean.leader.election.enable=true
     fn an_isolated_controller_has_no_client_listener() {
         let spec = LocalSpec { brokers: 1, controllers: Controllers::Isolated(1), ..LocalSpec::default() };
         let nodes = lay_out(&spec, &PORTS);
-        let broker = render(&spec, &nodes[0], &nodes, Path::new("/b"));
+        let broker = render(&spec, &Access::default(), &nodes[0], &nodes, Path::new("/b"));
         assert!(broker.contains("\nlisteners=PLAINTEXT://127.0.0.1:20001\n"), "{broker}");
         assert!(broker.contains("process.roles=broker\n"), "{broker}");
         assert!(broker.contains("offsets.topic.replication.factor=1\n"), "{broker}");
-        let controller = render(&spec, &nodes[1], &nodes, Path::new("/c"));
+        let controller = render(&spec, &Access::default(), &nodes[1], &nodes, Path::new("/c"));
         assert!(controller.contains("\nlisteners=CONTROLLER://127.0.0.1:20002\n"), "{controller}");
         assert!(controller.contains("controller.quorum.voters=101@127.0.0.1:20002\n"), "{controller}");
         assert!(!controller.contains("advertised"), "{controller}");

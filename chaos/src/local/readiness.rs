@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gauntlet_wire::{ConnectOptions, Connection, WireError};
+use gauntlet_wire::{ConnectOptions, Connection, Security, WireError};
 
 use super::LocalNode;
 use crate::clock::monotonic_ns;
@@ -43,13 +43,14 @@ pub(super) fn wait(
     supervisor: &Supervisor,
     broker: &LocalNode,
     nodes: &[LocalNode],
+    operator: &Security,
     deadline: Instant,
 ) -> Result<u64, ChaosError> {
     let Some(addr) = broker.node.client_addr() else {
         return Err(not_ready(broker, "it is a controller, which serves no clients".to_owned()));
     };
     let running_at_first = running(&supervisor.list()?);
-    let options = ConnectOptions { timeout: ANSWER_LIMIT, ..ConnectOptions::default() };
+    let options = options(operator);
     let mut connection = None;
     loop {
         let statuses = supervisor.list()?;
@@ -74,10 +75,11 @@ pub(super) fn wait(
 pub(super) fn wait_registered(
     supervisor: &Supervisor,
     node: &LocalNode,
+    operator: &Security,
     deadline: Instant,
 ) -> Result<u64, ChaosError> {
     let id = node.node.id;
-    let options = ConnectOptions { timeout: ANSWER_LIMIT, ..ConnectOptions::default() };
+    let options = options(operator);
     let mut connection = None;
     loop {
         let statuses = supervisor.list()?;
@@ -95,6 +97,10 @@ pub(super) fn wait_registered(
         }
         thread::sleep(POLL);
     }
+}
+
+fn options(operator: &Security) -> ConnectOptions {
+    ConnectOptions { timeout: ANSWER_LIMIT, security: operator.clone(), ..ConnectOptions::default() }
 }
 
 /// Which brokers the one at `addr` lists. The connection is kept for the next look unless it failed.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::security::LocalSecurity;
 use crate::kafka_home::KafkaSource;
 
 /// A cluster of real brokers on 127.0.0.1, one JVM per node.
@@ -19,6 +20,8 @@ pub struct LocalSpec {
     pub jvm: Jvm,
     /// Broker properties by Kafka's names; they win over our defaults. Those in [`OWNED_PROPERTIES`] are refused.
     pub config: BTreeMap<String, String>,
+    /// How clients and brokers are kept apart from others; `None`: PLAINTEXT.
+    pub security: Option<LocalSecurity>,
     /// How long the start may take, from the first process to the moment when every broker lists all brokers.
     pub ready_within: Duration,
 }
@@ -31,6 +34,7 @@ impl Default for LocalSpec {
             kafka: KafkaSource::default(),
             jvm: Jvm::Steady,
             config: BTreeMap::new(),
+            security: None,
             ready_within: Duration::from_secs(120),
         }
     }

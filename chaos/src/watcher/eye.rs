@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gauntlet_wire::{Connection, PartitionMetadata, WireError};
 
-use super::{Shared, connect_options};
+use super::Shared;
 use crate::clock::monotonic_ns;
 use crate::history::{Change, PartitionState, TopicPartition};
 
@@ -29,7 +29,8 @@ pub(super) fn watch(shared: &Shared) {
 
 /// Watches through one broker until it fails (`true`) or the watcher stops (`false`).
 fn watch_through(shared: &Shared, broker: i32, addr: &str) -> bool {
-    let Ok(mut connection) = Connection::connect(addr, &connect_options()) else { return shared.pause() };
+    let options = shared.config.connect_options();
+    let Ok(mut connection) = Connection::connect(addr, &options) else { return shared.pause() };
     let mut last_said = LastSaid::default();
     loop {
         let mut seen = Vec::new();

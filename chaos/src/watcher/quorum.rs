@@ -2,16 +2,17 @@
 
 use gauntlet_wire::Connection;
 
-use super::{Shared, connect_options};
+use super::Shared;
 use crate::clock::monotonic_ns;
 use crate::history::Change;
 
 /// Watches until told to stop. A broker that does not answer is no news about the controller: the next one is asked.
 pub(super) fn watch(shared: &Shared) {
+    let options = shared.config.connect_options();
     let mut last_said = None;
     // It shares brokers with the eyes: one question more is nothing to a broker.
     for (broker, addr) in shared.config.brokers.iter().cycle() {
-        let Ok(mut connection) = Connection::connect(addr, &connect_options()) else {
+        let Ok(mut connection) = Connection::connect(addr, &options) else {
             if shared.pause() { continue } else { return }
         };
         while let Ok(quorum) = connection.quorum() {

@@ -306,6 +306,7 @@ impl Stage {
         connect_first(&bootstrap, &options)?.create_topic(&new_topic, LIMIT)?;
         wait_for_leaders(&bootstrap, topic, &options, LIMIT)?;
         let config = WatchConfig {
+            security: Default::default(),
             brokers: cluster.broker_addresses(),
             topics: vec![topic.to_owned()],
             interval: Duration::from_millis(100),

@@ -13,7 +13,9 @@ pub(super) use live::Printer;
 pub(super) use result::{files, result};
 pub(super) use sweep::{sweep_begin, sweep_files, sweep_plan, sweep_result, sweep_run};
 
-use crate::plan::{ClusterPlan, Lifecycle, PacePlan, Planned, WarmupPlan};
+use gauntlet_wire::{Permission, Resource};
+
+use crate::plan::{ClusterPlan, Lifecycle, PacePlan, Plan, Planned, WarmupPlan};
 use crate::schedule::Arrival;
 use crate::sizes::SizePlan;
 
@@ -90,13 +92,17 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     match &plan.cluster {
         ClusterPlan::Local(spec) => writeln!(
             out,
-            "brokers {} local, Kafka {}, jvm {}",
+            "brokers {} local, Kafka {}, jvm {}{}",
             spec.brokers,
             kafka(&spec.kafka),
-            jvm(spec.jvm)
+            jvm(spec.jvm),
+            spec.security.map_or_else(String::new, |s| format!(", {}", s.protocol.name()))
         )?,
-        ClusterPlan::Bootstrap(addresses) => writeln!(out, "brokers {}", addresses.join(", "))?,
+        ClusterPlan::Bootstrap(foreign) => {
+            writeln!(out, "brokers {}, {}", foreign.servers.join(", "), foreign.security.protocol())?;
+        }
     }
+    permissions(out, plan)?;
     for topic in &plan.topics {
         writeln!(
             out,
@@ -155,6 +161,44 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
         writeln!(out, "  {}{during}{builtin}", e.rule)?;
     }
     Ok(())
+}
+
+/// The ACLs that a run needs, as options of Kafka's own tool; nothing where no authorizer can ask for them.
+fn permissions(out: &mut impl Write, plan: &Plan) -> std::io::Result<()> {
+    let principal = match &plan.cluster {
+        ClusterPlan::Local(spec) if !spec.security.is_some_and(|s| s.acls) => return Ok(()),
+        ClusterPlan::Local(_) => "the user of the load is granted".to_owned(),
+        ClusterPlan::Bootstrap(foreign) => {
+            format!("{} needs, where brokers ask for ACLs", foreign.security.principal())
+        }
+    };
+    writeln!(out, "acls    {principal} (as options of kafka-acls)")?;
+    let needs = plan.permissions();
+    let mut required: Vec<(&Resource, Vec<String>)> = Vec::new();
+    for need in needs.iter().filter(|need| need.otherwise.is_none()) {
+        let Permission { operation, resource } = &need.permission;
+        match required.iter_mut().find(|(of, _)| *of == resource) {
+            Some((_, operations)) => operations.push(format!("--operation {operation}")),
+            None => required.push((resource, vec![format!("--operation {operation}")])),
+        }
+    }
+    for (resource, operations) in required {
+        writeln!(out, "          {} {}", operations.join(" "), acl_resource(resource))?;
+    }
+    for need in &needs {
+        let Some(otherwise) = need.otherwise else { continue };
+        let Permission { operation, resource } = &need.permission;
+        writeln!(out, "          --operation {operation} {} (without: {otherwise})", acl_resource(resource))?;
+    }
+    Ok(())
+}
+
+fn acl_resource(resource: &Resource) -> String {
+    match resource {
+        Resource::Topic(name) => format!("--topic {name}"),
+        Resource::TopicPrefix(prefix) => format!("--topic {prefix} --resource-pattern-type prefixed"),
+        Resource::Cluster => "--cluster".to_owned(),
+    }
 }
 
 fn kafka(source: &KafkaSource) -> String {

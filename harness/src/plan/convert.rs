@@ -13,6 +13,7 @@ use gauntlet_wire::fetcher::Isolation;
 use gauntlet_wire::producer::Acks;
 
 use super::needs::{Needs, bound_disk, needs};
+use super::security::{self, process_environment};
 use super::{load, *};
 use crate::report::ReportForm;
 use crate::scenario::types as file;
@@ -54,6 +55,7 @@ pub struct Planned {
 }
 
 /// Something that the scenario asks for and the plan refuses: path of the field, what is wrong, the next step.
+#[derive(Debug)]
 pub(super) struct Refusal {
     path: String,
     message: String,
@@ -213,7 +215,10 @@ fn refuse_unsupported(scenario: &Scenario, refusals: &mut Vec<Refusal>) {
 
 fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Refusal> {
     let local = match &scenario.cluster {
-        file::Cluster::Bootstrap(addresses) => return Ok(ClusterPlan::Bootstrap(addresses.clone())),
+        file::Cluster::Bootstrap(foreign) => {
+            let security = security::security(&foreign.security, &process_environment)?;
+            return Ok(ClusterPlan::Bootstrap(ForeignPlan { servers: foreign.servers.clone(), security }));
+        }
         file::Cluster::Local(local) => local,
     };
     let kafka = match &options.kafka_home {
@@ -237,6 +242,7 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
             file::Jvm::Quick => Jvm::Quick,
         },
         config: local.config.clone(),
+        security: local.security.map(security::local),
         ..LocalSpec::default()
     };
     spec.validate().map_err(|e| refuse("cluster.local", e.to_string(), ""))?;
@@ -317,6 +323,8 @@ fn producer_block(
             retry_backoff: config.retry_backoff.to_std(),
             retry_backoff_max: config.retry_backoff_max.to_std(),
             metadata_max_age: config.metadata_max_age.to_std(),
+            // Known when the cluster is: a local one makes its own.
+            security: Security::default(),
         },
         acks: match config.acks {
             file::Acks::All => Acks::All,

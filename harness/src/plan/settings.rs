@@ -13,7 +13,7 @@ const TOPIC_DEFAULTS: [(&str, &str); 3] =
     [("file.delete.delay.ms", "60000"), ("retention.bytes", "-1"), ("segment.bytes", "1073741824")];
 
 impl Plan {
-    /// Settings that differ from Kafka's defaults, by whose they are: `brokers`, `topic orders`, `producers orders`,
+    /// Settings that differ from Kafka's defaults, by whose they are: `brokers`, `security`, `topic orders`, `producers orders`,
     /// `consumers orders`; a second block of producers of the same topic is `producers orders (2)`. Of brokers and topics
     /// all that is set counts as different, except what the plan itself set to Kafka's default.
     #[must_use]
@@ -22,6 +22,7 @@ impl Plan {
         if let ClusterPlan::Local(spec) = &self.cluster {
             all.insert("brokers".to_owned(), spec.settings());
         }
+        all.insert("security".to_owned(), security_settings(&self.cluster));
         for topic in &self.topics {
             let is_default = |name: &str, value: &str| TOPIC_DEFAULTS.contains(&(name, value));
             let set = topic.config.iter().filter(|(name, value)| !is_default(name, value));
@@ -39,6 +40,23 @@ impl Plan {
         all.retain(|_, settings| !settings.is_empty());
         all
     }
+}
+
+/// How clients connect. Defaults: Kafka 4, CommonClientConfigs.
+fn security_settings(cluster: &ClusterPlan) -> BTreeMap<String, String> {
+    let (protocol, mechanism) = match cluster {
+        ClusterPlan::Local(spec) => {
+            let protocol = spec.security.map(|security| security.protocol);
+            (protocol.map(|p| p.name()), protocol.and_then(|p| p.mechanism()).map(|m| m.name()))
+        }
+        ClusterPlan::Bootstrap(foreign) => {
+            (Some(foreign.security.protocol()), foreign.security.login.as_ref().map(|l| l.mechanism()))
+        }
+    };
+    changed(vec![
+        setting("security.protocol", protocol.unwrap_or("PLAINTEXT"), "PLAINTEXT"),
+        setting("sasl.mechanism", mechanism.unwrap_or_default(), ""),
+    ])
 }
 
 fn free_name(taken: &BTreeMap<String, BTreeMap<String, String>>, kind: &str, topic: &str) -> String {

@@ -95,6 +95,7 @@ impl Run<'_> {
             origin_ns,
             unix_minus_monotonic_ns: super::unix_minus_monotonic_ns(),
             bootstrap: bootstrap.to_vec(),
+            security: self.admin.security.clone(),
         };
         let routes = self.routes();
         let readers = self.start_readers(&routes, starts, &shared)?;

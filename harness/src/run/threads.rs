@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use gauntlet_wire::Security;
 use gauntlet_wire::fetcher::{FetcherConfig, run_fetcher};
 use gauntlet_wire::producer::{LoopError, ProducerConfig, run_producers};
 
@@ -86,6 +87,8 @@ pub(super) struct Shared {
     pub(super) origin_ns: u64,
     pub(super) unix_minus_monotonic_ns: u64,
     pub(super) bootstrap: Vec<String>,
+    /// How producers and readers connect.
+    pub(super) security: Security,
 }
 
 impl Producers {
@@ -235,6 +238,7 @@ fn client_of(plan: &Plan, block: &ProducerBlock, index: u64, shared: &Shared) ->
     let topic = &plan.topics[block.topic];
     let mut links = block.links.clone();
     links.bootstrap.clone_from(&shared.bootstrap);
+    links.security = shared.security.clone();
     links.client_id = format!("{}-producer-{index}", links.client_id);
     ProducerConfig {
         links,
@@ -286,6 +290,7 @@ impl Readers {
             );
             let mut links = block.links.clone();
             links.bootstrap.clone_from(&shared.bootstrap);
+            links.security = shared.security.clone();
             links.client_id = format!("{}-reader-{index}", links.client_id);
             let config = FetcherConfig {
                 links,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gauntlet_wire::admin::{connect_first, wait_for_leaders};
-use gauntlet_wire::{ConnectOptions, Connection, ErrorCode, NewTopic, OffsetSpec, WireError};
+use gauntlet_wire::{
+    ConnectOptions, Connection, ErrorCode, NewTopic, OffsetSpec, Operation, Permission, WireError,
+};
 
 use crate::plan::{Lifecycle, RF_DEFAULT_MAX, TopicPlan};
 
@@ -31,6 +33,24 @@ pub enum TopicError {
         /// Where it differs, and what to do.
         detail: String,
     },
+    /// It exists, but the run may not do with it what it is going to.
+    #[error(
+        "topic {topic}: {principal} lacks {}; grant it (`gauntlet plan` lists all that a run needs)",
+        listed(missing)
+    )]
+    Forbidden {
+        /// Its name.
+        topic: String,
+        /// Who we are, as far as we know.
+        principal: String,
+        /// What is missing.
+        missing: Vec<Permission>,
+    },
+}
+
+fn listed(permissions: &[Permission]) -> String {
+    let texts: Vec<String> = permissions.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 fn wire(topic: &TopicPlan) -> impl Fn(WireError) -> TopicError {
@@ -38,11 +58,12 @@ fn wire(topic: &TopicPlan) -> impl Fn(WireError) -> TopicError {
     move |source| TopicError::Wire { topic: topic.clone(), source }
 }
 
-/// Creates a topic unless it is to be reused, balances its leaders, and waits until it serves. Returns the offset at
-/// which each partition's log ends now: where this run begins.
+/// Creates a topic unless it is to be reused, balances its leaders, and waits until it serves. Makes sure that the run may
+/// do `operations` on it. Returns the offset at which each partition's log ends now: where this run begins.
 pub(super) fn prepare(
     bootstrap: &[String],
     topic: &TopicPlan,
+    operations: &[Operation],
     options: &ConnectOptions,
 ) -> Result<BTreeMap<usize, i64>, TopicError> {
     let failed = wire(topic);
@@ -57,6 +78,7 @@ pub(super) fn prepare(
             detail: format!("it has {found} partitions, the scenario says {}", topic.partitions),
         });
     }
+    check_permissions(bootstrap, topic, operations, options)?;
     if topic.lifecycle != Lifecycle::Reuse {
         balance_leaders(bootstrap, topic, options).map_err(&failed)?;
     }
@@ -92,14 +114,37 @@ fn create(bootstrap: &[String], topic: &TopicPlan, options: &ConnectOptions) -> 
     }
 }
 
-/// Preferred replicas lead from the start, so that load is spread as the assignment meant it.
+/// A load that is not allowed to write would only be told so once it is under way.
+fn check_permissions(
+    bootstrap: &[String],
+    topic: &TopicPlan,
+    operations: &[Operation],
+    options: &ConnectOptions,
+) -> Result<(), TopicError> {
+    let mut connection = connect_first(bootstrap, options).map_err(wire(topic))?;
+    let Some(allowed) = connection.topic_operations(&topic.name).map_err(wire(topic))? else { return Ok(()) };
+    let missing = operations.iter().filter(|operation| !allowed.contains(operation));
+    let missing: Vec<Permission> =
+        missing.map(|operation| Permission::on_topic(*operation, &topic.name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(TopicError::Forbidden { topic: topic.name.clone(), principal: connection.principal(), missing })
+}
+
+/// Preferred replicas lead from the start, so that load is spread as the assignment meant it. Whoever may not elect leaders
+/// keeps those that the topic has; where it is new, they mostly are the preferred ones.
 fn balance_leaders(
     bootstrap: &[String],
     topic: &TopicPlan,
     options: &ConnectOptions,
 ) -> Result<(), WireError> {
     let partitions: Vec<i32> = (0..topic.partitions as i32).collect();
-    connect_first(bootstrap, options)?.elect_preferred_leaders(&topic.name, &partitions, ADMIN_TIMEOUT)
+    let mut connection = connect_first(bootstrap, options)?;
+    match connection.elect_preferred_leaders(&topic.name, &partitions, ADMIN_TIMEOUT) {
+        Err(WireError::Denied { .. }) => Ok(()),
+        other => other,
+    }
 }
 
 /// High watermark of every partition that has a leader now.

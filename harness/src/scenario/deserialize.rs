@@ -188,6 +188,7 @@ fn required_example(field: &str) -> Option<&'static str> {
         "after" => "after: 30s",
         "until" => "until: stable",
         "partition" => "partition: 0",
+        "security.protocol" => "security.protocol: SASL_SSL",
         "that" => "that: produce.latency p99 < 50ms",
         _ => return None,
     })

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::secrets::telling_column;
+
 /// A stretch of one source: where a node of the tree came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span {
@@ -21,13 +23,29 @@ pub(crate) struct Span {
 pub(crate) struct Sources {
     file: String,
     texts: Arc<[String]>,
+    /// Behind these nothing of the line is shown.
+    hidden: Vec<Span>,
 }
 
 impl Sources {
     /// The scenario file `file` with its content, followed by `--set` arguments as typed.
     pub(crate) fn new(file: &str, text: &str, sets: &[String]) -> Self {
         let texts = std::iter::once(text.to_owned()).chain(sets.iter().cloned()).collect();
-        Self { file: file.to_owned(), texts }
+        Self { file: file.to_owned(), texts, hidden: Vec::new() }
+    }
+
+    /// Keeps what stands at these places, and behind them, out of every message.
+    pub(crate) fn hide(&mut self, spans: Vec<Span>) {
+        self.hidden.extend(spans);
+    }
+
+    /// The text of the span's first line as it may be shown: what may be secret is dots, one for each character, so that
+    /// columns stay what they are.
+    fn shown(&self, span: Span) -> String {
+        let line = self.line(span).replace('\t', " ");
+        let hidden = self.hidden.iter().filter(|h| (h.source, h.line) == (span.source, span.line));
+        let from = hidden.map(|h| h.column - 1).chain(telling_column(&line)).min().unwrap_or(usize::MAX);
+        line.chars().enumerate().map(|(at, c)| if at < from { c } else { '·' }).collect()
     }
 
     /// The text of the span's first line, without the line end.
@@ -43,7 +61,7 @@ impl Sources {
             line: in_file.then_some(span.line),
             column: span.column,
             len: span.len,
-            text: self.line(span).replace('\t', " "),
+            text: self.shown(span),
         }
     }
 }

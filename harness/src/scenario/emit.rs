@@ -52,6 +52,9 @@ fn value(node: &Node, indent: usize, yaml: &mut String) {
             yaml.push(' ');
             // What is typed by its look must keep that look; every text is quoted if it has to be.
             match scalar.typed() {
+                _ if scalar.secret => {
+                    yaml.push_str(&serde_json::Value::from(scalar.text.as_str()).to_string())
+                }
                 Typed::Text(content) => yaml.push_str(&text(content)),
                 _ => yaml.push_str(&scalar.text),
             }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::{Problem, did_you_mean};
+use super::secrets;
 use super::tree::{Content, NODES_MAX, Node, Scalar};
 
 /// What stands for the id of the run.
@@ -80,6 +81,10 @@ impl Interpolator<'_> {
                     self.node(&mut entry.value, &below, chain);
                 }
             }
+            // What it stands for is read when it is used, so that it is nowhere before.
+            Content::Scalar(scalar) if secrets::is_secret(path) => {
+                scalar.secret = secrets::variable(&scalar.text).is_some();
+            }
             Content::Scalar(scalar) if scalar.text.contains("${") => {
                 let text = scalar.text.clone();
                 match self.scalar(&text, node, path, chain) {
@@ -123,7 +128,7 @@ impl Interpolator<'_> {
                 },
             }
         }
-        Ok(Content::Scalar(Scalar { text: result, plain: false }))
+        Ok(Content::Scalar(Scalar::quoted(result)))
     }
 
     /// What `reference` stands for, resolved itself.
@@ -137,7 +142,7 @@ impl Interpolator<'_> {
         if reference == "name"
             && let Some(name) = &self.name
         {
-            return Ok(Content::Scalar(Scalar { text: name.clone(), plain: false }));
+            return Ok(Content::Scalar(Scalar::quoted(name.clone())));
         }
         let Some(var_path) = reference.strip_prefix("vars.") else {
             return Err(unknown(reference, node, self.matrix));
@@ -192,9 +197,7 @@ impl Interpolator<'_> {
             self.done.matrix_used.insert(name.to_owned());
         }
         match (self.matrix, default) {
-            (Matrix::Kept(_), _) if known => {
-                Ok(Content::Scalar(Scalar { text: format!("${{{reference}}}"), plain: false }))
-            }
+            (Matrix::Kept(_), _) if known => Ok(Content::Scalar(Scalar::quoted(format!("${{{reference}}}")))),
             (Matrix::Kept(names), _) => Err(unknown_axis(name, names, node)),
             (Matrix::Point(values), default) => match (values.get(name), default) {
                 (Some(value), _) => Ok(value.content.clone()),

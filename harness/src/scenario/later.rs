@@ -2,10 +2,24 @@
 //! "unknown field" would send users looking for a typo.
 
 /// Fields of the scenario format by the block they belong to; `*` is any block. Sorted by block.
-const LATER_FIELDS: [(&str, &[&str]); 12] = [
+const LATER_FIELDS: [(&str, &[&str]); 13] = [
     ("", &["measure", "steady_state", "security", "transactions", "processors", "groups", "probes"]),
-    ("cluster", &["docker", "kubernetes", "security", "ssh", "command", "allow_faults"]),
+    ("cluster", &["docker", "kubernetes", "ssh", "command", "allow_faults"]),
     ("cluster.local", &["isolation"]),
+    (
+        "cluster.security",
+        &[
+            "sasl.kerberos.service.name",
+            "sasl.login.callback.handler.class",
+            "sasl.oauthbearer.token.endpoint.url",
+            "ssl.cipher.suites",
+            "ssl.enabled.protocols",
+            "ssl.key.password",
+            "ssl.keystore.password",
+            "ssl.protocol",
+            "ssl.truststore.password",
+        ],
+    ),
     ("expect", &["abort_on_fail", "delay_abort_eval", "per", "rows"]),
     ("faults", &["every", "jitter", "args", "when", "schedule"]),
     ("faults.target", &["mode", "value", "group"]),
@@ -18,7 +32,10 @@ const LATER_FIELDS: [(&str, &[&str]); 12] = [
 ];
 
 /// Values of enumerations by their path.
-const LATER_VALUES: [(&str, &[&str]); 5] = [
+const LATER_VALUES: [(&str, &[&str]); 8] = [
+    ("cluster.security.sasl.mechanism", &["GSSAPI"]),
+    ("cluster.security.ssl.keystore.type", &["JKS", "PKCS12"]),
+    ("cluster.security.ssl.truststore.type", &["JKS", "PKCS12"]),
     ("load.shape", &["max-search", "replay"]),
     ("workload.producers.driver", &["rdkafka", "external"]),
     ("report.formats", &["hgrm", "markdown"]),

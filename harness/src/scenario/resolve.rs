@@ -5,8 +5,8 @@
 use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
 use super::types::{
-    Cluster, Expectation, Fault, HealAction, Key, Lifecycle, LocalCluster, PartitionChoice, Recover, Report,
-    Scenario, Target, Topic, Verify, Window, Workload,
+    Cluster, Expectation, Fault, ForeignCluster, HealAction, Key, Lifecycle, LocalCluster, PartitionChoice,
+    Recover, Report, Scenario, Target, Topic, Verify, Window, Workload,
 };
 use super::written::{
     ClusterWritten, ExpectationWritten, FaultWritten, PartitionWritten, Role, ScenarioWritten, TargetWritten,
@@ -17,6 +17,7 @@ use crate::units::Duration;
 mod clients;
 mod load;
 mod records;
+mod security;
 
 /// Replicas of a topic where nothing is said and enough brokers are there.
 const REPLICATION_FACTOR: u16 = 3;
@@ -50,6 +51,14 @@ pub(crate) fn resolve(written: ScenarioWritten, cores: usize, problems: &mut Pro
 }
 
 fn cluster(written: ClusterWritten, problems: &mut Problems<'_>) -> Cluster {
+    if written.security.is_some() && written.bootstrap_servers.is_none() {
+        problems.add(Finding {
+            path: "cluster.security",
+            message: "`cluster.security` is for `bootstrap_servers`".to_owned(),
+            label: "there are none",
+            help: "name them; local brokers have a `local.security` of their own",
+        });
+    }
     match (written.local, written.bootstrap_servers) {
         (Some(local), Some(_)) => {
             problems.add(Finding {
@@ -60,7 +69,10 @@ fn cluster(written: ClusterWritten, problems: &mut Problems<'_>) -> Cluster {
             });
             Cluster::Local(local)
         }
-        (None, Some(servers)) => Cluster::Bootstrap(servers.0),
+        (None, Some(servers)) => Cluster::Bootstrap(ForeignCluster {
+            servers: servers.0,
+            security: written.security.map(|s| security::security(s, problems)).unwrap_or_default(),
+        }),
         (Some(local), None) => Cluster::Local(local),
         (None, None) => Cluster::Local(LocalCluster::default()),
     }

@@ -14,7 +14,7 @@ use super::tree::{Content, Node, Typed};
 use super::types::{Cluster, Lifecycle, Target};
 use super::validate::{RUN_ID_LENGTH, TOPIC_LENGTH_MAX};
 use super::written::{SweepDocument, SweepWritten};
-use super::{LoadOptions, LoadedScenario, Scenario, deserialize, emit, find_nulls, merge};
+use super::{LoadOptions, LoadedScenario, Scenario, deserialize, emit, find_nulls, merge, secrets};
 use crate::units::Duration;
 
 mod expand;
@@ -169,6 +169,7 @@ pub(super) fn read(
     let mut kept = root.clone();
     let interpolated = interpolate(&mut kept, &options.env, Matrix::Kept(&names));
     let mut problems = interpolated.problems;
+    problems.extend(secrets::find_literals(&kept).problems);
     find_nulls(&kept, &mut problems);
     if !problems.is_empty() {
         return Err(fail(problems));

@@ -162,7 +162,8 @@ impl Builder<'_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 refuse_tag(tag.is_some(), span)?;
-                let scalar = Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain };
+                let plain = style == ScalarStyle::Plain;
+                let scalar = Scalar { text: text.into_owned(), plain, secret: false };
                 self.add(Node { span, content: Content::Scalar(scalar) }, anchor, 1)
             }
             Event::SequenceStart(anchor, tag) => {

@@ -14,6 +14,7 @@ mod clients;
 mod faults;
 mod load;
 mod records;
+mod security;
 
 pub use clients::{
     Acks, Compression, ConsumerConfig, Consumers, Driver, IsolationLevel, ProducerConfig, Producers,
@@ -22,6 +23,11 @@ pub use clients::{
 pub use faults::{Fault, FaultAction, HealAction, NotController, PartitionChoice, Recover, Rollback, Target};
 pub use load::{Arrival, Extent, Load, Shape, Stage};
 pub use records::{Body, Key, KeyDistribution, Payload, Size, WeightedSize};
+
+pub use security::{
+    ClientLogin, ClientSecurity, ClientTls, Credentials, IdentitySource, PemSource, SaslMechanism,
+    SecretSource,
+};
 
 /// A complete, valid scenario.
 ///
@@ -86,8 +92,17 @@ impl Scenario {
 pub enum Cluster {
     /// Brokers that are started for the run and stopped after it.
     Local(LocalCluster),
-    /// A cluster that runs already, by `host:port` of some of its brokers. At least one.
-    Bootstrap(Vec<String>),
+    /// A cluster that runs already.
+    Bootstrap(ForeignCluster),
+}
+
+/// A cluster that runs already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignCluster {
+    /// `host:port` of some of its brokers. At least one.
+    pub servers: Vec<String>,
+    /// How to connect.
+    pub security: ClientSecurity,
 }
 
 /// Brokers that are started for the run and stopped after it.
@@ -95,7 +110,7 @@ pub enum Cluster {
 #[serde(
     deny_unknown_fields,
     default,
-    expecting = "a map with `brokers`, `controllers`, `version`, `jvm`, or `config`"
+    expecting = "a map with `brokers`, `controllers`, `version`, `jvm`, `config`, or `security`"
 )]
 pub struct LocalCluster {
     /// Number of brokers, ids 1 and up.
@@ -111,6 +126,55 @@ pub struct LocalCluster {
     #[serde(deserialize_with = "property_texts")]
     #[schemars(with = "BTreeMap<String, super::written::PropertyText>")]
     pub config: BTreeMap<String, String>,
+    /// Certificates, passwords and ACLs, made for the run. None: PLAINTEXT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security: Option<LocalSecurity>,
+}
+
+/// How a local cluster is secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `protocol`, `mechanism`, or `acls`")]
+pub struct LocalSecurity {
+    /// For clients and between brokers.
+    pub protocol: LocalProtocol,
+    /// How the load logs in; SCRAM-SHA-512 if left out. Not with SSL, where it shows a certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mechanism: Option<LocalMechanism>,
+    /// Whether the load may do only what the plan lists.
+    #[serde(default = "yes")]
+    pub acls: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `security.protocol` of a secured local cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum LocalProtocol {
+    /// TLS with certificates of clients.
+    #[serde(rename = "SSL")]
+    Ssl,
+    /// A log-in without TLS.
+    #[serde(rename = "SASL_PLAINTEXT")]
+    SaslPlaintext,
+    /// A log-in under TLS.
+    #[serde(rename = "SASL_SSL")]
+    SaslSsl,
+}
+
+/// `sasl.mechanism` of the load on a secured local cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum LocalMechanism {
+    /// PLAIN.
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// SCRAM-SHA-256.
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// SCRAM-SHA-512.
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
 }
 
 impl Default for LocalCluster {
@@ -121,6 +185,7 @@ impl Default for LocalCluster {
             version: "4.3.0".to_owned(),
             jvm: Jvm::Steady,
             config: BTreeMap::new(),
+            security: None,
         }
     }
 }

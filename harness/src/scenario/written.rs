@@ -18,6 +18,7 @@ use crate::units::{Count, Duration, Rate};
 mod forms;
 mod properties;
 mod records;
+mod security;
 
 pub(crate) use forms::{
     ExpectationWritten, OneOrMany, PartitionWritten, PropertyText, ServersWritten, VerifyWritten, Version,
@@ -26,6 +27,9 @@ pub(crate) use forms::{
 pub(crate) use properties::{ConsumerProperties, Number, ProducerProperties};
 pub(crate) use records::{
     KeyName, KeyOptionsWritten, KeyWritten, PayloadWritten, SizeName, SizeOptionsWritten, SizeWritten,
+};
+pub(crate) use security::{
+    EndpointWritten, MechanismWritten, ProtocolWritten, SecretWritten, SecurityProperties,
 };
 
 /// A gauntlet scenario: one claim about a Kafka cluster, with the load and the faults under which it must hold.
@@ -140,15 +144,17 @@ pub(crate) struct SweepWritten {
     pub(crate) warmup: Option<Duration>,
 }
 
-/// What to run against. At most one of the fields.
+/// What to run against. At most one of `local` and `bootstrap_servers`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "Cluster")]
-#[serde(deny_unknown_fields, expecting = "a map with `local` or `bootstrap_servers`")]
+#[serde(deny_unknown_fields, expecting = "a map with `local`, or with `bootstrap_servers` and `security`")]
 pub(crate) struct ClusterWritten {
     /// Brokers that are started for the run and stopped after it.
     pub(crate) local: Option<LocalCluster>,
     /// A cluster that runs already: `host:port, host:port` or a list of them.
     pub(crate) bootstrap_servers: Option<ServersWritten>,
+    /// How to connect to `bootstrap_servers`. PLAINTEXT if left out.
+    pub(crate) security: Option<SecurityProperties>,
 }
 
 /// A topic.

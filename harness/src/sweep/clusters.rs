@@ -35,13 +35,13 @@ impl<'a> Clusters<'a> {
 
     /// Whether the brokers of a plan run already.
     pub(super) fn has(&self, plan: &ClusterPlan) -> bool {
-        self.current.as_ref().is_some_and(|(running, _)| running == plan)
+        self.current.as_ref().is_some_and(|(running, _)| running.is_same(plan))
     }
 
     /// The cluster of a plan, started if another one or none runs.
     pub(super) fn get(&mut self, plan: &ClusterPlan) -> Result<&RunningCluster, RunError> {
         let current = match self.current.take() {
-            Some(current) if current.0 == *plan => current,
+            Some(current) if current.0.is_same(plan) => current,
             other => {
                 if let Some((_, cluster)) = other {
                     cluster.end()?;

@@ -249,7 +249,8 @@ impl SweepPlan {
     fn lay_out(&mut self) {
         let shares = self.sweep.cluster == ClusterUse::Shared;
         let cluster_of = |index: usize| &self.points[index].planned.plan.cluster;
-        let first_with = |index: usize| (0..=index).find(|other| cluster_of(*other) == cluster_of(index));
+        let first_with =
+            |index: usize| (0..=index).find(|other| cluster_of(*other).is_same(cluster_of(index)));
         let groups: Vec<usize> = (0..self.points.len())
             .map(|index| if shares { first_with(index).unwrap_or(index) } else { 0 })
             .collect();

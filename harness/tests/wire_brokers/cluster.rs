@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use gauntlet_chaos::{ClusterDirs, Jvm, Launcher, LocalCluster, LocalSpec, cache_dir};
 use gauntlet_wire::admin::{connect_first, wait_for_leaders};
-use gauntlet_wire::{ConnectOptions, Connection, NewTopic};
+use gauntlet_wire::{Connection, NewTopic};
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 
@@ -18,10 +18,22 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) type TestResult = Result<(), Failed>;
 
 /// Three brokers, started by the first test that needs them. Every test leaves all of them running.
-#[derive(Default)]
-pub(crate) struct SharedCluster(Mutex<Option<(Arc<LocalCluster>, TempDir)>>);
+pub(crate) struct SharedCluster {
+    spec: fn() -> LocalSpec,
+    running: Mutex<Option<(Arc<LocalCluster>, TempDir)>>,
+}
 
 impl SharedCluster {
+    /// One that is not secured.
+    pub(crate) fn plain() -> Self {
+        Self::of(plain_spec)
+    }
+
+    /// One of this kind.
+    pub(crate) fn of(spec: fn() -> LocalSpec) -> Self {
+        Self { spec, running: Mutex::default() }
+    }
+
     /// A test on the cluster.
     pub(crate) fn trial(self: &Arc<Self>, name: &str, test: fn(&Arc<LocalCluster>) -> TestResult) -> Trial {
         let shared = Arc::clone(self);
@@ -29,7 +41,7 @@ impl SharedCluster {
     }
 
     fn get(&self) -> Result<Arc<LocalCluster>, Failed> {
-        let mut shared = locked(&self.0);
+        let mut shared = locked(&self.running);
         if let Some((cluster, _)) = &*shared {
             return Ok(Arc::clone(cluster));
         }
@@ -41,31 +53,35 @@ impl SharedCluster {
             keep_data: false,
             undo_journal: None,
         };
-        let config = [
-            // A lost broker is noticed after 3 s instead of 9.
-            ("broker.session.timeout.ms", "3000"),
-            ("broker.heartbeat.interval.ms", "500"),
-            ("replica.lag.time.max.ms", "5000"),
-            // A quota is enforced on the last second instead of the last ten, which would all pass as one burst.
-            ("quota.window.num", "2"),
-            ("quota.window.size.seconds", "1"),
-        ];
-        let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let spec = LocalSpec { brokers: 3, jvm: Jvm::Quick, config, ..LocalSpec::default() };
-        let cluster = Arc::new(LocalCluster::start(&spec, &dirs, &Launcher::current_exe([SUPERVISE]))?);
+        let cluster =
+            Arc::new(LocalCluster::start(&(self.spec)(), &dirs, &Launcher::current_exe([SUPERVISE]))?);
         *shared = Some((Arc::clone(&cluster), base));
         Ok(cluster)
     }
 
     /// Ends the cluster, if any test started it.
     pub(crate) fn shutdown(&self) -> TestResult {
-        match locked(&self.0).take() {
+        match locked(&self.running).take() {
             Some((cluster, _base)) => {
                 Ok(Arc::into_inner(cluster).ok_or("a test still holds the cluster")?.shutdown()?)
             }
             None => Ok(()),
         }
     }
+}
+
+fn plain_spec() -> LocalSpec {
+    let config = [
+        // A lost broker is noticed after 3 s instead of 9.
+        ("broker.session.timeout.ms", "3000"),
+        ("broker.heartbeat.interval.ms", "500"),
+        ("replica.lag.time.max.ms", "5000"),
+        // A quota is enforced on the last second instead of the last ten, which would all pass as one burst.
+        ("quota.window.num", "2"),
+        ("quota.window.size.seconds", "1"),
+    ];
+    let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    LocalSpec { brokers: 3, jvm: Jvm::Quick, config, ..LocalSpec::default() }
 }
 
 /// A topic of a test's own.
@@ -99,8 +115,7 @@ impl Topic {
 
     /// End offset of every partition, taken when all of them are led and fully in sync.
     pub(crate) fn ends(&self, cluster: &LocalCluster) -> Result<BTreeMap<usize, i64>, Failed> {
-        let options = ConnectOptions::default();
-        let (_, ends) = wait_for_leaders(&cluster.bootstrap(), &self.name, &options, LIMIT)?;
+        let (_, ends) = wait_for_leaders(&cluster.bootstrap(), &self.name, &cluster.operator(), LIMIT)?;
         Ok(ends.into_iter().map(|(partition, end)| (partition as usize, end)).collect())
     }
 
@@ -113,7 +128,7 @@ impl Topic {
 }
 
 pub(crate) fn connect(cluster: &LocalCluster) -> Result<Connection, Failed> {
-    Ok(connect_first(&cluster.bootstrap(), &ConnectOptions::default())?)
+    Ok(connect_first(&cluster.bootstrap(), &cluster.operator())?)
 }
 
 pub(crate) fn eventually(what: &str, mut reached: impl FnMut() -> Result<bool, Failed>) -> TestResult {

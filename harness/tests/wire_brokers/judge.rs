@@ -151,7 +151,11 @@ fn read(
     on_batch: impl FnMut(usize, &BatchHeader, &[u8]) -> TestResult,
 ) -> TestResult {
     let config = FetcherConfig {
-        links: LinkConfig { bootstrap: cluster.bootstrap(), ..LinkConfig::default() },
+        links: LinkConfig {
+            bootstrap: cluster.bootstrap(),
+            security: cluster.security().clone(),
+            ..LinkConfig::default()
+        },
         topic: topic.name.clone(),
         partitions: topic.partitions,
         assigned: (0..topic.partitions).map(|partition| (partition, 0)).collect(),

@@ -2,6 +2,7 @@
 //!
 //! - `differential`: what we write is read by Kafka's own tools, and what other clients write is read by us
 //! - `recovery`: a proxy spoils single Produce requests; the checker counts what became of every record
+//! - `secured`: TLS, log-ins and ACLs, on a cluster of its own
 //! - `survival`: brokers are killed and paused under load; a quota slows the producer down
 //!
 //! The supervisor of the brokers is the running executable, started again; hence the own `main` (`harness = false`).
@@ -12,6 +13,7 @@ mod judge;
 mod load;
 mod proxy;
 mod recovery;
+mod secured;
 mod survival;
 mod tools;
 
@@ -30,12 +32,14 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // The tests share one cluster, and some of them take its brokers down.
     arguments.test_threads = Some(1);
-    let shared = Arc::new(SharedCluster::default());
+    let shared = Arc::new(SharedCluster::plain());
+    let secured = Arc::new(secured::cluster());
     let mut trials = differential::trials(&shared);
     trials.extend(recovery::trials(&shared));
     trials.extend(survival::trials(&shared));
+    trials.extend(secured::trials(&secured));
     let conclusion = libtest_mimic::run(&arguments, trials);
-    match shared.shutdown() {
+    match shared.shutdown().and_then(|()| secured.shutdown()) {
         Ok(()) => conclusion.exit_code(),
         Err(error) => {
             cluster::report(&format!("the shared cluster: {:?}", error.message()));

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use kafka_protocol::messages::alter_user_scram_credentials_request::ScramCredentialUpsertion;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -11,16 +13,19 @@ use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, DescribeQuorumRequest,
-    DescribeTopicPartitionsRequest, ElectLeadersRequest, InitProducerIdRequest, ListOffsetsRequest,
-    TopicName,
+    AlterUserScramCredentialsRequest, BrokerId, CreateTopicsRequest, DeleteTopicsRequest,
+    DescribeConfigsRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest,
+    InitProducerIdRequest, ListOffsetsRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
+use crate::acl::{Operation, Permission};
 use crate::code::ErrorCode;
 use crate::connection::{ConnectOptions, Connection};
 use crate::error::WireError;
 use crate::metadata::{self, ClusterMetadata, METADATA_VERSION_CAP, PartitionMetadata, TopicMetadata};
+use crate::security::scram::ITERATIONS_MIN;
+use crate::security::{ScramHash, Secret};
 
 /// A topic to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +102,10 @@ impl Connection {
             ]);
         let response = self.call(&request)?;
         let result = response.topics.first().ok_or_else(|| self.empty("CreateTopics"))?;
-        self.check(result.error_code, &result.error_message, || format!("create topic {}", topic.name))
+        let needed = Permission::on_topic(Operation::Create, &topic.name);
+        self.check_permitted(result.error_code, &result.error_message, needed, || {
+            format!("create topic {}", topic.name)
+        })
     }
 
     /// Deletes a topic by name.
@@ -112,7 +120,10 @@ impl Connection {
         };
         let response = self.call_capped(&request, version)?;
         let result = response.responses.first().ok_or_else(|| self.empty("DeleteTopics"))?;
-        self.check(result.error_code, &result.error_message, || format!("delete topic {name}"))
+        let needed = Permission::on_topic(Operation::Delete, name);
+        self.check_permitted(result.error_code, &result.error_message, needed, || {
+            format!("delete topic {name}")
+        })
     }
 
     /// One offset per partition asked for. Must be sent to the leader of each of them.
@@ -136,7 +147,8 @@ impl Connection {
         let response = self.call_capped(&request, 7)?;
         let mut offsets = BTreeMap::new();
         for partition in response.topics.iter().flat_map(|t| &t.partitions) {
-            self.check(partition.error_code, &None, || {
+            let needed = Permission::on_topic(Operation::Describe, topic);
+            self.check_permitted(partition.error_code, &None, needed, || {
                 format!("list offsets of {topic}-{}", partition.partition_index)
             })?;
             offsets.insert(partition.partition_index, partition.offset);
@@ -149,7 +161,8 @@ impl Connection {
         let request =
             InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
         let response = self.call_capped(&request, 4)?;
-        self.check(response.error_code, &None, || "init producer id".to_owned())?;
+        let needed = Permission::on_cluster(Operation::IdempotentWrite);
+        self.check_permitted(response.error_code, &None, needed, || "init producer id".to_owned())?;
         Ok(ProducerIdentity { id: response.producer_id.0, epoch: response.producer_epoch })
     }
 
@@ -161,7 +174,8 @@ impl Connection {
                 .with_partitions(vec![PartitionData::default().with_partition_index(0)]),
         ]);
         let response = self.call_capped(&request, 1)?;
-        self.check(response.error_code, &None, || "describe quorum".to_owned())?;
+        let needed = Permission::on_cluster(Operation::Describe);
+        self.check_permitted(response.error_code, &None, needed, || "describe quorum".to_owned())?;
         let partition = response
             .topics
             .first()
@@ -224,7 +238,10 @@ impl Connection {
                 TopicPartitions::default().with_topic(topic_name(topic)).with_partitions(partitions.to_vec()),
             ]));
         let response = self.call(&request)?;
-        self.check(response.error_code, &None, || format!("elect preferred leaders of {topic}"))?;
+        let needed = Permission::on_cluster(Operation::Alter);
+        self.check_permitted(response.error_code, &None, needed, || {
+            format!("elect preferred leaders of {topic}")
+        })?;
         for result in response.replica_election_results.iter().flat_map(|t| &t.partition_result) {
             if result.error_code != ELECTION_NOT_NEEDED {
                 self.check(result.error_code, &result.error_message, || {
@@ -272,7 +289,34 @@ impl Connection {
         WireError::Protocol { addr: self.addr().to_owned(), detail: format!("an empty {api} response") }
     }
 
-    fn check(
+    /// Sets the password of a SCRAM user for one mechanism (KIP-554). Brokers apply it some time after the answer. Needs
+    /// Alter on the cluster.
+    pub fn set_scram_password(
+        &mut self,
+        user: &str,
+        hash: ScramHash,
+        password: &Secret,
+        salt: &[u8],
+    ) -> Result<(), WireError> {
+        let upsertion = ScramCredentialUpsertion::default()
+            .with_name(StrBytes::from_string(user.to_owned()))
+            .with_mechanism(match hash {
+                ScramHash::Sha256 => 1,
+                ScramHash::Sha512 => 2,
+            })
+            .with_iterations(ITERATIONS_MIN as i32)
+            .with_salt(Bytes::copy_from_slice(salt))
+            .with_salted_password(hash.salted_password(password, salt, ITERATIONS_MIN).into());
+        let request = AlterUserScramCredentialsRequest::default().with_upsertions(vec![upsertion]);
+        let response = self.call(&request)?;
+        let result = response.results.first().ok_or_else(|| self.empty("AlterUserScramCredentials"))?;
+        let needed = Permission::on_cluster(Operation::Alter);
+        self.check_permitted(result.error_code, &result.error_message, needed, || {
+            format!("set the {} password of {user}", hash.mechanism())
+        })
+    }
+
+    pub(crate) fn check(
         &self,
         code: i16,
         message: &Option<StrBytes>,
@@ -306,12 +350,14 @@ impl From<kafka_protocol::messages::describe_topic_partitions_response::Describe
     }
 }
 
-/// Connects to the first of `bootstrap` that answers. The error is that of the last one tried.
+/// Connects to the first of `bootstrap` that answers. The error is that of the last one tried. A refused log-in is not tried
+/// on other brokers: they know the same users, and some lock those that fail too often.
 pub fn connect_first(bootstrap: &[String], options: &ConnectOptions) -> Result<Connection, WireError> {
     let mut last = None;
     for addr in bootstrap {
         match Connection::connect(addr, options) {
             Ok(connection) => return Ok(connection),
+            Err(refused @ WireError::Authentication { .. }) => return Err(refused),
             Err(e) => last = Some(e),
         }
     }
@@ -357,7 +403,12 @@ enum Ready {
 }
 
 fn leaders_and_ends(bootstrap: &[String], topic: &str, options: &ConnectOptions) -> Result<Ready, WireError> {
-    let metadata = connect_first(bootstrap, options)?.metadata(Some(&[topic]))?;
+    let mut connection = connect_first(bootstrap, options)?;
+    let metadata = connection.metadata(Some(&[topic]))?;
+    if let Some(refused) = metadata.topic(topic).filter(|t| t.error.is_authorization_failure()) {
+        let needed = Permission::on_topic(Operation::Describe, topic);
+        connection.check_permitted(refused.error.0, &None, needed, || format!("describe topic {topic}"))?;
+    }
     let Some(found) = metadata.topic(topic).filter(|t| t.error.is_ok() && !t.partitions.is_empty()) else {
         return Ok(Ready::NotYet("the topic is not in metadata".to_owned()));
     };

@@ -1,17 +1,24 @@
 //! A non-blocking connection inside an event loop: frames out, frames in, and who waits for which answer.
+//!
+//! Before its session ends, a channel logs in again by itself (KIP-368): behind the requests that are under way, whose
+//! answers come first, as brokers answer in order. What is sent meanwhile is held back, because a broker takes nothing but
+//! the log-in then, and follows in its order.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use bytes::{Buf, Bytes, BytesMut};
-use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::{Request, StrBytes};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use crate::connection::ApiVersions;
-use crate::frame::{self, MAX_RESPONSE_BYTES};
+use crate::error::{Stage, broken};
+use crate::frame;
+use crate::security::Security;
+use crate::security::greeting::{Greeted, Greeting, Session};
+use crate::security::transport::Transport;
 
 /// A request that was handed to a channel.
 #[derive(Debug)]
@@ -51,43 +58,61 @@ pub(crate) enum ChannelEvent<K> {
     Ready,
     /// The answer to a request.
     Answer(Pending<K>, Bytes),
-    /// A request that gets no answer (acks=0) is with the kernel to its last byte.
+    /// A request that gets no answer (acks=0) is with the kernel to its last byte (under TLS: with rustls).
     Written(Pending<K>),
 }
 
 enum Phase {
     Connecting,
-    Greeting,
+    Greeting(Box<Greeting>),
     Ready,
+    /// Logging in again since then; requests are held back.
+    Renewing(Box<Greeting>, u64),
 }
 
 struct OutFrame {
     bytes: Bytes,
-    /// Position of the request in the order of all requests of this channel.
+    /// Position of the request in the order of all requests of this channel; [`GREETING`] for what no owner asked for.
     sequence: u64,
 }
 
+/// Who waits for the next answer.
+enum Waiting<K> {
+    /// The owner, for the request with this sequence.
+    Owner(u64, Pending<K>),
+    /// The greeting, when the session is renewed.
+    Greeting,
+}
+
 pub(crate) struct Channel<K> {
-    stream: TcpStream,
+    transport: Transport<TcpStream>,
     addr: String,
     client_id: StrBytes,
+    security: Security,
     phase: Phase,
     versions: ApiVersions,
+    /// When to log in again.
+    renew_at_ns: Option<u64>,
     correlation: i32,
     outgoing: VecDeque<OutFrame>,
-    pending: VecDeque<(u64, Pending<K>)>,
+    /// In the order of answers.
+    waiting: VecDeque<Waiting<K>>,
+    /// Requests that follow when the session is renewed.
+    held: VecDeque<(OutFrame, Pending<K>)>,
     next_sequence: u64,
     incoming: BytesMut,
     opened_ns: u64,
+    served: bool,
 }
 
-const GREETING_CORRELATION: i32 = 0;
+const GREETING: u64 = u64::MAX;
 
 impl<K> Channel<K> {
     /// Begins to connect. Resolving a name blocks; brokers advertise addresses that resolve locally.
     pub(crate) fn open(
         addr: &str,
         client_id: &StrBytes,
+        security: &Security,
         registry: &Registry,
         token: Token,
         now_ns: u64,
@@ -98,23 +123,30 @@ impl<K> Channel<K> {
             .ok_or_else(|| std::io::Error::new(ErrorKind::NotFound, "the name resolves to no address"))?;
         let mut stream = TcpStream::connect(target)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let transport = Transport::over(stream, security, addr)
+            .map_err(|failure| std::io::Error::new(ErrorKind::InvalidInput, failure.to_string()))?;
         Ok(Channel {
-            stream,
+            transport,
             addr: addr.to_owned(),
             client_id: client_id.clone(),
+            security: security.clone(),
             phase: Phase::Connecting,
             versions: ApiVersions::default(),
-            correlation: GREETING_CORRELATION,
+            renew_at_ns: None,
+            correlation: 0,
             outgoing: VecDeque::new(),
-            pending: VecDeque::new(),
+            waiting: VecDeque::new(),
+            held: VecDeque::new(),
             next_sequence: 0,
             incoming: BytesMut::new(),
             opened_ns: now_ns,
+            served: false,
         })
     }
 
+    /// Whether requests can be handed over.
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready)
+        matches!(self.phase, Phase::Ready | Phase::Renewing(..))
     }
 
     pub(crate) fn addr(&self) -> &str {
@@ -127,15 +159,41 @@ impl<K> Channel<K> {
 
     /// Requests that still wait for their answer (or, without one, for their last byte to be written).
     pub(crate) fn in_flight(&self) -> usize {
-        self.pending.len()
+        self.waiting.len() + self.held.len()
     }
 
     /// The earliest moment at which something on this channel has waited too long.
     pub(crate) fn deadline_ns(&self, setup_timeout_ns: u64) -> Option<u64> {
-        if !self.is_ready() {
-            return Some(self.opened_ns + setup_timeout_ns);
+        let greeting = match &self.phase {
+            Phase::Connecting | Phase::Greeting(_) => return Some(self.opened_ns + setup_timeout_ns),
+            Phase::Renewing(_, since_ns) => Some(since_ns + setup_timeout_ns),
+            Phase::Ready => None,
+        };
+        let waiting = self.waiting.iter().filter_map(|w| match w {
+            Waiting::Owner(_, pending) => Some(pending.deadline_ns),
+            Waiting::Greeting => None,
+        });
+        waiting.chain(self.held.iter().map(|(_, pending)| pending.deadline_ns)).chain(greeting).min()
+    }
+
+    /// When [`Channel::renew`] has something to do.
+    pub(crate) fn renew_at_ns(&self) -> Option<u64> {
+        self.renew_at_ns
+    }
+
+    /// Begins to log in again, if it is time.
+    pub(crate) fn renew(&mut self, now_ns: u64, events: &mut Vec<ChannelEvent<K>>) -> Result<(), String> {
+        let Some(login) = &self.security.login else { return Ok(()) };
+        if self.renew_at_ns.is_none_or(|at| at > now_ns) {
+            return Ok(());
         }
-        self.pending.iter().map(|(_, p)| p.deadline_ns).min()
+        let (greeting, frame) =
+            Greeting::renew(&self.addr, &self.client_id, login, &self.versions).map_err(|e| e.to_string())?;
+        self.renew_at_ns = None;
+        self.phase = Phase::Renewing(Box::new(greeting), now_ns);
+        self.waiting.push_back(Waiting::Greeting);
+        self.outgoing.push_back(OutFrame { bytes: frame, sequence: GREETING });
+        self.flush(now_ns, events)
     }
 
     /// Encodes and queues a request, and writes as much as the socket takes.
@@ -159,10 +217,19 @@ impl<K> Channel<K> {
             deadline_ns,
             answered,
         };
-        self.pending.push_back((self.next_sequence, pending));
-        self.outgoing.push_back(OutFrame { bytes: bytes.freeze(), sequence: self.next_sequence });
+        let frame = OutFrame { bytes: bytes.freeze(), sequence: self.next_sequence };
         self.next_sequence += 1;
+        if matches!(self.phase, Phase::Renewing(..)) {
+            self.held.push_back((frame, pending));
+            return Ok(());
+        }
+        self.queue(frame, pending);
         self.flush(now_ns, events)
+    }
+
+    fn queue(&mut self, frame: OutFrame, pending: Pending<K>) {
+        self.waiting.push_back(Waiting::Owner(frame.sequence, pending));
+        self.outgoing.push_back(frame);
     }
 
     /// Reacts to readiness. An `Err` says why the channel is dead; its pending requests are then taken by
@@ -177,31 +244,36 @@ impl<K> Channel<K> {
             return Ok(());
         }
         self.flush(now_ns, events)?;
-        self.receive(scratch, events)
+        self.receive(now_ns, scratch, events)
     }
 
     /// The requests that were not answered, oldest first.
     pub(crate) fn into_pending(mut self, registry: &Registry) -> impl Iterator<Item = Pending<K>> {
         // The socket is closed right after; a failure to deregister changes nothing.
-        let _ = registry.deregister(&mut self.stream);
-        self.pending.into_iter().map(|(_, pending)| pending)
+        let _ = registry.deregister(self.transport.socket_mut());
+        let waiting = self.waiting.into_iter().filter_map(|w| match w {
+            Waiting::Owner(_, pending) => Some(pending),
+            Waiting::Greeting => None,
+        });
+        waiting.chain(self.held.into_iter().map(|(_, pending)| pending))
     }
 
     fn finish_connecting(&mut self) -> Result<bool, String> {
-        if let Some(error) = self.stream.take_error().map_err(|e| e.to_string())? {
+        let socket = self.transport.socket();
+        if let Some(error) = socket.take_error().map_err(|e| e.to_string())? {
             return Err(error.to_string());
         }
-        match self.stream.peer_addr() {
+        match socket.peer_addr() {
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::NotConnected => return Ok(false),
             Err(e) => return Err(e.to_string()),
         }
-        self.stream.set_nodelay(true).map_err(|e| e.to_string())?;
-        let mut bytes = BytesMut::new();
-        let greeting = ApiVersionsRequest::default();
-        frame::encode_request(&mut bytes, &self.client_id, GREETING_CORRELATION, 0, &greeting)?;
-        self.outgoing.push_front(OutFrame { bytes: bytes.freeze(), sequence: u64::MAX });
-        self.phase = Phase::Greeting;
+        socket.set_nodelay(true).map_err(|e| e.to_string())?;
+        let login = self.security.login.clone();
+        let (greeting, frame) =
+            Greeting::begin(&self.addr, &self.client_id, login).map_err(|e| e.to_string())?;
+        self.outgoing.push_front(OutFrame { bytes: frame, sequence: GREETING });
+        self.phase = Phase::Greeting(Box::new(greeting));
         Ok(true)
     }
 
@@ -210,13 +282,13 @@ impl<K> Channel<K> {
             return Ok(());
         }
         while let Some(front) = self.outgoing.front_mut() {
-            match self.stream.write(&front.bytes) {
+            match self.transport.write(&front.bytes) {
                 Ok(0) => return Err("the connection was closed".to_owned()),
                 Ok(written) => {
                     let sequence = front.sequence;
                     front.bytes.advance(written);
                     let done = front.bytes.is_empty();
-                    if let Some((_, pending)) = self.pending.iter_mut().find(|(s, _)| *s == sequence) {
+                    if let Some(pending) = self.request_mut(sequence) {
                         pending.first_byte_ns.get_or_insert(now_ns);
                     }
                     if done {
@@ -226,27 +298,44 @@ impl<K> Channel<K> {
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.to_string()),
+                Err(e) => return Err(self.broken(e)),
             }
         }
-        Ok(())
+        match self.transport.flush() {
+            Err(e) if e.kind() != ErrorKind::WouldBlock => Err(self.broken(e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn request_mut(&mut self, sequence: u64) -> Option<&mut Pending<K>> {
+        self.waiting.iter_mut().find_map(|w| match w {
+            Waiting::Owner(of, pending) if *of == sequence => Some(pending),
+            _ => None,
+        })
     }
 
     fn finish_unanswered(&mut self, sequence: u64, events: &mut Vec<ChannelEvent<K>>) {
-        let at = self.pending.iter().position(|(s, p)| *s == sequence && !p.answered);
-        if let Some((_, pending)) = at.and_then(|at| self.pending.remove(at)) {
+        let unanswered =
+            |w: &Waiting<K>| matches!(w, Waiting::Owner(of, p) if *of == sequence && !p.answered);
+        let at = self.waiting.iter().position(unanswered);
+        if let Some(Waiting::Owner(_, pending)) = at.and_then(|at| self.waiting.remove(at)) {
             events.push(ChannelEvent::Written(pending));
         }
     }
 
-    fn receive(&mut self, scratch: &mut [u8], events: &mut Vec<ChannelEvent<K>>) -> Result<(), String> {
+    fn receive(
+        &mut self,
+        now_ns: u64,
+        scratch: &mut [u8],
+        events: &mut Vec<ChannelEvent<K>>,
+    ) -> Result<(), String> {
         loop {
-            match self.stream.read(scratch) {
-                Ok(0) => return Err("the broker closed the connection".to_owned()),
+            match self.transport.read(scratch) {
+                Ok(0) => return Err(self.broken(ErrorKind::UnexpectedEof.into())),
                 Ok(read) => {
                     self.incoming.extend_from_slice(&scratch[..read]);
-                    self.split_frames(events)?;
-                    if read < scratch.len() {
+                    self.split_frames(now_ns, events)?;
+                    if read < scratch.len() && self.transport.short_read_empties() {
                         // The socket is most likely empty; readiness is edge-triggered, so ask once more only if
                         // the buffer was filled. A byte that came meanwhile raises a new edge.
                         return Ok(());
@@ -254,46 +343,100 @@ impl<K> Channel<K> {
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.to_string()),
+                Err(e) => return Err(self.broken(e)),
             }
         }
     }
 
-    fn split_frames(&mut self, events: &mut Vec<ChannelEvent<K>>) -> Result<(), String> {
-        while let Some(length) = self.incoming.first_chunk::<4>() {
-            let length = u32::from_be_bytes(*length) as usize;
-            if length > MAX_RESPONSE_BYTES {
-                return Err(format!("a response of {length} bytes"));
-            }
+    fn split_frames(&mut self, now_ns: u64, events: &mut Vec<ChannelEvent<K>>) -> Result<(), String> {
+        while let Some(prefix) = self.incoming.first_chunk::<4>() {
+            let length = frame::response_length(*prefix)?;
             if self.incoming.len() < 4 + length {
                 self.incoming.reserve(4 + length - self.incoming.len());
                 return Ok(());
             }
             self.incoming.advance(4);
             let frame = self.incoming.split_to(length).freeze();
-            self.accept(frame, events)?;
+            self.accept(frame, now_ns, events)?;
         }
         Ok(())
     }
 
-    fn accept(&mut self, mut frame: Bytes, events: &mut Vec<ChannelEvent<K>>) -> Result<(), String> {
-        if matches!(self.phase, Phase::Greeting) {
-            let response = frame::decode_response::<ApiVersionsRequest>(&mut frame, GREETING_CORRELATION, 0)?;
-            self.versions =
-                ApiVersions::new(response.api_keys.iter().map(|k| (k.api_key, k.min_version, k.max_version)));
-            self.phase = Phase::Ready;
-            events.push(ChannelEvent::Ready);
-            return Ok(());
+    fn accept(&mut self, frame: Bytes, now_ns: u64, events: &mut Vec<ChannelEvent<K>>) -> Result<(), String> {
+        if let Phase::Greeting(greeting) = &mut self.phase {
+            let greeted = greeting.hear(frame).map_err(|e| e.to_string())?;
+            return self.greeted(greeted, now_ns, events);
         }
         // Brokers answer in the order of the requests.
-        let at =
-            self.pending.iter().position(|(_, p)| p.answered).ok_or("an answer that nothing asked for")?;
-        let Some((_, pending)) = self.pending.remove(at) else { return Ok(()) };
-        if frame.first_chunk::<4>().map(|c| i32::from_be_bytes(*c)) != Some(pending.correlation) {
-            return Err(format!("an answer that is not to request {}", pending.correlation));
+        let next = |w: &Waiting<K>| match w {
+            Waiting::Owner(_, pending) => pending.answered,
+            Waiting::Greeting => true,
+        };
+        let at = self.waiting.iter().position(next).ok_or("an answer that nothing asked for")?;
+        match self.waiting.remove(at) {
+            Some(Waiting::Owner(_, pending)) => {
+                if frame.first_chunk::<4>().map(|c| i32::from_be_bytes(*c)) != Some(pending.correlation) {
+                    return Err(format!("an answer that is not to request {}", pending.correlation));
+                }
+                self.served = true;
+                events.push(ChannelEvent::Answer(pending, frame));
+                Ok(())
+            }
+            Some(Waiting::Greeting) => {
+                let Phase::Renewing(greeting, _) = &mut self.phase else {
+                    return Err("an answer that nothing asked for".to_owned());
+                };
+                let greeted = greeting.hear(frame).map_err(|e| e.to_string())?;
+                if matches!(greeted, Greeted::Say(_)) {
+                    self.waiting.push_back(Waiting::Greeting);
+                }
+                self.greeted(greeted, now_ns, events)
+            }
+            None => Ok(()),
         }
-        events.push(ChannelEvent::Answer(pending, frame));
-        Ok(())
+    }
+
+    /// Goes on with a greeting, whether it is the first or a later one.
+    fn greeted(
+        &mut self,
+        greeted: Greeted,
+        now_ns: u64,
+        events: &mut Vec<ChannelEvent<K>>,
+    ) -> Result<(), String> {
+        match greeted {
+            Greeted::Say(frame) => self.outgoing.push_front(OutFrame { bytes: frame, sequence: GREETING }),
+            Greeted::Done(session) => self.begin_session(session, now_ns, events),
+        }
+        self.flush(now_ns, events)
+    }
+
+    fn begin_session(&mut self, session: Session, now_ns: u64, events: &mut Vec<ChannelEvent<K>>) {
+        self.renew_at_ns = session.renew_after().map(|after| now_ns + after.as_nanos() as u64);
+        self.versions = session.versions;
+        if matches!(self.phase, Phase::Greeting(_)) {
+            events.push(ChannelEvent::Ready);
+        }
+        self.phase = Phase::Ready;
+        while let Some((frame, pending)) = self.held.pop_front() {
+            self.queue(frame, pending);
+        }
+    }
+
+    /// What it means that reading or writing has failed.
+    fn broken(&self, error: std::io::Error) -> String {
+        let stage = match &self.phase {
+            _ if self.transport.is_handshaking() => Stage::TlsHandshake,
+            Phase::Connecting | Phase::Greeting(_) if self.versions != ApiVersions::default() => Stage::InUse,
+            Phase::Connecting | Phase::Greeting(_) if self.security.tls.is_some() => Stage::GreetingUnderTls,
+            Phase::Connecting | Phase::Greeting(_) => Stage::Greeting,
+            _ if !self.served && self.security.login.is_none() => Stage::FirstRequest,
+            _ => Stage::InUse,
+        };
+        match (stage, error.kind()) {
+            (Stage::InUse, ErrorKind::UnexpectedEof) => "the broker closed the connection".to_owned(),
+            (Stage::InUse, _) => error.to_string(),
+            _ => broken(&self.addr, stage, error).to_string(),
+        }
     }
 }
 

@@ -84,6 +84,20 @@ impl ErrorCode {
         ResponseError::try_from_code(self.0).is_some_and(|e| REJECTED_BEFORE_APPEND.contains(&e))
     }
 
+    /// Whether an ACL is missing.
+    pub fn is_authorization_failure(self) -> bool {
+        matches!(
+            ResponseError::try_from_code(self.0),
+            Some(
+                ResponseError::TopicAuthorizationFailed
+                    | ResponseError::GroupAuthorizationFailed
+                    | ResponseError::ClusterAuthorizationFailed
+                    | ResponseError::TransactionalIdAuthorizationFailed
+                    | ResponseError::DelegationTokenAuthorizationFailed
+            )
+        )
+    }
+
     /// Whether the client's picture of leaders is what is wrong, so that metadata must be read anew.
     pub fn means_stale_metadata(self) -> bool {
         matches!(

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
+use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Request, StrBytes};
 
-use crate::error::WireError;
-use crate::frame::{self, MAX_RESPONSE_BYTES};
+use crate::error::{Stage, WireError, broken};
+use crate::frame;
+use crate::security::Security;
+use crate::security::greeting::{Greeted, Greeting, Session};
+use crate::security::transport::Transport;
 
 /// How to connect, and how long to wait.
 #[derive(Debug, Clone)]
@@ -19,11 +22,17 @@ pub struct ConnectOptions {
     pub client_id: String,
     /// Limit on establishing the connection, and on each read and write.
     pub timeout: Duration,
+    /// TLS and log-in.
+    pub security: Security,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        ConnectOptions { client_id: "gauntlet".to_owned(), timeout: Duration::from_secs(10) }
+        ConnectOptions {
+            client_id: "gauntlet".to_owned(),
+            timeout: Duration::from_secs(10),
+            security: Security::default(),
+        }
     }
 }
 
@@ -62,32 +71,44 @@ impl ApiVersions {
     }
 }
 
-/// A blocking, one-request-at-a-time connection.
+/// A blocking, one-request-at-a-time connection. Logs in again by itself when its session nears its end.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    transport: Transport<TcpStream>,
     addr: String,
     client_id: StrBytes,
+    security: Security,
     correlation: i32,
     versions: ApiVersions,
+    /// Whether anything but the greeting was answered.
+    served: bool,
+    log_in_again_at: Option<Instant>,
 }
 
 impl Connection {
-    /// Connects to `addr` (`host:port`) and learns which API versions the broker speaks.
+    /// Connects to `addr` (`host:port`), agrees on TLS and logs in as `options` say, and learns which API versions the
+    /// broker speaks.
     pub fn connect(addr: &str, options: &ConnectOptions) -> Result<Connection, WireError> {
         let failed = |source| WireError::Connect { addr: addr.to_owned(), source };
         let stream = connect_any(addr, options.timeout).map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         stream.set_read_timeout(Some(options.timeout)).map_err(failed)?;
         stream.set_write_timeout(Some(options.timeout)).map_err(failed)?;
+        let transport = Transport::over(stream, &options.security, addr)
+            .map_err(|failure| WireError::Tls { addr: addr.to_owned(), failure })?;
         let mut connection = Connection {
-            stream,
+            transport,
             addr: addr.to_owned(),
             client_id: StrBytes::from_string(options.client_id.clone()),
+            security: options.security.clone(),
             correlation: 0,
             versions: ApiVersions::default(),
+            served: false,
+            log_in_again_at: None,
         };
-        connection.versions = connection.ask_versions()?;
+        let login = connection.security.login.clone();
+        let (greeting, frame) = Greeting::begin(addr, &connection.client_id, login)?;
+        connection.greet(greeting, frame)?;
         Ok(connection)
     }
 
@@ -101,6 +122,11 @@ impl Connection {
         &self.versions
     }
 
+    /// Who the broker takes us for, as far as we know.
+    pub fn principal(&self) -> String {
+        self.security.principal()
+    }
+
     /// Sends a request at the highest version both sides speak and waits for its answer.
     pub fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, WireError> {
         self.call_capped(request, i16::MAX)
@@ -108,42 +134,72 @@ impl Connection {
 
     /// As [`Connection::call`], with a cap on the version.
     pub fn call_capped<R: Request>(&mut self, request: &R, cap: i16) -> Result<R::Response, WireError> {
+        if let (Some(login), Some(due)) = (&self.security.login, self.log_in_again_at)
+            && due <= Instant::now()
+        {
+            let (greeting, frame) = Greeting::renew(&self.addr, &self.client_id, login, &self.versions)?;
+            self.greet(greeting, frame)?;
+        }
         let version = self.versions.pick::<R>(cap, &self.addr)?;
-        self.call_version(request, version)
-    }
-
-    fn call_version<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, WireError> {
         self.correlation = self.correlation.wrapping_add(1);
         let mut out = BytesMut::new();
         frame::encode_request(&mut out, &self.client_id, self.correlation, version, request)
             .map_err(|detail| self.protocol(detail))?;
-        self.stream.write_all(&out).map_err(|source| self.io(source))?;
+        self.write_frame(&out)?;
         let mut answer = self.read_frame()?;
+        self.served = true;
         frame::decode_response::<R>(&mut answer, self.correlation, version)
             .map_err(|detail| self.protocol(detail))
     }
 
-    fn ask_versions(&mut self) -> Result<ApiVersions, WireError> {
-        // Version 0 is understood by every broker and asks nothing of us but the key; what a newer version adds
-        // (features, client name) is not needed here.
-        let response = self.call_version(&ApiVersionsRequest::default(), 0)?;
-        Ok(ApiVersions::new(response.api_keys.iter().map(|k| (k.api_key, k.min_version, k.max_version))))
+    /// Carries a greeting out, from its first frame to its end.
+    fn greet(&mut self, mut greeting: Greeting, mut frame: Bytes) -> Result<(), WireError> {
+        loop {
+            self.write_frame(&frame)?;
+            let answer = self.read_frame()?;
+            match greeting.hear(answer)? {
+                Greeted::Say(next) => frame = next,
+                Greeted::Done(session) => {
+                    self.begin_session(session);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn begin_session(&mut self, session: Session) {
+        self.log_in_again_at = session.renew_after().map(|after| Instant::now() + after);
+        self.versions = session.versions;
+    }
+
+    fn write_frame(&mut self, frame: &[u8]) -> Result<(), WireError> {
+        let written = self.transport.write_all(frame).and_then(|()| self.transport.flush());
+        written.map_err(|source| broken(&self.addr, self.stage(), source))
     }
 
     fn read_frame(&mut self) -> Result<Bytes, WireError> {
-        let mut length = [0u8; 4];
-        self.stream.read_exact(&mut length).map_err(|source| self.io(source))?;
-        let length = u32::from_be_bytes(length) as usize;
-        if length > MAX_RESPONSE_BYTES {
-            return Err(self.protocol(format!("a response of {length} bytes")));
-        }
+        let mut prefix = [0u8; 4];
+        self.read_exact(&mut prefix)?;
+        let length = frame::response_length(prefix).map_err(|detail| self.protocol(detail))?;
         let mut body = vec![0u8; length];
-        self.stream.read_exact(&mut body).map_err(|source| self.io(source))?;
+        self.read_exact(&mut body)?;
         Ok(body.into())
     }
 
-    fn io(&self, source: std::io::Error) -> WireError {
-        WireError::Io { addr: self.addr.clone(), source }
+    fn read_exact(&mut self, buffer: &mut [u8]) -> Result<(), WireError> {
+        let read = self.transport.read_exact(buffer);
+        read.map_err(|source| broken(&self.addr, self.stage(), source))
+    }
+
+    fn stage(&self) -> Stage {
+        let greeted = self.versions != ApiVersions::default();
+        match (self.served, greeted, &self.security.login) {
+            _ if self.transport.is_handshaking() => Stage::TlsHandshake,
+            (false, false, _) if self.security.tls.is_some() => Stage::GreetingUnderTls,
+            (false, false, _) => Stage::Greeting,
+            (false, true, None) => Stage::FirstRequest,
+            _ => Stage::InUse,
+        }
     }
 
     fn protocol(&self, detail: String) -> WireError {

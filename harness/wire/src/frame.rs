@@ -5,7 +5,22 @@ use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
 /// Largest response that is accepted, in bytes: a guard against a length field that is really something else.
-pub(crate) const MAX_RESPONSE_BYTES: usize = 256 << 20;
+const MAX_RESPONSE_BYTES: usize = 256 << 20;
+
+/// The length of a response from its prefix, or what the prefix is instead.
+pub(crate) fn response_length(prefix: [u8; 4]) -> Result<usize, String> {
+    // A TLS record of type alert, version 3.x (RFC 8446, section 5.1).
+    if prefix[..2] == [21, 3] {
+        return Err(
+            "a TLS alert: this is the port of a listener with TLS; set security.protocol to SSL or SASL_SSL"
+                .to_owned(),
+        );
+    }
+    match u32::from_be_bytes(prefix) as usize {
+        length if length > MAX_RESPONSE_BYTES => Err(format!("a response of {length} bytes")),
+        length => Ok(length),
+    }
+}
 
 /// Appends one complete request, length prefix included, to `out`.
 ///

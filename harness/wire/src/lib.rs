@@ -5,8 +5,10 @@
 //! - [`batch`], [`codec`]: record batches (format v2) and their compression
 //! - [`producer`]: the producer for load, with the recovery rules of idempotence
 //! - [`fetcher`]: the log reader
+//! - [`security`]: TLS and log-ins; [`acl`]: permissions
 //! - [`code`], [`error`]: error codes, what each proves about a produced batch, and this crate's error
 
+pub mod acl;
 pub mod admin;
 pub mod batch;
 mod channel;
@@ -21,9 +23,11 @@ pub mod lateness;
 mod links;
 pub mod metadata;
 pub mod producer;
+pub mod security;
 mod turns;
 mod varint;
 
+pub use acl::{Operation, Permission, Resource};
 pub use admin::{NewTopic, OffsetSpec, ProducerIdentity, Quorum};
 pub use clock::monotonic_ns;
 pub use code::ErrorCode;
@@ -31,3 +35,4 @@ pub use connection::{ApiVersions, ConnectOptions, Connection};
 pub use error::WireError;
 pub use links::LinkConfig;
 pub use metadata::{BrokerNode, ClusterMetadata, PartitionMetadata, TopicMetadata};
+pub use security::Security;

@@ -12,6 +12,7 @@ use crate::channel::{Channel, ChannelEvent, Outgoing, Pending};
 use crate::code::ErrorCode;
 use crate::connection::ApiVersions;
 use crate::metadata::{self, ClusterMetadata, METADATA_VERSION_CAP};
+use crate::security::Security;
 
 /// Limits that every client of this crate has; the names are those of Kafka's client configuration.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct LinkConfig {
     pub retry_backoff_max: Duration,
     /// `metadata.max.age.ms`.
     pub metadata_max_age: Duration,
+    /// TLS and log-in.
+    pub security: Security,
 }
 
 impl Default for LinkConfig {
@@ -49,6 +52,7 @@ impl Default for LinkConfig {
             retry_backoff: Duration::from_millis(100),
             retry_backoff_max: Duration::from_secs(1),
             metadata_max_age: Duration::from_secs(300),
+            security: Security::default(),
         }
     }
 }
@@ -270,19 +274,39 @@ impl<K> Links<K> {
             self.lose(node, "no answer in time".to_owned(), now_ns, out);
         }
         self.leave_bootstrap();
+        self.renew_sessions(now_ns, out);
         self.ask_metadata(now_ns, out);
+    }
+
+    /// Logs in again where the session nears its end.
+    fn renew_sessions(&mut self, now_ns: u64, out: &mut Vec<LinkEvent<K>>) {
+        let due =
+            |l: &Link<K>| l.channel.as_ref().and_then(Channel::renew_at_ns).is_some_and(|at| at <= now_ns);
+        let nodes: Vec<i32> = self.links.iter().filter(|(_, l)| due(l)).map(|(node, _)| *node).collect();
+        for node in nodes {
+            let Some(channel) = self.links.get_mut(&node).and_then(|l| l.channel.as_mut()) else { continue };
+            let mut events = std::mem::take(&mut self.events);
+            let renewed = channel.renew(now_ns, &mut events);
+            self.collect(node, &mut events, now_ns, out);
+            self.events = events;
+            if let Err(why) = renewed {
+                self.lose(node, why, now_ns, out);
+            }
+        }
     }
 
     /// When [`Links::tick`] has something to do next.
     pub(crate) fn wakeup_ns(&self) -> u64 {
         let setup_ns = self.config.setup_timeout.as_nanos() as u64;
-        let deadlines = self.links.values().filter_map(|l| l.channel.as_ref()?.deadline_ns(setup_ns)).min();
+        let channels = || self.links.values().filter_map(|l| l.channel.as_ref());
+        let deadlines = channels().filter_map(|c| c.deadline_ns(setup_ns)).min();
+        let renewals = channels().filter_map(Channel::renew_at_ns).min();
         let metadata = match self.metadata.asked_at_ns {
             Some(asked) => asked + METADATA_HEDGE_NS,
             None if self.metadata.wanted => self.metadata.next_ask_ns,
             None => self.metadata.expires_ns,
         };
-        deadlines.unwrap_or(u64::MAX).min(metadata)
+        deadlines.unwrap_or(u64::MAX).min(renewals.unwrap_or(u64::MAX)).min(metadata)
     }
 
     /// Closes connections to bootstrap addresses once brokers are known by id: they are the same brokers.
@@ -312,7 +336,8 @@ impl<K> Links<K> {
             self.slots.len() - 1
         });
         let token = Token(self.token_base + slot);
-        match Channel::open(addr, &self.client_id, &self.registry, token, now_ns) {
+        let security = &self.config.security;
+        match Channel::open(addr, &self.client_id, security, &self.registry, token, now_ns) {
             Ok(channel) => link.channel = Some(channel),
             Err(_) => {
                 link.failures += 1;

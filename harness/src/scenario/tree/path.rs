@@ -1,6 +1,7 @@
 //! Paths into the tree: `load.rate`, `faults[0].at`, `topics[0].config.min.insync.replicas`.
 //!
-//! Kafka's property names hold dots. Below a `config` segment, everything that is left is therefore one name.
+//! Kafka's property names hold dots. Below a `config` segment, and below `cluster.security`, everything that is left is
+//! therefore one name.
 
 use super::{Content, Node, Span};
 
@@ -16,7 +17,7 @@ pub(crate) fn parse_path(path: &str) -> Option<Vec<Segment>> {
     let mut segments = Vec::new();
     let mut rest = path;
     loop {
-        if segments.last() == Some(&Segment::Key("config".into())) && !rest.is_empty() {
+        if names_follow(&segments) && !rest.is_empty() {
             segments.push(Segment::Key(rest.to_owned()));
             return Some(segments);
         }
@@ -36,6 +37,16 @@ pub(crate) fn parse_path(path: &str) -> Option<Vec<Segment>> {
             return Some(segments);
         }
         rest = rest.strip_prefix('.')?;
+    }
+}
+
+/// Whether what comes next is the name of a property.
+fn names_follow(segments: &[Segment]) -> bool {
+    let is = |segment: &Segment, key: &str| matches!(segment, Segment::Key(name) if name == key);
+    match segments {
+        [cluster, security] if is(cluster, "cluster") && is(security, "security") => true,
+        [.., last] => is(last, "config"),
+        [] => false,
     }
 }
 
@@ -93,6 +104,9 @@ mod tests {
             parse_path("topics[0].config.min.insync.replicas"),
             Some(vec![key("topics"), Segment::Index(0), key("config"), key("min.insync.replicas")])
         );
+        let secured = [key("cluster"), key("security"), key("sasl.password")];
+        assert_eq!(parse_path("cluster.security.sasl.password"), Some(secured.to_vec()));
+        assert_eq!(parse_path("cluster.local.security.acls").map(|path| path.len()), Some(4));
         for path in ["", ".", "a.", "a[", "a[x]", "a]", "a[0]b", "[0]"] {
             assert_eq!(parse_path(path), None, "{path}");
         }

@@ -6,6 +6,8 @@ pub(crate) struct Scalar {
     pub(crate) text: String,
     /// Written without quotes: its type follows from its look. A quoted scalar is a string.
     pub(crate) plain: bool,
+    /// A reference that stays one: what it stands for is secret.
+    pub(crate) secret: bool,
 }
 
 /// The type and value of a scalar.
@@ -22,7 +24,12 @@ pub(crate) enum Typed<'t> {
 impl Scalar {
     /// A scalar whose type follows from its look.
     pub(crate) fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), plain: true }
+        Self { text: text.into(), plain: true, secret: false }
+    }
+
+    /// A string, whatever it looks like.
+    pub(crate) fn quoted(text: impl Into<String>) -> Self {
+        Self { text: text.into(), plain: false, secret: false }
     }
 
     /// The value. Numbers too large for 64 bits are text.
@@ -104,7 +111,7 @@ mod tests {
 
     #[test]
     fn quoted_scalars_are_strings() {
-        let scalar = Scalar { text: "12".into(), plain: false };
+        let scalar = Scalar::quoted("12");
         assert_eq!(scalar.typed(), Typed::Text("12"));
     }
 }

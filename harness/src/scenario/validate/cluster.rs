@@ -4,7 +4,7 @@ use gauntlet_chaos::KafkaVersion;
 use gauntlet_chaos::local::OWNED_PROPERTIES;
 
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Cluster, Controllers, LocalCluster};
+use crate::scenario::types::{Cluster, Controllers, LocalCluster, LocalProtocol, LocalSecurity};
 
 /// Most nodes of a kind; each is a JVM of over 300 MB, so that a larger number is a typo.
 const NODES_MAX: u16 = 50;
@@ -12,7 +12,7 @@ const NODES_MAX: u16 = 50;
 pub(super) fn validate(cluster: &Cluster, problems: &mut Problems<'_>) {
     match cluster {
         Cluster::Local(local) => self::local(local, problems),
-        Cluster::Bootstrap(servers) => bootstrap(servers, problems),
+        Cluster::Bootstrap(foreign) => bootstrap(&foreign.servers, problems),
     }
 }
 
@@ -49,6 +49,14 @@ fn local(local: &LocalCluster, problems: &mut Problems<'_>) {
     }
     for name in local.config.keys() {
         property(name, problems);
+    }
+    if let Some(LocalSecurity { protocol: LocalProtocol::Ssl, mechanism: Some(_), .. }) = local.security {
+        problems.add(Finding {
+            path: "cluster.local.security.mechanism",
+            message: "`mechanism` does not fit protocol SSL".to_owned(),
+            label: "nobody logs in",
+            help: "remove it: with SSL the load shows a certificate; or set `protocol` to SASL_SSL",
+        });
     }
 }
 

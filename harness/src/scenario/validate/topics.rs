@@ -69,7 +69,6 @@ fn reused(path: &str, topic: &Topic, problems: &mut Problems<'_>) {
             });
         }
     };
-    refuse("partitions", topic.partitions.is_some());
     refuse("replication_factor", topic.replication_factor.is_some());
     refuse("config", !topic.config.is_empty());
 }
