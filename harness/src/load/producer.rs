@@ -78,8 +78,8 @@ struct Cursor {
     next: Position,
     /// `None` without schedule.
     arrivals: Option<Arrivals>,
-    /// A position behind `next` that is known, and until when everything before it is intended: what was found by
-    /// walking need not be walked again.
+    /// A position behind `next`, and an instant before which all records up to it are intended: what was found by walking
+    /// need not be walked again.
     ahead: Cell<(Position, u64)>,
     incarnation: u16,
     next_pseq: u64,
@@ -238,7 +238,7 @@ impl ProducerLoad {
             return ahead;
         }
         let found = arrivals.until(self.line(), from, until_ns, limit - done);
-        cursor.ahead.set((found, if found.index - cursor.next.index < limit { until_ns } else { 0 }));
+        cursor.ahead.set((found, until_ns));
         found
     }
 
@@ -562,3 +562,6 @@ impl Workload for ProducerLoad {
         Some(self.control.give_up_ns())
     }
 }
+
+#[cfg(test)]
+mod tests;

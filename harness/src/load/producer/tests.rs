@@ -1,0 +1,64 @@
+use crossbeam_channel::unbounded;
+
+use super::*;
+use crate::payload::{BodyMaker, BodyPlan};
+use crate::schedule::{Arrival, Curve, Spread};
+use crate::sizes::SizePlan;
+
+const S: u64 = 1_000_000_000;
+
+/// A producer of 1,000 records per second on two partitions, from `origin_ns` = 1 s on.
+fn load(arrival: Arrival, control: &Arc<Control>) -> (ProducerLoad, crossbeam_channel::Receiver<Interval>) {
+    let sizes = SizePlan::Fixed(100);
+    let body = BodyMaker::new(1, 0, BodyPlan::Random(0.0), 66);
+    let plan = ProducerPlan {
+        run: 1,
+        producer: 0,
+        topic: "orders".to_owned(),
+        partitions: 2,
+        pace: Pace::Scheduled(Share {
+            curve: Arc::new(Curve::constant(1_000, 1_000 * S)),
+            producer: 0,
+            producers: 1,
+            partitions: 2,
+            spread: Spread::Turns,
+            arrival,
+            seed: 3,
+        }),
+        records: RecordMaker::new(1, 0, body, &sizes, None, Arc::new([])),
+        origin_ns: S,
+        linger_ns: 0,
+        unix_minus_monotonic_ns: 0,
+        stumble: None,
+    };
+    let (settlements, _) = unbounded();
+    let (intervals, received) = unbounded();
+    let senders = vec![settlements.clone(), settlements];
+    (ProducerLoad::new(plan, Arc::clone(control), senders, intervals, S), received)
+}
+
+fn failed(received: &crossbeam_channel::Receiver<Interval>) -> u64 {
+    received.try_iter().flat_map(|i| i.slots.into_values()).map(|slot| slot.counts.failed).sum()
+}
+
+/// What is due now has been looked at before it is asked what is too old: the former must not count as the latter.
+#[test]
+fn only_what_is_too_old_expires() {
+    for arrival in [Arrival::Uniform, Arrival::Poisson] {
+        let control = Arc::new(Control::default());
+        control.begin_at(S);
+        let (mut load, received) = load(arrival, &control);
+        let now_ns = 101 * S;
+        for enough in [1_000, 100_000] {
+            assert!(load.due_bytes(0, now_ns, enough) >= enough, "a backlog of 100 s");
+        }
+        load.expire_unsent(0, 11 * S);
+        let first_10_s = load.cursors[0].next.index;
+        assert!((4_500..5_500).contains(&first_10_s), "{arrival:?}: {first_10_s} records of 500 per second");
+        control.end_load(21 * S);
+        load.finish();
+        // The rest of partition 0 and all of partition 1: 20 s of 1,000 per second in all, none of which was ever written.
+        let all = failed(&received);
+        assert!((19_000..21_000).contains(&all), "{arrival:?}: {all}");
+    }
+}
