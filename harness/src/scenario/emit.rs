@@ -23,7 +23,8 @@ fn mapping_or_list(node: &Node, indent: usize, continues: bool, yaml: &mut Strin
         Content::Mapping(entries) => {
             for entry in entries {
                 yaml.push_str(&pad);
-                yaml.push_str(&text(&entry.key));
+                // Keys hold no references, so nothing in them is escaped.
+                yaml.push_str(&quoted(&entry.key));
                 yaml.push(':');
                 value(&entry.value, indent + 2, yaml);
                 pad = " ".repeat(indent);
@@ -77,17 +78,21 @@ fn is_inline(node: &Node) -> bool {
     }
 }
 
-/// A text as a plain scalar where nothing can go wrong with that, else in double quotes (JSON strings are YAML).
+/// A text behind a colon or a dash.
 fn text(content: &str) -> String {
     // References that are still there are literal text by now, the id of the run excepted.
-    let escaped = content.replace("${", "$${").replace(&format!("${RUN_ID}"), RUN_ID);
+    quoted(&content.replace("${", "$${").replace(&format!("${RUN_ID}"), RUN_ID))
+}
+
+/// A text as a plain scalar where nothing can go wrong with that, else in double quotes (JSON strings are YAML).
+fn quoted(text: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '-' | '%');
-    let starts_well = escaped.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let is_text = matches!(super::tree::Scalar::plain(&*escaped).typed(), Typed::Text(_));
-    if starts_well && is_text && escaped.chars().all(safe) {
-        return escaped;
+    let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let is_text = matches!(super::tree::Scalar::plain(text).typed(), Typed::Text(_));
+    if starts_well && is_text && text.chars().all(safe) {
+        return text.to_owned();
     }
-    serde_json::Value::String(escaped).to_string()
+    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]
@@ -121,5 +126,11 @@ mod tests {
     #[test]
     fn literal_references_stay_literal() {
         assert_eq!(to_yaml(&tree("a: 'x${vars.y}-${run.id}'")), "a: \"x$${vars.y}-${run.id}\"\n");
+    }
+
+    /// Values hold references, keys don't.
+    #[test]
+    fn only_values_are_escaped() {
+        assert_eq!(to_yaml(&tree("'${a': '${b'")), "\"${a\": \"$${b\"\n");
     }
 }
