@@ -10,6 +10,7 @@ mod canvas;
 mod chart;
 mod cluster;
 mod correctness;
+mod document;
 mod end_to_end;
 mod environment;
 mod errors;

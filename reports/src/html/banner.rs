@@ -6,12 +6,11 @@ use crate::expect::Severity;
 use crate::record::{RunRecord, RunState};
 use crate::verdict::Verdict;
 
+use super::document::{self, Banner};
 use super::format;
 
-/// Reasons that are shown; the rest is counted.
-const REASONS_MAX: usize = 8;
-
 /// How a verdict looks and reads.
+#[derive(Clone, Copy)]
 pub(super) struct Face {
     pub(super) class: &'static str,
     pub(super) sign: &'static str,
@@ -39,34 +38,21 @@ pub(super) fn face(verdict: Option<Verdict>, state: RunState) -> Face {
 
 /// The banner.
 pub(super) fn banner(record: &RunRecord) -> Markup {
-    let Face { class, sign, word } = face(record.verdict, record.state);
-    let reasons: Vec<&str> =
-        record.reasons.iter().filter(|r| r.exit.code() != 0).map(|r| r.text.as_str()).collect();
-    html! {
-        header class=(format!("banner {class}")) id="top" {
-            div class="verdict" {
-                span class="sign" aria-hidden="true" { (sign) }
-                div {
-                    p class="name" { (record.name) }
-                    h1 { (word) }
-                }
-                @if record.verify.is_none() {
-                    p class="stamp" { "NOT VERIFIED" span { (why_not_verified(record)) } }
-                }
-            }
-            p class="sentence" { (sentence(record)) }
-            @if !reasons.is_empty() {
-                ul class="reasons" {
-                    @for reason in reasons.iter().take(REASONS_MAX) { li { (reason) } }
-                    @if reasons.len() > REASONS_MAX { li { (reasons.len() - REASONS_MAX) " more reasons" } }
-                }
-            }
-            (facts(record))
-        }
-    }
+    let not_verified = || {
+        html! { p class="stamp" { "NOT VERIFIED" span { (why_not_verified(record)) } } }
+    };
+    document::banner(&Banner {
+        face: face(record.verdict, record.state),
+        name: &record.name,
+        stamp: record.verify.is_none().then(not_verified),
+        sentence: sentence(record),
+        reasons: &record.reasons,
+        description: None,
+        facts: &facts(record),
+    })
 }
 
-fn facts(record: &RunRecord) -> Markup {
+fn facts(record: &RunRecord) -> [(&'static str, Option<String>); 8] {
     let exit = record.exit_code.map_or_else(|| "none".to_owned(), |code| code.to_string());
     let warm_up = match (record.warmup_s, record.warm) {
         (None, _) => "did not end".to_owned(),
@@ -76,7 +62,7 @@ fn facts(record: &RunRecord) -> Markup {
         (Some(s), Some(false)) => format!("{}, not stable", format::seconds(s)),
     };
     let load = record.windows.get("all").map(|w| format::seconds(w.to_s - w.from_s));
-    let facts = [
+    [
         ("run", Some(record.run_id.clone())),
         ("started", Some(record.started_at.clone())),
         ("took", (record.wall_s > 0.0).then(|| format::seconds(record.wall_s))),
@@ -85,14 +71,7 @@ fn facts(record: &RunRecord) -> Markup {
         ("seed", Some(record.seed.to_string())),
         ("exit code", Some(exit)),
         ("Kafka", record.environment.kafka.clone()),
-    ];
-    html! {
-        dl class="facts" {
-            @for (name, value) in facts {
-                @if let Some(value) = value { div { dt { (name) } dd { (value) } } }
-            }
-        }
-    }
+    ]
 }
 
 fn why_not_verified(record: &RunRecord) -> &'static str {

@@ -1,11 +1,12 @@
 //! The page: its blocks in order.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
+use crate::record::RunRecord;
 use crate::run_data::RunData;
 
+use super::document::{About, document};
 use super::findings::has_counts;
-use super::style::CSS;
 use super::view::{Origin, View};
 use super::{
     banner, correctness, end_to_end, environment, errors, expectations, key_numbers, lag, latency, method,
@@ -15,47 +16,31 @@ use super::{
 /// The document.
 pub(super) fn page(data: &RunData, view: Option<&View>) -> Markup {
     let record = &data.record;
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="generator" content=(format!("gauntlet {}", record.environment.gauntlet));
-                title { (banner::word(record)) " · " (record.name) " · " (record.run_id) }
-                style { (PreEscaped(CSS)) }
-            }
-            body {
-                a class="skip" href="#main" { "Skip to the results" }
-                div class="bar" {
-                    span class="brand" { "gauntlet" }
-                    (contents(data))
-                    label class="theme" { input type="checkbox" id="theme"; " dark / light" }
-                }
-                (banner::banner(record))
-                main id="main" {
-                    (expectations::section(record))
-                    (correctness::section(record))
-                    (key_numbers::section(data, view))
-                    (over_time(data, view))
-                    (recovery::section(record))
-                    (windows::section(record))
-                    (errors::section(data))
-                    (environment::section(record))
-                    (method::section(record))
-                    (reproduce::section(data))
-                }
-                footer { p { (record.name) " · run " (record.run_id) " · gauntlet " (record.environment.gauntlet) } }
-            }
-        }
-    }
+    let about = About {
+        word: banner::word(record),
+        name: &record.name,
+        kind: "run",
+        id: &record.run_id,
+        gauntlet: &record.environment.gauntlet,
+    };
+    let sections = html! {
+        (expectations::section(record))
+        (correctness::section(record))
+        (key_numbers::section(data, view))
+        (over_time(data, view))
+        (recovery::section(record))
+        (windows::section(record))
+        (errors::section(data))
+        (environment::section(record))
+        (method::section(record))
+        (reproduce::section(data))
+    };
+    document(&about, &contents(record), &banner::banner(record), &sections)
 }
 
-/// Links to the sections that this page has.
-fn contents(data: &RunData) -> Markup {
-    let record = &data.record;
-    let links = [
+/// The sections, and whether this page has them.
+fn contents(record: &RunRecord) -> [(&'static str, &'static str, bool); 10] {
+    [
         ("#expectations", "Expectations", true),
         ("#correctness", "Correctness", true),
         ("#numbers", "Numbers", true),
@@ -66,16 +51,7 @@ fn contents(data: &RunData) -> Markup {
         ("#environment", "Environment", true),
         ("#method", "Method", true),
         ("#reproduce", "Do it again", true),
-    ];
-    html! {
-        nav aria-label="Contents" {
-            ul {
-                @for (anchor, name, is_there) in links {
-                    @if is_there { li { a href=(anchor) { (name) } } }
-                }
-            }
-        }
-    }
+    ]
 }
 
 fn over_time(data: &RunData, view: Option<&View>) -> Markup {

@@ -12,12 +12,12 @@ mod pareto;
 mod scale;
 mod table;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use crate::sweep::SweepData;
 use crate::sweep::points::{self, Axis, Grid, PointView};
 
-use super::style::CSS;
+use super::document::{About, document};
 
 /// Grids that are drawn; what is beyond is in the table.
 const GRIDS_MAX: usize = 6;
@@ -37,44 +37,30 @@ pub(super) fn page(data: &SweepData) -> Markup {
     let axes = points::axes(record, &views);
     let grids = points::grids(&axes, &views);
     let layout = Layout { data, views, axes, grids };
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="generator" content=(format!("gauntlet {}", record.gauntlet));
-                title { (banner::word(record)) " · " (record.name) " · " (record.sweep_id) }
-                style { (PreEscaped(CSS)) }
-            }
-            body {
-                a class="skip" href="#main" { "Skip to the results" }
-                div class="bar" {
-                    span class="brand" { "gauntlet" }
-                    (contents(&layout))
-                    label class="theme" { input type="checkbox" id="theme"; " dark / light" }
-                }
-                (banner::banner(&layout))
-                main id="main" {
-                    (table::section(&layout))
-                    (heatmap::section(&layout))
-                    (pareto::section(&layout))
-                    (lines::section(&layout))
-                    (table::reasons(record))
-                    (method::environment(data))
-                    (method::method(record))
-                    (method::reproduce(data))
-                }
-                footer { p { (record.name) " · sweep " (record.sweep_id) " · gauntlet " (record.gauntlet) } }
-            }
-        }
-    }
+    let about = About {
+        word: banner::word(record),
+        name: &record.name,
+        kind: "sweep",
+        id: &record.sweep_id,
+        gauntlet: &record.gauntlet,
+    };
+    let sections = html! {
+        (table::section(&layout))
+        (heatmap::section(&layout))
+        (pareto::section(&layout))
+        (lines::section(&layout))
+        (table::reasons(record))
+        (method::environment(data))
+        (method::method(record))
+        (method::reproduce(data))
+    };
+    document(&about, &contents(&layout), &banner::banner(&layout), &sections)
 }
 
-fn contents(layout: &Layout<'_>) -> Markup {
+/// The sections, and whether this page has them.
+fn contents(layout: &Layout<'_>) -> [(&'static str, &'static str, bool); 8] {
     let has_reasons = table::has_reasons(&layout.data.record);
-    let links = [
+    [
         ("#points", "Points", true),
         ("#grid", "Grid", heatmap::is_there(layout)),
         ("#trade-off", "Trade-off", pareto::is_there(layout)),
@@ -83,16 +69,7 @@ fn contents(layout: &Layout<'_>) -> Markup {
         ("#environment", "Environment", layout.data.environment.is_some()),
         ("#method", "Method", true),
         ("#reproduce", "Do it again", true),
-    ];
-    html! {
-        nav aria-label="Contents" {
-            ul {
-                @for (anchor, name, is_there) in links {
-                    @if is_there { li { a href=(anchor) { (name) } } }
-                }
-            }
-        }
-    }
+    ]
 }
 
 /// ` · acks=all` behind a title, where a grid is one of several.

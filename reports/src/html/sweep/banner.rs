@@ -1,16 +1,14 @@
 //! The verdict of a sweep, and why.
 
-use maud::{Markup, html};
+use maud::Markup;
 
-use super::super::banner::{Face, face};
+use super::super::banner::face;
+use super::super::document::{self, Banner};
 use super::super::format;
 use super::Layout;
 use crate::sweep::figures::{P99, THROUGHPUT};
 use crate::sweep::points::{Mark, best};
 use crate::sweep::{SlotState, SweepRecord};
-
-/// Reasons that are shown; the rest is counted.
-const REASONS_MAX: usize = 8;
 
 /// What a sweep came to, in one word.
 pub(super) fn word(record: &SweepRecord) -> &'static str {
@@ -20,28 +18,15 @@ pub(super) fn word(record: &SweepRecord) -> &'static str {
 /// The banner.
 pub(super) fn banner(layout: &Layout<'_>) -> Markup {
     let record = &layout.data.record;
-    let Face { class, sign, word } = face(record.verdict, record.state);
-    let reasons: Vec<&str> =
-        record.reasons.iter().filter(|r| r.exit.code() != 0).map(|r| r.text.as_str()).collect();
-    html! {
-        header class=(format!("banner {class}")) id="top" {
-            div class="verdict" {
-                span class="sign" aria-hidden="true" { (sign) }
-                div {
-                    p class="name" { (record.name) }
-                    h1 { (word) }
-                }
-            }
-            p class="sentence" { (sentence(layout)) }
-            @if !reasons.is_empty() {
-                ul class="reasons" {
-                    @for reason in reasons.iter().take(REASONS_MAX) { li { (reason) } }
-                    @if reasons.len() > REASONS_MAX { li { (reasons.len() - REASONS_MAX) " more reasons" } }
-                }
-            }
-            (facts(record))
-        }
-    }
+    document::banner(&Banner {
+        face: face(record.verdict, record.state),
+        name: &record.name,
+        stamp: None,
+        sentence: sentence(layout),
+        reasons: &record.reasons,
+        description: record.description.as_deref(),
+        facts: &facts(record),
+    })
 }
 
 /// How many points passed, and the best of them.
@@ -66,11 +51,11 @@ fn sentence(layout: &Layout<'_>) -> String {
     }
 }
 
-fn facts(record: &SweepRecord) -> Markup {
+fn facts(record: &SweepRecord) -> [(&'static str, Option<String>); 9] {
     let exit = record.exit_code.map_or_else(|| "none".to_owned(), |code| code.to_string());
     let done = record.runs.iter().filter(|run| run.state == SlotState::Done).count();
     let only = (!record.only.is_empty()).then(|| record.only.join(", "));
-    let facts = [
+    [
         ("sweep", Some(record.sweep_id.clone())),
         ("started", Some(record.started_at.clone())),
         ("took", (record.wall_s > 0.0).then(|| format::seconds(record.wall_s))),
@@ -80,13 +65,5 @@ fn facts(record: &SweepRecord) -> Markup {
         ("only", only),
         ("seed", Some(record.seed.to_string())),
         ("exit code", Some(exit)),
-    ];
-    html! {
-        @if let Some(description) = &record.description { p class="note" { (description) } }
-        dl class="facts" {
-            @for (name, value) in facts {
-                @if let Some(value) = value { div { dt { (name) } dd { (value) } } }
-            }
-        }
-    }
+    ]
 }
