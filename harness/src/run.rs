@@ -35,7 +35,8 @@ use crate::load::producer::Stumble;
 use crate::plan::{ClusterPlan, ForeignPlan, Lifecycle, Plan};
 use crate::rundir::{CLUSTER, FAULTS, RUN_JSON, RunDir, RunDirError, UNDO_JOURNAL};
 
-/// How a run is carried out.
+/// How a run is carried out, or a sweep: then each of its runs has a directory of its own in this one.
+#[derive(Clone)]
 pub struct RunOptions {
     /// Where everything goes.
     pub dir: RunDir,

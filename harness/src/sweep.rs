@@ -21,7 +21,7 @@ pub mod report;
 pub mod resume;
 pub mod select;
 
-pub use execute::{SweepListener, SweepOptions, execute};
+pub use execute::{SweepListener, execute};
 pub use plan::{PlannedPoint, PlannedRun, SweepPlan, SweepPlanError, SweepPlanOptions, plan};
 
 /// Name of the summary of a sweep, in its directory.

@@ -94,7 +94,7 @@ pub(super) fn run_id(at: SystemTime, drawn: u64) -> String {
 
 /// A hook for the tests of "who was the limit?": `GAUNTLET_TEST_STUMBLE=<batches>,<milliseconds>` makes the first
 /// sender sleep once.
-pub(super) fn stumble() -> Option<Stumble> {
+fn stumble() -> Option<Stumble> {
     let text = std::env::var("GAUNTLET_TEST_STUMBLE").ok()?;
     let (batches, ms) = text.split_once(',')?;
     let sleep = std::time::Duration::from_millis(ms.parse().ok()?);
@@ -223,6 +223,22 @@ impl Farewell {
     }
 }
 
+/// How a run or a sweep in `dir` is carried out.
+pub(super) fn run_options(
+    args: &RunArgs,
+    dir: &RunDir,
+    interrupt: &Arc<Interrupt>,
+) -> std::io::Result<RunOptions> {
+    Ok(RunOptions {
+        dir: dir.clone(),
+        launcher: super::launcher(),
+        cache: cache_dir().map_err(std::io::Error::other)?,
+        keep_data: args.keep_data,
+        interrupt: Arc::clone(interrupt),
+        stumble: stumble(),
+    })
+}
+
 fn run_one(
     args: &RunArgs,
     planned: &Planned,
@@ -242,14 +258,7 @@ fn run_one(
         }
     };
     print::header(out, planned)?;
-    let options = RunOptions {
-        dir: dir.clone(),
-        launcher: super::launcher(),
-        cache: cache_dir().map_err(std::io::Error::other)?,
-        keep_data: args.keep_data,
-        interrupt: Arc::clone(interrupt),
-        stumble: stumble(),
-    };
+    let options = run_options(args, &dir, interrupt)?;
     let mut printer = print::Printer::new(out, plan, args.quiet);
     let record = execute(plan, &planned.faults, &planned.expectations, &options, &mut |progress| {
         printer.tell(&progress)

@@ -5,20 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use gauntlet_chaos::cache_dir;
 use gauntlet_reports::record::{Reason, RunState};
 use gauntlet_reports::sweep::{SlotRecord, SlotState, SweepData, SweepRecord};
 use gauntlet_reports::{ExitReason, Severity};
 
 use super::print;
-use super::run::{HowArgs, Refused, RunArgs, draw, invalid, misused, run_id, stumble};
+use super::run::{HowArgs, Refused, RunArgs, draw, invalid, misused, run_id, run_options};
 use crate::plan::Planned;
 use crate::run::{Interrupt, Progress};
 use crate::rundir::{RunDir, RunDirError, SCENARIO};
 use crate::scenario::LoadedSweep;
 use crate::sweep::execute::first_record;
 use crate::sweep::{
-    SweepListener, SweepOptions, SweepPlan, SweepPlanError, SweepPlanOptions, execute, plan, report, resume,
+    SweepListener, SweepPlan, SweepPlanError, SweepPlanOptions, execute, plan, report, resume,
 };
 
 /// A sweep that can be carried out.
@@ -73,14 +72,7 @@ pub(super) fn run_sweep(
         Err(error) => return not_begun(record, &error, out),
     };
     print::sweep_begin(out, &plan, &record)?;
-    let options = SweepOptions {
-        dir: dir.clone(),
-        launcher: super::launcher(),
-        cache: cache_dir().map_err(std::io::Error::other)?,
-        keep_data: args.keep_data,
-        interrupt: Arc::clone(interrupt),
-        stumble: stumble(),
-    };
+    let options = run_options(args, &dir, interrupt)?;
     let mut told = Told { out: &mut *out, plan: &plan, quiet: args.quiet, runs: record.runs.len() };
     let ended = execute(&plan, record.clone(), &options, &mut told);
     let record = match ended {

@@ -3,10 +3,8 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use gauntlet_chaos::Launcher;
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{Reason, RunRecord, RunState};
 use gauntlet_reports::sweep::{
@@ -16,28 +14,11 @@ use gauntlet_reports::sweep::{
 use super::SWEEP_JSON;
 use super::clusters::{ClusterFiles, Clusters};
 use super::plan::{PlannedPoint, SweepPlan, plan_run, warmup_of};
-use crate::load::producer::Stumble;
 use crate::plan::Planned;
 use crate::report::{self, ReportError};
-use crate::run::{self, Interrupt, Progress, RunError, RunOptions, execute_on, unstarted_record};
+use crate::run::{self, Progress, RunError, RunOptions, execute_on, unstarted_record};
 use crate::rundir::{RunDir, RunDirError, SCENARIO};
 use crate::scenario::sweep::{ClusterUse, OnFail};
-
-/// How a sweep is carried out.
-pub struct SweepOptions {
-    /// Its directory.
-    pub dir: RunDir,
-    /// How to start a supervisor.
-    pub launcher: Launcher,
-    /// Jars and formats that runs share.
-    pub cache: PathBuf,
-    /// Leave local clusters' data in place.
-    pub keep_data: bool,
-    /// Set by signals.
-    pub interrupt: Arc<Interrupt>,
-    /// For tests: see [`RunOptions`].
-    pub stumble: Option<Stumble>,
-}
 
 /// Who is told how a sweep goes.
 pub trait SweepListener {
@@ -120,7 +101,7 @@ pub fn first_record(plan: &SweepPlan) -> SweepRecord {
 pub fn execute(
     plan: &SweepPlan,
     record: SweepRecord,
-    options: &SweepOptions,
+    options: &RunOptions,
     listener: &mut dyn SweepListener,
 ) -> Result<SweepRecord, SweepError> {
     let _lock = lock(&options.dir)?;
@@ -174,7 +155,7 @@ enum After {
 
 struct Session<'a> {
     plan: &'a SweepPlan,
-    options: &'a SweepOptions,
+    options: &'a RunOptions,
     listener: &'a mut dyn SweepListener,
     begun: Instant,
     /// Wall time of earlier sessions.
@@ -426,14 +407,7 @@ impl Session<'_> {
     }
 
     fn run_options(&self, dir: &RunDir) -> RunOptions {
-        RunOptions {
-            dir: dir.clone(),
-            launcher: self.options.launcher.clone(),
-            cache: self.options.cache.clone(),
-            keep_data: self.options.keep_data,
-            interrupt: Arc::clone(&self.options.interrupt),
-            stumble: self.options.stumble,
-        }
+        RunOptions { dir: dir.clone(), ..self.options.clone() }
     }
 
     /// The reports of one run. What goes wrong is said and changes nothing: the verdict is in `run.json`.
