@@ -131,6 +131,8 @@ pub struct ProducerBlock {
 pub struct RecordPlan {
     /// Lengths of values, the identity included.
     pub sizes: SizePlan,
+    /// Their mean, found once: of some distributions it takes many draws.
+    pub value_bytes_mean: f64,
     /// What is behind the identity.
     pub body: BodyPlan,
     /// Which key each has, and so which partition.
@@ -397,7 +399,7 @@ impl Plan {
 
     /// Mean length of a value over all producers, weighted by their number.
     pub fn value_bytes_mean(&self) -> f64 {
-        let sum: f64 = self.producers.iter().map(|b| b.records.sizes.mean() * f64::from(b.count)).sum();
+        let sum: f64 = self.producers.iter().map(|b| b.records.value_bytes_mean * f64::from(b.count)).sum();
         sum / self.producer_count().max(1) as f64
     }
 

@@ -126,7 +126,7 @@ const LOOK_AGAIN_NS: u64 = 50_000_000;
 /// A batch's records are judged "ours or not" in at most so many groups.
 const OURS_GROUPS: u64 = 16;
 
-/// See [`ProducerLoad::times`].
+/// See [`Cursor::times`].
 enum IntendedTimes<'a> {
     Scheduled(ArrivalTimes<'a>),
     Same(u64),
@@ -143,18 +143,15 @@ impl IntendedTimes<'_> {
     }
 }
 
-/// The intended times of a partition's records from a position on; a record without schedule is intended when it is
-/// taken.
-#[inline]
-fn times_from(
-    arrivals: Option<&Arrivals>,
-    line: Timeline,
-    from: Position,
-    taken_ns: u64,
-) -> IntendedTimes<'_> {
-    match arrivals {
-        Some(arrivals) => IntendedTimes::Scheduled(arrivals.times(line, from)),
-        None => IntendedTimes::Same(taken_ns),
+impl Cursor {
+    /// The intended times of the partition's records from a position on; a record without schedule is intended when it is
+    /// taken.
+    #[inline]
+    fn times(&self, line: Timeline, from: Position, taken_ns: u64) -> IntendedTimes<'_> {
+        match &self.arrivals {
+            Some(arrivals) => IntendedTimes::Scheduled(arrivals.times(line, from)),
+            None => IntendedTimes::Same(taken_ns),
+        }
     }
 }
 
@@ -212,17 +209,6 @@ impl ProducerLoad {
         Timeline { origin_ns: self.plan.origin_ns, zero_ns: self.control.zero_ns() }
     }
 
-    /// Intended time of one record that was due.
-    fn intended_ns(&self, partition: usize, position: Position, taken_ns: u64) -> u64 {
-        self.times(partition, position, taken_ns).next_ns()
-    }
-
-    /// The intended times of a partition's records from a position on.
-    #[inline]
-    fn times(&self, partition: usize, from: Position, taken_ns: u64) -> IntendedTimes<'_> {
-        times_from(self.cursors[partition].arrivals.as_ref(), self.line(), from, taken_ns)
-    }
-
     /// The first record of a partition that is not intended before `until_ns`, or the one `limit` records on.
     fn due_until(&self, partition: usize, until_ns: u64, limit: u64) -> Position {
         let cursor = &self.cursors[partition];
@@ -273,9 +259,9 @@ impl ProducerLoad {
         let written_ns = settled.first_written_ns.unwrap_or(taken_ns);
         let service_us = latency_us(written_ns, turn.now_ns);
         let line = self.line();
-        let arrivals = self.cursors[settled.partition].arrivals.as_ref();
-        let mut times = times_from(arrivals, line, first, taken_ns);
+        let mut times = self.cursors[settled.partition].times(line, first, taken_ns);
         let mut intended_ns = times.next_ns();
+        let oldest_ns = intended_ns + self.plan.linger_ns;
         let mut left = u64::from(settled.count);
         while left > 0 {
             // Slot by slot: what its records share is counted once.
@@ -291,7 +277,6 @@ impl ProducerLoad {
             add_samples(&mut slot.service, service_us, in_slot);
             left -= in_slot;
         }
-        let oldest_ns = self.intended_ns(settled.partition, first, taken_ns) + self.plan.linger_ns;
         let slip = turn.lateness.between_blocked(oldest_ns, taken_ns, blocked_ns);
         if is_ours(sum(slip, turn.lateness.of_answer(written_ns)), 0) {
             self.record_ours(settled, turn);
@@ -310,7 +295,7 @@ impl ProducerLoad {
         let count = u64::from(settled.count);
         let group = count.div_ceil(OURS_GROUPS).max(1);
         let line = self.line();
-        let mut times = times_from(self.cursors[settled.partition].arrivals.as_ref(), line, first, taken_ns);
+        let mut times = self.cursors[settled.partition].times(line, first, taken_ns);
         let mut ours = false;
         for i in 0..count {
             let intended_ns = times.next_ns();
@@ -329,7 +314,7 @@ impl ProducerLoad {
         let Self { plan, cursors, key, now_ns, .. } = self;
         let cursor = &mut cursors[partition];
         let first = cursor.next;
-        let mut times = times_from(cursor.arrivals.as_ref(), line, first, *now_ns);
+        let mut times = cursor.times(line, first, *now_ns);
         let mut writer = plan.records.writer(partition, &cursor.seed, key);
         let mut identity = Identity {
             flags: 0,
@@ -387,7 +372,7 @@ impl ProducerLoad {
         now_ns: u64,
     ) {
         let line = self.line();
-        let mut times = times_from(self.cursors[partition].arrivals.as_ref(), line, first, taken_ns);
+        let mut times = self.cursors[partition].times(line, first, taken_ns);
         for _ in 0..count {
             let intended_ns = times.next_ns();
             let age_us = latency_us(intended_ns, now_ns);
@@ -529,8 +514,7 @@ impl Workload for ProducerLoad {
             }
             BatchOutcome::Unacknowledged => {
                 let line = self.line();
-                let arrivals = self.cursors[settled.partition].arrivals.as_ref();
-                let mut times = times_from(arrivals, line, first, taken_ns);
+                let mut times = self.cursors[settled.partition].times(line, first, taken_ns);
                 for _ in 0..count {
                     self.recorder.slot(times.next_ns()).counts.unacknowledged += 1;
                 }

@@ -37,12 +37,12 @@ pub struct RecordMaker {
 }
 
 impl RecordMaker {
-    /// The records of producer `producer` in a run of seed `seed`.
+    /// The records of producer `producer` in a run of seed `seed`; `sizes` of values, and their mean.
     pub fn new(
         seed: u64,
         producer: u16,
         body: BodyMaker,
-        sizes: &SizePlan,
+        (sizes, usual_value_bytes): (&SizePlan, usize),
         keys: Option<Arc<KeySpace>>,
         headers: Headers,
     ) -> Self {
@@ -53,7 +53,7 @@ impl RecordMaker {
             body,
             sizes: Sizes::new(sizes.clone(), SplitMix::seed(seed, producer, SIZES)),
             key_seed: SplitMix::seed(seed, producer, KEYS),
-            usual_bytes: sizes.mean() as usize + overhead_bytes,
+            usual_bytes: usual_value_bytes + overhead_bytes,
             keys,
             headers,
             overhead_bytes,

@@ -58,7 +58,7 @@ fn block_bytes(plan: &Plan, block: &ProducerBlock) -> f64 {
 
 /// Bytes of a stored record of a block.
 fn stored(block: &ProducerBlock) -> f64 {
-    let value_bytes = block.records.sizes.mean() as usize;
+    let value_bytes = block.records.value_bytes_mean as usize;
     disk::sample_batch(value_bytes, &block.records.body, block.codec, block.batch_bytes).bytes_per_record()
 }
 

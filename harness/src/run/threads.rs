@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use gauntlet_wire::Security;
 use gauntlet_wire::fetcher::{FetcherConfig, run_fetcher};
 use gauntlet_wire::producer::{LoopError, ProducerConfig, run_producers};
+use gauntlet_wire::{LinkConfig, Security};
 
 use crate::keys::KeySpace;
 use crate::load::producer::{Pace, PartitionSettlement, Stumble, Unlimited};
@@ -89,6 +89,18 @@ pub(super) struct Shared {
     pub(super) bootstrap: Vec<String>,
     /// How producers and readers connect.
     pub(super) security: Security,
+}
+
+impl Shared {
+    /// The connections of one client of a block, `who` being the end of its `client.id`.
+    fn links(&self, of_block: &LinkConfig, who: &str) -> LinkConfig {
+        LinkConfig {
+            bootstrap: self.bootstrap.clone(),
+            security: self.security.clone(),
+            client_id: format!("{}-{who}", of_block.client_id),
+            ..of_block.clone()
+        }
+    }
 }
 
 impl Producers {
@@ -211,7 +223,7 @@ fn pace_of(plan: &Plan, block: &ProducerBlock, index: u16, nth: u64, keys: Optio
             spread: match (keys, block.records.keys) {
                 (Some(keys), _) => Spread::Shares(keys.shares()),
                 (None, KeyChoice::Sticky) => {
-                    let record_bytes = block.records.sizes.mean().max(1.0);
+                    let record_bytes = block.records.value_bytes_mean.max(1.0);
                     Spread::Sticky { run: (block.batch_bytes as f64 / record_bytes).max(1.0) as u64 }
                 }
                 (None, _) => Spread::Turns,
@@ -229,19 +241,17 @@ fn pace_of(plan: &Plan, block: &ProducerBlock, index: u16, nth: u64, keys: Optio
 
 fn record_maker(plan: &Plan, block: &ProducerBlock, index: u16, keys: Option<Arc<KeySpace>>) -> RecordMaker {
     let records = &block.records;
-    let usual_bytes = (records.sizes.mean() as usize).saturating_sub(gauntlet_verify::IDENTITY_LEN);
-    let body = BodyMaker::new(plan.seed, index, records.body.clone(), usual_bytes);
-    RecordMaker::new(plan.seed, index, body, &records.sizes, keys, Arc::clone(&records.headers))
+    let value_bytes = records.value_bytes_mean as usize;
+    let body_bytes = value_bytes.saturating_sub(gauntlet_verify::IDENTITY_LEN);
+    let body = BodyMaker::new(plan.seed, index, records.body.clone(), body_bytes);
+    let sizes = (&records.sizes, value_bytes);
+    RecordMaker::new(plan.seed, index, body, sizes, keys, Arc::clone(&records.headers))
 }
 
 fn client_of(plan: &Plan, block: &ProducerBlock, index: u64, shared: &Shared) -> ProducerConfig {
     let topic = &plan.topics[block.topic];
-    let mut links = block.links.clone();
-    links.bootstrap.clone_from(&shared.bootstrap);
-    links.security = shared.security.clone();
-    links.client_id = format!("{}-producer-{index}", links.client_id);
     ProducerConfig {
-        links,
+        links: shared.links(&block.links, &format!("producer-{index}")),
         topic: topic.name.clone(),
         partitions: topic.partitions as usize,
         acks: block.acks,
@@ -288,12 +298,8 @@ impl Readers {
                 shared.intervals.clone(),
                 INTERVAL_NS,
             );
-            let mut links = block.links.clone();
-            links.bootstrap.clone_from(&shared.bootstrap);
-            links.security = shared.security.clone();
-            links.client_id = format!("{}-reader-{index}", links.client_id);
             let config = FetcherConfig {
-                links,
+                links: shared.links(&block.links, &format!("reader-{index}")),
                 topic: topic.name.clone(),
                 partitions: topic.partitions as usize,
                 assigned,

@@ -125,24 +125,20 @@ impl Curve {
 
     /// Records per second at an instant since t = 0; 0 after the end.
     pub fn rate_at(&self, since_zero_ns: u64) -> f64 {
-        let mut from_ns = 0;
-        for segment in &self.segments {
-            let into_ns = since_zero_ns.saturating_sub(from_ns);
-            if into_ns < segment.length_ns {
-                let (from, to) = (segment.from_per_s as f64, segment.to_per_s as f64);
-                return from + (to - from) * into_ns as f64 / segment.length_ns as f64;
-            }
-            from_ns += segment.length_ns;
-        }
-        0.0
+        self.rate_where(since_zero_ns, |into_ns, length_ns| into_ns < length_ns)
     }
 
     /// The rate that it has had up to an instant since t = 0.
     pub fn rate_before(&self, since_zero_ns: u64) -> f64 {
+        self.rate_where(since_zero_ns, |into_ns, length_ns| into_ns <= length_ns)
+    }
+
+    /// The rate in the first segment that an instant `holds` in, by how far it is into it and how long that is.
+    fn rate_where(&self, since_zero_ns: u64, holds: impl Fn(u64, u64) -> bool) -> f64 {
         let mut from_ns = 0;
         for segment in &self.segments {
             let into_ns = since_zero_ns.saturating_sub(from_ns);
-            if into_ns <= segment.length_ns {
+            if holds(into_ns, segment.length_ns) {
                 let (from, to) = (segment.from_per_s as f64, segment.to_per_s as f64);
                 return from + (to - from) * into_ns as f64 / segment.length_ns.max(1) as f64;
             }
@@ -189,9 +185,6 @@ impl Curve {
     /// When record g is intended; `None` if there is no such record, or none before t = 0 is known.
     #[inline]
     pub fn intended_ns(&self, line: Timeline, g: u64) -> Option<u64> {
-        if line.zero_ns == u64::MAX && self.warmup.per_unit == 0 {
-            return None;
-        }
         let (piece, begin_ns, first, _) = self.piece_of(line, g)?;
         Some(begin_ns + piece.time_ns(g - first))
     }
@@ -213,9 +206,6 @@ impl Curve {
 
     /// When the curve has come to the real number `x` of records; for arrivals that are not evenly spaced.
     pub fn time_of(&self, line: Timeline, x: f64) -> Option<u64> {
-        if line.zero_ns == u64::MAX && self.warmup.per_unit == 0 {
-            return None;
-        }
         let (piece, begin_ns, first, end) = self.piece_of(line, x as u64)?;
         let into = (x - first as f64) * piece.unit_ns as f64 / piece.per_unit as f64;
         let time_ns = begin_ns + into as u64;
@@ -272,9 +262,6 @@ pub struct Times<'a> {
 impl Times<'_> {
     fn enter_piece(&mut self) {
         self.left = 0;
-        if self.line.zero_ns == u64::MAX && self.curve.warmup.per_unit == 0 {
-            return;
-        }
         let Some((piece, begin_ns, first, end)) = self.curve.piece_of(self.line, self.g) else { return };
         // The products stay inside 64 bits for every rate below 18 G/s.
         let whole_and_rest = |n: u64| {

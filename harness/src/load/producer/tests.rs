@@ -25,7 +25,7 @@ fn load(arrival: Arrival, control: &Arc<Control>) -> (ProducerLoad, crossbeam_ch
             arrival,
             seed: 3,
         }),
-        records: RecordMaker::new(1, 0, body, &sizes, None, Arc::new([])),
+        records: RecordMaker::new(1, 0, body, (&sizes, 100), None, Arc::new([])),
         origin_ns: S,
         linger_ns: 0,
         unix_minus_monotonic_ns: 0,
