@@ -1,12 +1,11 @@
 //! A cluster of real brokers on this host: one JVM per node, KRaft, loopback only.
 //!
 //! Layout: `spec` what is wanted, `topology` which nodes that makes, `ports` where they listen, `properties` their
-//! configuration, `format` their directories, `jvm` their command lines, `readiness` when they may be used, `page_cache` what of
-//! their logs stays in memory, `security` who may come in.
+//! configuration, `format` their directories, `jvm` their command lines, `readiness` when they may be used, `security` who may
+//! come in.
 
 mod format;
 mod jvm;
-mod page_cache;
 mod ports;
 mod properties;
 mod readiness;
@@ -24,12 +23,11 @@ pub use ports::PortError;
 pub(crate) use ports::{ReservedPorts, broker_range};
 pub use readiness::NotReady;
 pub use security::{AccessError, LocalSecurity, Mechanism, Protocol};
-pub use spec::{Controllers, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError};
+pub use spec::{Controllers, HEAP_BYTES, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError};
 pub use topology::{Node, Roles};
 
 use gauntlet_wire::{ConnectOptions, Permission, Security};
 
-use self::page_cache::PageCacheTrimmer;
 use self::security::Access;
 use crate::error::ChaosError;
 use crate::files::{
@@ -64,8 +62,6 @@ pub struct LocalCluster {
     version: KafkaVersion,
     access: Access,
     supervisor: Supervisor,
-    /// Ends with the cluster, or when it is let go.
-    _page_cache: PageCacheTrimmer,
 }
 
 /// A node and where its traces are.
@@ -120,9 +116,9 @@ impl LocalCluster {
         let files = NodeFiles { spec, dirs, home, java, access: &access, cluster_id: &cluster_id };
         let nodes = files.write(&nodes)?;
         let log_dirs = nodes.iter().map(|node| node.data_dir.clone()).collect();
-        let page_cache = PageCacheTrimmer::start(log_dirs).on("watch the logs in", &dirs.data)?;
+        supervisor.trim_page_cache(log_dirs)?;
         let version = home.version.clone();
-        let cluster = Self { nodes, cluster_id, version, access, supervisor, _page_cache: page_cache };
+        let cluster = Self { nodes, cluster_id, version, access, supervisor };
         for node in &cluster.nodes {
             cluster.supervisor.start(node.node.id, &node.command)?;
         }
@@ -345,7 +341,7 @@ impl NodeFiles<'_> {
             log: &log,
             gc_log: &gc_log,
         };
-        let command = jvm::node_command(self.java, self.home, self.spec.jvm, &paths);
+        let command = jvm::node_command(self.java, self.home, self.spec, &paths);
         Ok(LocalNode { node: node.clone(), data_dir, log, gc_log, command })
     }
 }

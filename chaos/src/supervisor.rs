@@ -18,11 +18,12 @@
 //! stop of one broker never delays the kill of another.
 //!
 //! Layout: `protocol` the messages, `control` the socket, `client` the run's side, `server` the process itself,
-//! `children` spawning, signalling and reaping.
+//! `children` spawning, signalling and reaping, `page_cache` what of the brokers' logs stays in memory.
 
 mod children;
 mod client;
 mod control;
+mod page_cache;
 mod protocol;
 mod server;
 

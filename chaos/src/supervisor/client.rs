@@ -184,6 +184,15 @@ impl Supervisor {
         }
     }
 
+    /// Keeps the logs below these `log.dirs` out of memory once nobody reads them any more, for as long as the supervisor
+    /// lives. It is the brokers' host that this work is done for: a run that counts its own CPU does not count it.
+    pub fn trim_page_cache(&self, log_dirs: Vec<PathBuf>) -> Result<(), SupervisorError> {
+        match self.ask(&Request::TrimPageCache { log_dirs }, PROMPT)? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected("trim_page_cache", &other)),
+        }
+    }
+
     /// Starts a node that does not run: times before the fork and after the exec. It is not ready by then.
     pub fn start(&self, node: i32, command: &NodeCommand) -> Result<SignalTimes, SupervisorError> {
         self.seen(&Request::Start { node, command: command.clone() }, PROMPT)

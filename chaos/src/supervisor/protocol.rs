@@ -12,6 +12,8 @@ use crate::process::ProcessIdentity;
 pub(crate) enum Request {
     /// Reserve ports for as long as the supervisor lives. Answered by [`Reply::Ports`].
     ReservePorts { count: usize },
+    /// Keep the logs below these `log.dirs` out of memory from now on. Answered by [`Reply::Done`].
+    TrimPageCache { log_dirs: Vec<PathBuf> },
     /// Start a node that does not run. Answered by [`Reply::Seen`]: before the fork, after the exec.
     Start { node: i32, command: NodeCommand },
     /// SIGKILL. [`Reply::Seen`]: signal sent, `waitid` returned.

@@ -17,6 +17,7 @@ use signal_hook::iterator::Signals;
 use super::children::Children;
 use super::client::SupervisorConfig;
 use super::control::{ControlSocket, read_line, write_line};
+use super::page_cache::PageCacheTrimmer;
 use super::protocol::{ExitRecord, Reply, Request, SignalTimes};
 use crate::clock::monotonic_ns;
 use crate::files::{OnPath, remove_marked_dir, write_atomically};
@@ -109,6 +110,7 @@ fn supervise(config_path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         children: Children::new(events),
         waiters: Vec::new(),
         reserved: Vec::new(),
+        page_cache: None,
         ends_at: None,
         detached: false,
         inbox,
@@ -126,6 +128,7 @@ struct SupervisorProcess {
     waiters: Vec<Waiter>,
     /// Held, never read: dropping them would free the ports.
     reserved: Vec<ReservedPorts>,
+    page_cache: Option<PageCacheTrimmer>,
     /// When the time to live of a detached cluster is over.
     ends_at: Option<Instant>,
     detached: bool,
@@ -159,6 +162,12 @@ impl SupervisorProcess {
     fn handle(&mut self, request: Request, reply: SyncSender<Reply>) {
         let now = match request {
             Request::ReservePorts { count } => self.reserve_ports(count),
+            Request::TrimPageCache { log_dirs } => PageCacheTrimmer::start(log_dirs)
+                .map(|trimmer| {
+                    self.page_cache = Some(trimmer);
+                    Reply::Done
+                })
+                .map_err(|error| format!("cannot watch the logs: {error}")),
             Request::Start { node, command } => {
                 let started = self.children.start(node, &command);
                 log(&format!("start node {node}: {started:?}"));
