@@ -251,6 +251,7 @@ fn record_maker(plan: &Plan, block: &ProducerBlock, index: u16, keys: Option<Arc
 fn client_of(plan: &Plan, block: &ProducerBlock, index: u64, shared: &Shared) -> ProducerConfig {
     let topic = &plan.topics[block.topic];
     ProducerConfig {
+        index,
         links: shared.links(&block.links, &format!("producer-{index}")),
         topic: topic.name.clone(),
         partitions: topic.partitions as usize,

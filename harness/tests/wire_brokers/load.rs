@@ -51,6 +51,7 @@ pub(crate) struct Produced {
 /// A configuration with idempotence and small batches, for a topic reached through `bootstrap`.
 pub(crate) fn config(bootstrap: Vec<String>, topic: &Topic) -> ProducerConfig {
     ProducerConfig {
+        index: 0,
         links: LinkConfig {
             bootstrap,
             client_id: format!("load-of-{}", topic.name),

@@ -8,6 +8,7 @@
 mod partition;
 mod requests;
 mod run;
+mod stagger;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use partition::BatchOutcome;
 use partition::{Ended, PartitionQueue, Policy};
 use requests::Sent;
 pub use run::run_producers;
+use stagger::Stagger;
 
 pub use crate::turns::{LoopError, Turn};
 
@@ -40,6 +42,8 @@ pub enum Acks {
 /// Configuration of a producer; the names are those of Kafka's client configuration.
 #[derive(Debug, Clone)]
 pub struct ProducerConfig {
+    /// Its number in its fleet: keeps it out of step with the others.
+    pub index: u64,
     /// Connections and their time-outs.
     pub links: LinkConfig,
     /// Topic that is written to.
@@ -180,6 +184,7 @@ struct Producer<W: Workload> {
     events: Vec<LinkEvent<Sent>>,
     ended: Vec<Ended<W::Tag>>,
     first_partition: usize,
+    stagger: Stagger,
 }
 
 impl<W: Workload> Producer<W> {
@@ -206,6 +211,7 @@ impl<W: Workload> Producer<W> {
             events: Vec::new(),
             ended: Vec::new(),
             first_partition: 0,
+            stagger: Stagger::new(config.linger.as_nanos() as u64, config.index),
             config,
         }
     }
@@ -284,6 +290,7 @@ impl<W: Workload> Producer<W> {
                 None => self.links.want_metadata(),
             }
         }
+        self.stagger.among(&nodes);
         for node in nodes {
             if !self.links.usable(node, now_ns) {
                 self.links.want_metadata();
@@ -295,7 +302,9 @@ impl<W: Workload> Producer<W> {
             while self.links.in_flight(node) < self.config.max_in_flight
                 && self.node_has_work(node, now_ns)
                 && self.send_request(node, turn)
-            {}
+            {
+                self.stagger.sent(node, now_ns);
+            }
         }
         // A busy loop must not serve the same partitions first for ever.
         self.first_partition = (self.first_partition + 1) % self.queues.len().max(1);
@@ -319,11 +328,10 @@ impl<W: Workload> Producer<W> {
             return false;
         }
         let Some(intended_ns) = self.workload.next_intended_ns(partition) else { return false };
-        let linger_ns = self.config.linger.as_nanos() as u64;
         if intended_ns > now_ns {
             return false;
         }
-        now_ns >= intended_ns + linger_ns
+        now_ns >= self.stagger.ripe_ns(node, intended_ns)
             || self.workload.due_bytes(partition, now_ns, self.config.batch_bytes) >= self.config.batch_bytes
     }
 
@@ -367,21 +375,19 @@ impl<W: Workload> Producer<W> {
 
     /// When this producer has something to do next, if nothing arrives before.
     fn wakeup_ns(&self, now_ns: u64) -> u64 {
-        let linger_ns = self.config.linger.as_nanos() as u64;
         let mut wakeup = self.links.wakeup_ns();
         if self.queues.iter().any(PartitionQueue::needs_identity) {
             wakeup = wakeup.min(self.identity_retry_ns.max(now_ns + 1_000_000));
         }
         for (partition, queue) in self.queues.iter().enumerate() {
             wakeup = wakeup.min(queue.deadline_ns().unwrap_or(u64::MAX));
-            let node = self.links.leadership(partition).leader;
-            let open = node
-                .is_some_and(|n| self.links.ready(n) && self.links.in_flight(n) < self.config.max_in_flight);
-            if !open {
+            let is_open =
+                |n: &i32| self.links.ready(*n) && self.links.in_flight(*n) < self.config.max_in_flight;
+            let Some(node) = self.links.leadership(partition).leader.filter(is_open) else {
                 // Answers, connections and metadata wake the loop by themselves.
                 continue;
-            }
-            let throttled = node.and_then(|n| self.throttled_until.get(&n)).copied().unwrap_or(0);
+            };
+            let throttled = self.throttled_until.get(&node).copied().unwrap_or(0);
             if let Some(attempt_ns) = queue.next_attempt_ns().filter(|at| *at > now_ns) {
                 wakeup = wakeup.min(attempt_ns.max(throttled));
             }
@@ -390,7 +396,8 @@ impl<W: Workload> Producer<W> {
                 && let Some(intended_ns) = self.workload.next_intended_ns(partition)
             {
                 // Never in the past: what is due already waits for something that wakes the loop by itself.
-                wakeup = wakeup.min((intended_ns + linger_ns).max(throttled).max(now_ns + 200_000));
+                let ripe_ns = self.stagger.ripe_ns(node, intended_ns);
+                wakeup = wakeup.min(ripe_ns.max(throttled).max(now_ns + 200_000));
             }
         }
         wakeup
