@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 
 use crate::kafka_home::{Java, KafkaHome, KafkaSource, is_maven_installed};
-use crate::local::{Jvm, LocalSpec, broker_range};
+use crate::local::{LocalSpec, broker_range};
 
 const GIB: u64 = 1024 * 1024 * 1024;
 
@@ -196,18 +196,15 @@ fn cores(available: usize, nodes: usize) -> Check {
 fn memory(spec: &LocalSpec) -> Check {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     match parse_available_bytes(&text) {
-        Some(available) => judge_memory(available, spec.node_count() as u64 * node_bytes(spec.jvm)),
+        Some(available) => judge_memory(available, spec.node_count() as u64 * node_bytes(spec)),
         None => Check::warn("memory", "no MemAvailable in /proc/meminfo".to_owned(), "check free -g"),
     }
 }
 
 /// Resident size of a node under load: its heap and about 400 MiB for code, threads and buffers.
-fn node_bytes(jvm: Jvm) -> u64 {
+fn node_bytes(spec: &LocalSpec) -> u64 {
     const BESIDE_HEAP: u64 = 400 * 1024 * 1024;
-    match jvm {
-        Jvm::Steady => GIB + BESIDE_HEAP,
-        Jvm::Quick => GIB / 2 + BESIDE_HEAP,
-    }
+    spec.heap_bytes() + BESIDE_HEAP
 }
 
 /// Brokers live from the page cache: without as much again for it, consumers read from the disk.

@@ -18,6 +18,8 @@ pub struct LocalSpec {
     pub kafka: KafkaSource,
     /// How the JVMs are set.
     pub jvm: Jvm,
+    /// Heap of each JVM, whole MiB; `None`: [`Jvm::usual_heap_bytes`].
+    pub heap_bytes: Option<u64>,
     /// Broker properties by Kafka's names; they win over our defaults. Those in [`OWNED_PROPERTIES`] are refused.
     pub config: BTreeMap<String, String>,
     /// How clients and brokers are kept apart from others; `None`: PLAINTEXT.
@@ -33,6 +35,7 @@ impl Default for LocalSpec {
             controllers: Controllers::Combined,
             kafka: KafkaSource::default(),
             jvm: Jvm::Steady,
+            heap_bytes: None,
             config: BTreeMap::new(),
             security: None,
             ready_within: Duration::from_secs(120),
@@ -57,6 +60,21 @@ pub enum Jvm {
     /// First compiler only, serial collector, 512 MiB heap: starts in a third of the time. For tests of behaviour.
     Quick,
 }
+
+impl Jvm {
+    /// The heap of a node that nobody set: as Kafka's own start script has it, or half of that.
+    #[must_use]
+    pub fn usual_heap_bytes(self) -> u64 {
+        match self {
+            Jvm::Steady => 1024 * MIB,
+            Jvm::Quick => 512 * MIB,
+        }
+    }
+}
+
+const MIB: u64 = 1 << 20;
+/// Heaps that a broker can have. Below, its 128 MiB for the log cleaner leave too little; above, it is a typo.
+pub const HEAP_BYTES: std::ops::RangeInclusive<u64> = 256 * MIB..=64 * 1024 * MIB;
 
 /// Properties that gauntlet must set itself, because clients, faults and clean-up rest on them.
 pub const OWNED_PROPERTIES: [&str; 15] = [
@@ -97,6 +115,12 @@ pub enum SpecError {
         /// The number given.
         count: u16,
     },
+    /// A heap that no broker can live with, or that the JVM's flags can't say.
+    #[error("the heap must be whole MiB from {} MiB to {} MiB, not {bytes} bytes", HEAP_BYTES.start() / MIB, HEAP_BYTES.end() / MIB)]
+    Heap {
+        /// The size given.
+        bytes: u64,
+    },
     /// A property that the user may not set.
     #[error("config may not set {name}: gauntlet sets it itself")]
     Owned {
@@ -131,6 +155,11 @@ impl LocalSpec {
                 return Err(SpecError::EvenQuorum { count });
             }
         }
+        if let Some(bytes) = self.heap_bytes
+            && (!HEAP_BYTES.contains(&bytes) || bytes % MIB != 0)
+        {
+            return Err(SpecError::Heap { bytes });
+        }
         for name in self.config.keys() {
             let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
             if name.is_empty() || !name.chars().all(allowed) {
@@ -146,6 +175,12 @@ impl LocalSpec {
             }
             KafkaSource::Directory(_) | KafkaSource::Maven(_) => Ok(()),
         }
+    }
+
+    /// Heap of each JVM.
+    #[must_use]
+    pub fn heap_bytes(&self) -> u64 {
+        self.heap_bytes.unwrap_or(self.jvm.usual_heap_bytes())
     }
 
     /// Number of JVMs.
@@ -169,6 +204,8 @@ mod tests {
         assert_eq!(LocalSpec::default().node_count(), 3);
     }
 
+    const GIB_AND_A_BIT: u64 = 1024 * MIB + 1;
+
     #[test]
     fn each_rule_refuses_by_name() {
         let base = LocalSpec::default();
@@ -180,6 +217,8 @@ mod tests {
                 LocalSpec { controllers: Controllers::Isolated(2), ..base.clone() },
                 "tolerate no more failures than 1",
             ),
+            (LocalSpec { heap_bytes: Some(255 * MIB), ..base.clone() }, "from 256 MiB to 65536 MiB"),
+            (LocalSpec { heap_bytes: Some(GIB_AND_A_BIT), ..base.clone() }, "not 1073741825 bytes"),
             (LocalSpec { config: with("node.id"), ..base.clone() }, "may not set node.id"),
             (LocalSpec { config: with("a=b\nnode.id"), ..base.clone() }, "no property name"),
             (LocalSpec { kafka: KafkaSource::Directory("/nonexistent".into()), ..base }, "not a directory"),

@@ -18,6 +18,7 @@ use gauntlet_wire::{Permission, Resource};
 use crate::plan::{ClusterPlan, Lifecycle, PacePlan, Plan, Planned, WarmupPlan};
 use crate::schedule::Arrival;
 use crate::sizes::SizePlan;
+use crate::units::Bytes;
 
 fn seconds(d: std::time::Duration) -> String {
     crate::units::Duration::from_ns(d.as_nanos() as u64).to_string()
@@ -92,10 +93,11 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     match &plan.cluster {
         ClusterPlan::Local(spec) => writeln!(
             out,
-            "brokers {} local, Kafka {}, jvm {}{}",
+            "brokers {} local, Kafka {}, jvm {}, heap {}{}",
             spec.brokers,
             kafka(&spec.kafka),
             jvm(spec.jvm),
+            Bytes::new(spec.heap_bytes()),
             spec.security.map_or_else(String::new, |s| format!(", {}", s.protocol.name()))
         )?,
         ClusterPlan::Bootstrap(foreign) => {

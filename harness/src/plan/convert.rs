@@ -241,6 +241,7 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
             file::Jvm::Steady => Jvm::Steady,
             file::Jvm::Quick => Jvm::Quick,
         },
+        heap_bytes: local.heap.map(|heap| heap.get()),
         config: local.config.clone(),
         security: local.security.map(security::local),
         ..LocalSpec::default()

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::interpolate::RUN_ID;
-use crate::units::Duration;
+use crate::units::{Bytes, Duration};
 
 mod clients;
 mod faults;
@@ -110,7 +110,7 @@ pub struct ForeignCluster {
 #[serde(
     deny_unknown_fields,
     default,
-    expecting = "a map with `brokers`, `controllers`, `version`, `jvm`, `config`, or `security`"
+    expecting = "a map with `brokers`, `controllers`, `version`, `jvm`, `heap`, `config`, or `security`"
 )]
 pub struct LocalCluster {
     /// Number of brokers, ids 1 and up.
@@ -122,6 +122,9 @@ pub struct LocalCluster {
     pub version: String,
     /// How the JVMs are set.
     pub jvm: Jvm,
+    /// Heap of each JVM. None: 1 GiB, or 512 MiB where `jvm` is quick.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heap: Option<Bytes>,
     /// Broker properties by Kafka's names.
     #[serde(deserialize_with = "property_texts")]
     #[schemars(with = "BTreeMap<String, super::written::PropertyText>")]
@@ -184,6 +187,7 @@ impl Default for LocalCluster {
             controllers: Controllers::Combined,
             version: "4.3.0".to_owned(),
             jvm: Jvm::Steady,
+            heap: None,
             config: BTreeMap::new(),
             security: None,
         }

@@ -1,7 +1,7 @@
 //! Rules of `cluster`.
 
 use gauntlet_chaos::KafkaVersion;
-use gauntlet_chaos::local::OWNED_PROPERTIES;
+use gauntlet_chaos::local::{HEAP_BYTES, OWNED_PROPERTIES};
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{Cluster, Controllers, LocalCluster, LocalProtocol, LocalSecurity};
@@ -45,6 +45,16 @@ fn local(local: &LocalCluster, problems: &mut Problems<'_>) {
             message: error.to_string(),
             label: "",
             help: "gauntlet gets the release of this version from Maven",
+        });
+    }
+    if let Some(heap) =
+        local.heap.filter(|heap| !HEAP_BYTES.contains(&heap.get()) || heap.get() % (1 << 20) != 0)
+    {
+        problems.add(Finding {
+            path: "cluster.local.heap",
+            message: format!("a heap of {heap}"),
+            label: "out of range",
+            help: "whole MiB, from 256MiB to 64GiB",
         });
     }
     for name in local.config.keys() {
