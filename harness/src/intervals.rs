@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
+use gauntlet_reports::record::HostRecord;
+
 use crate::recorder::{Counts, Slip};
 
 /// What one second saw, by the clock on the wall.
@@ -55,6 +57,9 @@ pub struct Second {
     pub cpu_ms: f64,
     /// Resident memory, in MiB.
     pub rss_mib: f64,
+    /// What the host did in this second, where its kernel says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostRecord>,
     /// Batches sent again since the run began.
     pub retries: u64,
 }

@@ -5,6 +5,7 @@
 
 mod broker_usage;
 pub mod collect;
+mod host_usage;
 mod interrupt;
 mod judge;
 mod load_phase;

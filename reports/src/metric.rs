@@ -257,6 +257,20 @@ pub const METRICS: &[Metric] = &[
         Needs::Nothing,
         "highest resident memory of gauntlet",
     ),
+    window(
+        "host.busy",
+        Unit::Ratio,
+        Shape::Single,
+        Needs::Nothing,
+        "part of the CPU time of gauntlet's host that was used, by whomever",
+    ),
+    window(
+        "host.steal",
+        Unit::Ratio,
+        Shape::Single,
+        Needs::Nothing,
+        "part of the CPU time of gauntlet's host that its hypervisor gave to others",
+    ),
     fault(
         "recovery.leader_elected",
         Needs::Nothing,

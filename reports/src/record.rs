@@ -147,6 +147,16 @@ pub struct ClientRecord {
     pub rss_mb: f64,
 }
 
+/// What the host of gauntlet did, and of the brokers, where they are local.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostRecord {
+    /// Part of the time of all its CPUs in which they worked, for whomever; 0 to 1.
+    pub busy: f64,
+    /// Part of that time in which they would have, and the hypervisor ran something else (*steal*); 0 to 1.
+    pub steal: f64,
+}
+
 /// One window.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -163,6 +173,9 @@ pub struct WindowRecord {
     pub e2e: EndToEndRecord,
     /// Ourselves.
     pub client: ClientRecord,
+    /// The host, where its kernel says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostRecord>,
 }
 
 /// Recovery clocks of a fault, in seconds; `null` where it never happened or does not apply.

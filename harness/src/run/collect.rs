@@ -10,6 +10,7 @@ use gauntlet_wire::ErrorCode;
 use gauntlet_wire::lateness::Charge;
 use gauntlet_wire::producer::ProducerStats;
 
+use super::host_usage::HostTicks;
 use crate::cluster_view::InSync;
 use crate::hlog;
 use crate::intervals::{IntervalLine, Second, SlotLine};
@@ -55,6 +56,8 @@ pub struct Usage {
     pub cpu_ns: u64,
     /// Resident memory.
     pub rss_bytes: u64,
+    /// Processor time of the whole host, if it says.
+    pub host: Option<HostTicks>,
     /// Records acked until then.
     pub acked: u64,
 }
@@ -296,6 +299,8 @@ impl Collector {
         let late = self.lateness.values().fold((0, 0), |sum, c| (sum.0 + c.host_ns, sum.1 + c.gauntlet_ns));
         let acked_before = self.collected.usage.last().map_or(0, |u| u.acked);
         let usage = Usage { at_ns: now_ns, ..usage_now(acked_before + all.counts.acked) };
+        let host_before = self.collected.usage.last().and_then(|u| u.host);
+        let host = usage.host.zip(host_before).and_then(|(now, before)| now.since(&before));
         let ms = |h: &LatencyHistogram, q: f64| h.value_at_quantile(q) as f64 / 1_000.0;
         let second = Second {
             at_s: seconds_between(self.origin_ns, now_ns),
@@ -320,6 +325,7 @@ impl Collector {
             gauntlet_busy_ms: late.1.saturating_sub(self.seen.lateness.1) as f64 / 1e6,
             cpu_ms: usage.cpu_ns.saturating_sub(self.seen.cpu_ns) as f64 / 1e6,
             rss_mib: usage.rss_bytes as f64 / 1_048_576.0,
+            host,
             retries: self.collected.producers.retries,
         };
         self.seen = Totals { sent, errors, cpu_ns: usage.cpu_ns, lateness: late };
@@ -392,6 +398,7 @@ pub(super) fn usage_now(acked: u64) -> Usage {
         at_ns: gauntlet_wire::monotonic_ns(),
         cpu_ns: ns(usage.ru_utime) + ns(usage.ru_stime),
         rss_bytes: resident_bytes().unwrap_or(0),
+        host: HostTicks::now(),
         acked,
     }
 }

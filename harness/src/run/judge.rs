@@ -274,6 +274,7 @@ impl Run<'_> {
                     cpu_ns_per_message: measurement.cpu_ns_per_message(name),
                     rss_mb: measurement.rss_mib(name),
                 },
+                host: measurement.host(name),
             };
             record.windows.insert(name.clone(), window);
         }

@@ -6,6 +6,7 @@ use gauntlet_chaos::clocks::{AckGap as ClockGap, AckGaps, FaultClocks, RecoveryT
 use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_chaos::history::{ClusterHistory, TopicPartition};
 use gauntlet_reports::metric::{Metric, Scope};
+use gauntlet_reports::record::HostRecord;
 use gauntlet_reports::{Observations, Observed, Stat};
 use gauntlet_verify::Summary;
 
@@ -128,6 +129,20 @@ impl Measurement {
         usage.iter().map(|u| u.rss_bytes).max().unwrap_or(0) as f64 / 1_048_576.0
     }
 
+    /// What the host did in a window.
+    pub(super) fn host(&self, window: &str) -> Option<HostRecord> {
+        let usage = self.in_window(window, |u| u.at_ns, &self.usage);
+        let (first, last) = (usage.first()?.host?, usage.last()?.host?);
+        last.since(&first)
+    }
+
+    fn observe_host(&self, window: &str, part: impl Fn(HostRecord) -> f64) -> Observed {
+        match self.host(window) {
+            Some(host) => Observed::Value(part(host)),
+            None => Observed::Unknown("too short a window, or a kernel that does not say".to_owned()),
+        }
+    }
+
     fn fault(&self, name: Option<&str>) -> Option<&FaultSeen> {
         self.faults.iter().find(|f| Some(f.record.name.as_str()) == name)
     }
@@ -219,6 +234,8 @@ impl Measurement {
                 None => Observed::Unknown("too short a window".to_owned()),
             },
             "client.rss_mb" => Observed::Value(self.rss_mib(window)),
+            "host.busy" => self.observe_host(window, |host| host.busy),
+            "host.steal" => self.observe_host(window, |host| host.steal),
             other => Observed::Unknown(format!("`{other}` is not measured")),
         }
     }
@@ -272,8 +289,11 @@ impl Observations for Measurement {
         let m = self.measured.get(window)?;
         let ratio = ours_ratio(m);
         (ratio > OURS_MAX).then(|| {
+            let stolen = self.host(window).map_or(String::new(), |host| {
+                format!("; the hypervisor kept {:.1} % of the host's CPU time", host.steal * 100.0)
+            });
             format!(
-                "{:.1} % of the window's records were late because of gauntlet or the host, not the broker",
+                "{:.1} % of the window's records were late because of gauntlet or the host, not the broker{stolen}",
                 ratio * 100.0
             )
         })

@@ -103,6 +103,7 @@ fn figure_of(rule: &str) -> Option<&'static str> {
         ("load.slip", "#slip"),
         ("load.", "#windows"),
         ("client.", "#windows"),
+        ("host.", "#windows"),
     ];
     prefixes.into_iter().find(|(prefix, _)| rule.starts_with(prefix)).map(|(_, anchor)| anchor)
 }

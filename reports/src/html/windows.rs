@@ -29,6 +29,8 @@ pub(super) fn section(record: &RunRecord) -> Markup {
         numbers("indeterm."),
         numbers("ours"),
         numbers("CPU/record"),
+        numbers("host busy"),
+        numbers("stolen"),
     ];
     html! {
         section id="windows" aria-labelledby="windows-h" {
@@ -40,7 +42,8 @@ pub(super) fn section(record: &RunRecord) -> Markup {
                 strong { "fault" } ": took effect to heal action. " strong { "recovery" } ": heal action until ISR full, lag "
                 "back at its level before, and p99 under twice that of before for 5 s. "
                 strong { "steady" } ": in neither. " strong { "service" } ": first byte written to ack. "
-                strong { "ours" } ": records late mostly because of gauntlet or its host."
+                strong { "ours" } ": records late mostly because of gauntlet or its host. "
+                strong { "stolen" } ": CPU time of that host which its hypervisor gave to others."
             }
         }
     }
@@ -75,6 +78,8 @@ fn row(name: &str, window: &WindowRecord) -> Vec<String> {
         format::count(produce.indeterminate),
         format::percent(window.load.ours_ratio),
         format::or_missing(window.client.cpu_ns_per_message, |ns| format!("{ns:.0}\u{a0}ns")),
+        format::or_missing(window.host.map(|host| host.busy), format::percent),
+        format::or_missing(window.host.map(|host| host.steal), format::percent),
     ]
 }
 
