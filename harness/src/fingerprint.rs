@@ -48,7 +48,7 @@ pub use topic::{Described, TopicEstimate};
 
 use crate::scenario::{LoadOptions, Scenario, ScenarioError};
 
-/// Largest limit on records: each takes 48 bytes of memory.
+/// Largest limit on records: each takes 40 bytes of memory.
 pub const RECORDS_MAX: u64 = 5_000_000;
 
 /// A topic, and how much of it may be read.

@@ -235,7 +235,10 @@ fn read_file(path: &Path) -> Result<(String, String), ScenarioError> {
     // Asked for first, so that a wrong file of many gigabytes is not read.
     let length = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
     if length > tree::BYTES_MAX as u64 {
-        return Err(unreadable(format!("{length} bytes are no scenario; at most {} are read", tree::BYTES_MAX)));
+        return Err(unreadable(format!(
+            "{length} bytes are no scenario; at most {} are read",
+            tree::BYTES_MAX
+        )));
     }
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     Ok((name, text))

@@ -83,7 +83,7 @@ fn fingerprint(topic: &str, file: &Path, more: &[&str]) -> (Value, Output) {
 }
 
 fn run(dir: &Path, file: &Path, sets: &[&str]) {
-    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
     let out = dir.join("out");
     let fixed = ["run", file.to_str().unwrap(), "--quiet", "--out", out.to_str().unwrap()];
     let output = gauntlet(&[&fixed[..], &sets].concat());
@@ -151,7 +151,8 @@ fn what_a_known_scenario_has_filled_is_measured_and_made_again() {
         assert_near(&newest, &path, number(&found, &path), 0.1);
     }
     // The oldest ones end when all partitions have been read to the same instant.
-    let (oldest, _) = fingerprint("known", &dir.path().join("oldest.yaml"), &["--from", "start", "--records", "15k"]);
+    let (oldest, _) =
+        fingerprint("known", &dir.path().join("oldest.yaml"), &["--from", "start", "--records", "15k"]);
     assert_near(&oldest, "/rate/per_s", 6_000.0, 0.1);
     assert_eq!(oldest["sample"]["from_ms"], found["sample"]["from_ms"]);
 
@@ -161,7 +162,7 @@ fn what_a_known_scenario_has_filled_is_measured_and_made_again() {
     assert_eq!(valid.status.code(), Some(0), "{}", text(&valid));
     let servers = format!("cluster={{ bootstrap_servers: \"{}\" }}", bootstrap());
     let sets = ["topics[0].name=again", "topics[0].lifecycle=keep", "load.duration=6s", "load.warmup=1s"];
-    run(dir.path(), &like, &[&sets[..], &[&servers]].concat());
+    run(dir.path(), &like, &[&sets[..], &[servers.as_str()]].concat());
     let (again, _) = fingerprint("again", &dir.path().join("again.yaml"), &[]);
     assert_is_known(&again);
     for (path, relative) in [
@@ -221,7 +222,11 @@ fn what_kafkas_producer_has_filled_is_measured_and_not_repeated() {
     let line = |k: u32| format!("origin:secret-place\tsecret-key-{}\tsecret-value-{:060}\n", k % 40 + 10, k);
     let properties = ["--reader-property", "parse.key=true", "--reader-property", "parse.headers=true"];
     let codec = ["--compression-codec", "gzip"];
-    console_producer("console", &[&codec[..], &properties].concat(), &(0..1_200).map(line).collect::<String>());
+    console_producer(
+        "console",
+        &[&codec[..], &properties].concat(),
+        &(0..1_200).map(line).collect::<String>(),
+    );
 
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("console.yaml");
@@ -231,7 +236,10 @@ fn what_kafkas_producer_has_filled_is_measured_and_not_repeated() {
     assert!(number(&found, "/compressibility/ratio") < 0.6, "{:#}", found["compressibility"]);
     assert_eq!((&found["sizes"]["min"], &found["sizes"]["max"]), (&73.into(), &73.into()));
     assert_eq!(found["keys"]["model"], serde_json::json!({ "distribution": "round-robin", "keys": 40 }));
-    assert_eq!((&found["keys"]["bytes"], &found["keys"]["by_default_partitioner"]), (&13.into(), &1.0.into()));
+    assert_eq!(
+        (&found["keys"]["bytes"], &found["keys"]["by_default_partitioner"]),
+        (&13.into(), &1.0.into())
+    );
     assert_eq!(found["headers"]["usual"][0]["name"], "origin");
     assert_eq!(found["batches"]["producer_ids"], 1, "Kafka's producer is idempotent by default");
     let yaml = std::fs::read_to_string(&file).unwrap();
@@ -241,7 +249,8 @@ fn what_kafkas_producer_has_filled_is_measured_and_not_repeated() {
     let plan = gauntlet(&["plan", file.to_str().unwrap(), "--out", dir.path().to_str().unwrap()]);
     assert_eq!(plan.status.code(), Some(0), "{}", text(&plan));
 
-    let lately = gauntlet(&["fingerprint", "--bootstrap", &bootstrap(), "--topic", "console", "--last", "1ms"]);
+    let lately =
+        gauntlet(&["fingerprint", "--bootstrap", &bootstrap(), "--topic", "console", "--last", "1ms"]);
     assert_eq!(lately.status.code(), Some(6), "{}", text(&lately));
     assert!(text(&lately).contains("topic console has no records of the last 1ms"), "{}", text(&lately));
     let hour = gauntlet(&["fingerprint", "--bootstrap", &bootstrap(), "--topic", "console", "--last", "1h"]);
@@ -258,19 +267,36 @@ fn what_cannot_be_measured_is_said_in_one_line() {
     let there = dir.path().join("there.yaml");
     std::fs::write(&there, "mine").unwrap();
     let security = dir.path().join("client.yaml");
-    std::fs::write(&security, "security.protocol: SASL_SSL\nsasl.mechanism: PLAIN\nsasl.password: hunter2\n").unwrap();
+    std::fs::write(&security, "security.protocol: SASL_SSL\nsasl.mechanism: PLAIN\nsasl.password: hunter2\n")
+        .unwrap();
     let (there, security) = (there.to_str().unwrap(), security.to_str().unwrap());
     let servers = bootstrap();
     // Nothing listens on the port of discard.
     let nobody = "127.0.0.1:9";
     let cases: [(&[&str], i32, &[&str]); 7] = [
-        (&["--bootstrap", &servers, "--topic", "missing"], 6, &["topic missing does not exist", "127.0.0.1:"]),
+        (
+            &["--bootstrap", &servers, "--topic", "missing"],
+            6,
+            &["topic missing does not exist", "127.0.0.1:"],
+        ),
         (&["--bootstrap", &servers, "--topic", "hollow"], 6, &["topic hollow holds no records"]),
         (&["--bootstrap", nobody, "--topic", "hollow"], 6, &["cannot connect to 127.0.0.1:9"]),
         (&["--bootstrap", "localhost", "--topic", "hollow"], 2, &["write it like localhost:9092"]),
-        (&["--bootstrap", &servers, "--topic", "hollow", "--out", there], 2, &["exists; --force replaces it"]),
-        (&["--bootstrap", &servers, "--topic", "hollow", "--from", "start", "--last", "5m"], 2, &["--last is about"]),
-        (&["--bootstrap", &servers, "--topic", "hollow", "--security", security], 3, &["client.yaml:3:", "must not be in"]),
+        (
+            &["--bootstrap", &servers, "--topic", "hollow", "--out", there],
+            2,
+            &["exists; --force replaces it"],
+        ),
+        (
+            &["--bootstrap", &servers, "--topic", "hollow", "--from", "start", "--last", "5m"],
+            2,
+            &["--last is about"],
+        ),
+        (
+            &["--bootstrap", &servers, "--topic", "hollow", "--security", security],
+            3,
+            &["client.yaml:3:", "must not be in"],
+        ),
     ];
     for (arguments, code, said) in cases {
         let output = gauntlet(&[&["fingerprint"], arguments].concat());

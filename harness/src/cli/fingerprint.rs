@@ -72,7 +72,8 @@ fn records(text: &str) -> Result<u64, String> {
         Some(number) => (number, 1_000_000),
         None => (text, 1),
     };
-    let count = number.parse::<Count>().map_err(|_| format!("`{text}` is not a count, such as 100k or 50_000"))?;
+    let count =
+        number.parse::<Count>().map_err(|_| format!("`{text}` is not a count, such as 100k or 50_000"))?;
     let records = count.get().saturating_mul(factor);
     if (1..=RECORDS_MAX).contains(&records) {
         Ok(records)
@@ -87,7 +88,9 @@ impl FingerprintArgs {
         let usage = |text: &str| Err((ExitReason::Usage, format!("error: {text}")));
         let part = match (self.from, self.last) {
             (FromArg::Start, None) => Part::Oldest,
-            (FromArg::Start, Some(_)) => return usage("--last is about the newest records: leave out --from start"),
+            (FromArg::Start, Some(_)) => {
+                return usage("--last is about the newest records: leave out --from start");
+            }
             (FromArg::Tail, last) => Part::Newest { last: last.map(Duration::to_std) },
         };
         if self.timeout == Duration::ZERO || self.bytes.get() == 0 || self.last == Some(Duration::ZERO) {

@@ -20,7 +20,8 @@ use crate::scenario::Scenario;
 /// Bytes that are tried at once, about: the ratio of less depends on chance.
 const TRIED_BYTES: usize = 512 << 10;
 const BATCHES_MAX: usize = 64;
-const RECORDS_MAX: usize = 50_000;
+/// Larger batches compress as these do.
+const BATCH_BYTES_MAX: usize = 4 << 20;
 const BISECTIONS: u32 = 12;
 const SEED: u64 = 1;
 
@@ -46,15 +47,19 @@ pub(super) fn calibrate(draft: &Scenario, fingerprint: &Fingerprint) -> Calibrat
     };
     let (codec, wanted_ratio) = fingerprint.compressibility.measured();
     let records = fingerprint.batches.records.mean.round() as usize;
-    let trial = Trial::new(plan, keys, codec, records.clamp(1, RECORDS_MAX));
+    let trial = Trial::new(plan, keys, codec, records.max(1));
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..BISECTIONS {
         let middle = (low + high) / 2.0;
         if trial.ratio(middle) < wanted_ratio { low = middle } else { high = middle }
     }
-    // What is written has three digits, and what is said of it must be of just that.
-    let random_fraction = ((low + high) / 2.0 * 1e3_f64).round() / 1e3;
-    Calibrated { random_fraction, wanted_ratio, reached_ratio: trial.ratio(random_fraction) }
+    // Bodies have whole bytes, so that the ratio has steps; three digits are enough to be on either side of one.
+    let sides = [(low * 1e3_f64).floor() / 1e3, (high * 1e3_f64).ceil() / 1e3];
+    let off = |ratio: f64| (ratio - wanted_ratio).abs();
+    let tried = sides.map(|random_fraction| (random_fraction, trial.ratio(random_fraction)));
+    let (random_fraction, reached_ratio) =
+        if off(tried[0].1) <= off(tried[1].1) { tried[0] } else { tried[1] };
+    Calibrated { random_fraction, wanted_ratio, reached_ratio }
 }
 
 /// Batches as the scenario will send them.
@@ -86,9 +91,10 @@ impl Trial {
         let body_bytes = value_bytes.saturating_sub(IDENTITY_LEN);
         let body = BodyMaker::new(SEED, 0, BodyPlan::Random(random_fraction), body_bytes);
         let sizes = (&self.plan.sizes, value_bytes);
-        let maker =
-            RecordMaker::new(SEED, 0, body, sizes, self.keys.clone(), Arc::clone(&self.plan.headers));
-        let batch_bytes = (maker.usual_bytes() * self.records_per_batch).max(1);
+        let maker = RecordMaker::new(SEED, 0, body, sizes, self.keys.clone(), Arc::clone(&self.plan.headers));
+        let records_per_batch =
+            self.records_per_batch.min(BATCH_BYTES_MAX / maker.usual_bytes().max(1)).max(1);
+        let batch_bytes = maker.usual_bytes().max(1) * records_per_batch;
         let batches = (TRIED_BYTES / batch_bytes).clamp(1, BATCHES_MAX);
         let mut builder = BatchBuilder::new(self.codec);
         let (mut stored, mut uncompressed) = (0u64, 0u64);
@@ -97,8 +103,8 @@ impl Trial {
             let seed = CrcSeed::new("calibration", partition as u32);
             let mut key = Vec::new();
             let mut writer = maker.writer(partition, &seed, &mut key);
-            for record in 0..self.records_per_batch {
-                let index = (batch * self.records_per_batch + record) as u64;
+            for record in 0..records_per_batch {
+                let index = (batch * records_per_batch + record) as u64;
                 let identity = Identity {
                     flags: 0,
                     run: 0x7f3a_11c5,
@@ -110,8 +116,7 @@ impl Trial {
                 };
                 writer.append(index, &identity, (index / 50) as i64, &mut builder);
             }
-            let sealed =
-                builder.seal(BatchStamp { producer_id: 1_000, producer_epoch: 0, base_sequence: 0 });
+            let sealed = builder.seal(BatchStamp { producer_id: 1_000, producer_epoch: 0, base_sequence: 0 });
             stored += sealed.bytes().len() as u64;
             uncompressed += u64::from(sealed.uncompressed_bytes());
         }

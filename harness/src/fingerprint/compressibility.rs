@@ -48,7 +48,8 @@ pub(super) fn estimate(sample: &Sample) -> CompressibilityEstimate {
         packed.stored_bytes += batch.stored_bytes;
     }
     let most = by_codec.iter().max_by_key(|(_, (records, _))| *records);
-    let (codec, packed) = most.map_or((Codec::None, Packed::default()), |(codec, (_, packed))| (*codec, *packed));
+    let (codec, packed) =
+        most.map_or((Codec::None, Packed::default()), |(codec, (_, packed))| (*codec, *packed));
     CompressibilityEstimate {
         codec: codec.name().to_owned(),
         records_by_codec: by_codec.iter().map(|(codec, (n, _))| (codec.name().to_owned(), *n)).collect(),
@@ -77,7 +78,8 @@ mod tests {
 
     #[test]
     fn the_codec_of_most_records_is_measured() {
-        let batches = vec![batch(Codec::Lz4, 10, 400), batch(Codec::Lz4, 10, 600), batch(Codec::None, 15, 1_000)];
+        let batches =
+            vec![batch(Codec::Lz4, 10, 400), batch(Codec::Lz4, 10, 600), batch(Codec::None, 15, 1_000)];
         let zstd = Packed { uncompressed_bytes: 3_000, stored_bytes: 900 };
         let found = estimate(&Sample { batches, zstd, ..Sample::default() });
         assert_eq!((found.codec.as_str(), found.ratio, found.zstd_ratio), ("lz4", 0.5, 0.3));

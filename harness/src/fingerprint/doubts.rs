@@ -102,7 +102,9 @@ fn keys(found: &Fingerprint, doubts: &mut Vec<String>) {
         doubts.push("lengths of keys that differ: all have the median".to_owned());
     }
     if keys.model.keys() == u64::from(crate::keys::KEYS_MAX) {
-        doubts.push("how many keys there are: more than the sample can tell, or a scenario can have".to_owned());
+        doubts.push(
+            "how many keys there are: more than the sample can tell, or a scenario can have".to_owned(),
+        );
     }
     if found.topic.partitions > 1 && 1.0 - keys.by_default_partitioner >= OTHER_PARTITIONER_MIN {
         doubts.push(format!(
@@ -135,7 +137,8 @@ fn batches(found: &Fingerprint, doubts: &mut Vec<String>) {
     }
     let codecs = &found.compressibility.records_by_codec;
     if codecs.len() > 1 {
-        let listed: Vec<String> = codecs.iter().map(|(codec, records)| format!("{codec} {records}")).collect();
+        let listed: Vec<String> =
+            codecs.iter().map(|(codec, records)| format!("{codec} {records}")).collect();
         doubts.push(format!("codecs other than the most frequent one (records: {})", listed.join(", ")));
     }
     if found.compressibility.codec() != Codec::None

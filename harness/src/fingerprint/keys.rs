@@ -211,7 +211,8 @@ impl Frequencies {
 
     fn misfit(&self, model: KeyModel) -> f64 {
         let often = self.falling.partition_point(|f| *f >= OFTEN).max(1);
-        let steps = std::iter::successors(Some(1), |first| Some(first * 2)).take_while(|first| *first <= often);
+        let steps =
+            std::iter::successors(Some(1), |first| Some(first * 2)).take_while(|first| *first <= often);
         let difference =
             |first: usize| (self.share_of_first(first) - model.share_of_first(first as u64)).abs();
         steps.map(difference).fold(0.0, f64::max)
@@ -365,7 +366,10 @@ mod tests {
         // Fewer than half a repetition is expected from n^2 keys on.
         let keys = Frequencies::new(vec![1; 1_000]).model().keys();
         assert!((900_000..=1_000_000).contains(&keys), "{keys}");
-        assert_eq!(Frequencies::new(vec![1; 10_000]).model(), KeyModel::Uniform { keys: u64::from(KEYS_MAX) });
+        assert_eq!(
+            Frequencies::new(vec![1; 10_000]).model(),
+            KeyModel::Uniform { keys: u64::from(KEYS_MAX) }
+        );
         assert_eq!(Frequencies::new(vec![9]).model().keys(), 1);
     }
 

@@ -108,13 +108,13 @@ impl<'a> Live<'a> {
         let Some(found) = found else {
             // It says what is wrong with it, a missing permission included.
             let refused = connection.topic_operations(topic).err();
-            let missing = refused.as_ref().is_none_or(|e| e.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+            let missing =
+                refused.as_ref().is_none_or(|e| e.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
             return Err(match refused {
                 Some(source) if !missing => wire(source),
-                _ => FingerprintError::NoTopic {
-                    topic: topic.to_owned(),
-                    addr: connection.addr().to_owned(),
-                },
+                _ => {
+                    FingerprintError::NoTopic { topic: topic.to_owned(), addr: connection.addr().to_owned() }
+                }
             });
         };
         self.brokers = metadata.addresses();
@@ -351,7 +351,9 @@ impl<'a> Live<'a> {
         match fetched {
             Ok(answers) => {
                 for answer in &answers {
-                    let Some(cursor) = cursors.iter_mut().find(|c| c.partition == answer.partition) else { continue };
+                    let Some(cursor) = cursors.iter_mut().find(|c| c.partition == answer.partition) else {
+                        continue;
+                    };
                     stale = take(answer, cursor, first_partition, sampler).or(stale);
                 }
             }
@@ -406,9 +408,9 @@ fn take(answer: &Fetched, cursor: &mut Cursor, first: i32, sampler: &mut Sampler
         if next <= cursor.position {
             continue;
         }
-        let added = header
-            .verify_crc(batch)
-            .and_then(|()| sampler.batch(cursor.partition as u32, &header, batch, cursor.position..cursor.end));
+        let added = header.verify_crc(batch).and_then(|()| {
+            sampler.batch(cursor.partition as u32, &header, batch, cursor.position..cursor.end)
+        });
         if let Err(error) = added {
             sampler.unreadable(&error);
         }

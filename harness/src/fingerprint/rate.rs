@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn a_ramp_is_a_curve() {
         // From 0 to 2,000 per second in 10 s.
-        let timestamps: Vec<i64> = (0..10_000).map(|k| (f64::from(k) / 10_000.0).sqrt() * 1e4).map(|t| t as i64).collect();
+        let timestamps: Vec<i64> =
+            (0..10_000).map(|k| (f64::from(k) / 10_000.0).sqrt() * 1e4).map(|t| t as i64).collect();
         let rate = estimate(&timestamps);
         assert!(!rate.constant, "{rate:?}");
         assert!(rate.buckets_per_s.windows(2).all(|pair| pair[0] < pair[1]), "{rate:?}");

@@ -233,8 +233,7 @@ impl Sampler {
             }
             let by_broker = header.is_log_append_time();
             let timestamp_ms = if by_broker { header.max_timestamp_ms } else { record.timestamp_ms };
-            (first_ms, last_ms, count) =
-                (first_ms.min(timestamp_ms), last_ms.max(timestamp_ms), count + 1);
+            (first_ms, last_ms, count) = (first_ms.min(timestamp_ms), last_ms.max(timestamp_ms), count + 1);
             sample.record(partition, timestamp_ms, &record, keys);
         }
         if !whole || count == 0 {
@@ -402,7 +401,8 @@ mod tests {
 
     #[test]
     fn the_span_is_what_all_partitions_cover() {
-        let at = |partition, timestamp_ms| RecordSeen { partition, timestamp_ms, key: None, value_bytes: None };
+        let at =
+            |partition, timestamp_ms| RecordSeen { partition, timestamp_ms, key: None, value_bytes: None };
         let records = [at(0, 100), at(0, 900), at(1, 300), at(1, 700), at(2, 200), at(2, 800)];
         let coverage = |partition, begins_late, ends_early| Coverage { partition, begins_late, ends_early };
         let whole = [coverage(0, false, false), coverage(1, false, false), coverage(2, false, false)];

@@ -115,11 +115,10 @@ mod tests {
     fn one_length_is_fixed_and_few_are_themselves() {
         assert_eq!(of(vec![100; 50], 50).groups, [SizeGroup { bytes: 100, values: 50 }]);
         let sizes = of([vec![64; 70], vec![512; 20], vec![2_048; 10]].concat(), 103);
-        assert_eq!(sizes.groups.iter().map(|g| (g.bytes, g.values)).collect::<Vec<_>>(), [
-            (64, 70),
-            (512, 20),
-            (2_048, 10)
-        ]);
+        assert_eq!(
+            sizes.groups.iter().map(|g| (g.bytes, g.values)).collect::<Vec<_>>(),
+            [(64, 70), (512, 20), (2_048, 10)]
+        );
         assert_eq!((sizes.tombstones, sizes.below_identity, sizes.p50, sizes.max), (3, 0, 64, 2_048));
     }
 

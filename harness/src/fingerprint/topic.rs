@@ -81,7 +81,9 @@ pub(super) fn estimate(described: Described) -> TopicEstimate {
 fn is_portable(property: &str, value: &str, replication_factor: u16) -> bool {
     match property {
         "cleanup.policy" => !value.contains("compact"),
-        "min.insync.replicas" => value.parse::<u16>().is_ok_and(|least| (1..=replication_factor).contains(&least)),
+        "min.insync.replicas" => {
+            value.parse::<u16>().is_ok_and(|least| (1..=replication_factor).contains(&least))
+        }
         _ => PORTABLE.contains(&property),
     }
 }

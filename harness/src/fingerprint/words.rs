@@ -102,9 +102,8 @@ pub(super) fn rate(rate: &RateEstimate) -> String {
     if rate.constant {
         return format!("{mean}, constant ({variation})");
     }
-    let (least, most) = (rate.buckets_per_s.iter()).fold((f64::MAX, 0.0), |(least, most), per_s| {
-        (per_s.min(least), per_s.max(most))
-    });
+    let (least, most) = (rate.buckets_per_s.iter())
+        .fold((f64::MAX, 0.0), |(least, most), per_s| (per_s.min(least), per_s.max(most)));
     format!("{mean} on average, {} to {} ({variation})", per_second(least), per_second(most))
 }
 
@@ -131,7 +130,9 @@ pub(super) fn keys(keys: &KeyEstimate) -> String {
         KeyModel::None => return format!("only {} of the records have one", percent(keys.keyed_share)),
         KeyModel::RoundRobin { keys } => format!("{}, in turn", count(keys)),
         KeyModel::Uniform { keys } => format!("{}, equally often", count(keys)),
-        KeyModel::Zipf { keys, exponent } => format!("{}, by Zipf's law with exponent {exponent:.3}", count(keys)),
+        KeyModel::Zipf { keys, exponent } => {
+            format!("{}, by Zipf's law with exponent {exponent:.3}", count(keys))
+        }
         KeyModel::Hot { keys, hot_keys, hot_share } => {
             format!("{}, {} of them with {} of the records", count(keys), count(hot_keys), percent(hot_share))
         }
@@ -172,21 +173,25 @@ pub(super) fn batches(found: &BatchEstimate) -> String {
         format!("; first record to last p50 {} ms, p90 {}, p99 {}", spread.p50, spread.p90, spread.p99)
     });
     format!(
-        "mean {:.1} records, p99 {}; {:.0} B before compression, p50 {}, p99 {} ({} are full); {:.0} B in the log{waited}",
+        "mean {:.1} records, p99 {}; {} B before compression, p50 {}, p99 {} ({} are full); {} B in the log{waited}",
         found.records.mean,
         count(found.records.p99),
-        found.uncompressed_bytes.mean,
+        grouped(found.uncompressed_bytes.mean),
         count(found.uncompressed_bytes.p50),
         count(found.uncompressed_bytes.p99),
         percent(found.full_share),
-        found.stored_bytes.mean,
+        grouped(found.stored_bytes.mean),
     )
 }
 
 pub(super) fn producers(found: &BatchEstimate) -> String {
     match found.producer_ids {
         0 => "not idempotent, so their number is unknown".to_owned(),
-        ids => format!("{}, {} of the batches are idempotent", plural(ids, "id", "ids"), percent(found.idempotent_share)),
+        ids => format!(
+            "{}, {} of the batches are idempotent",
+            plural(ids, "id", "ids"),
+            percent(found.idempotent_share)
+        ),
     }
 }
 

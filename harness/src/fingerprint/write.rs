@@ -46,7 +46,10 @@ type Written = std::fmt::Result;
 
 fn head(found: &Fingerprint, out: &mut String) -> Written {
     let name = &found.topic.name;
-    writeln!(out, "# Made by `gauntlet fingerprint` from the topic {name}: numbers only, nothing of what its records say.")?;
+    writeln!(
+        out,
+        "# Made by `gauntlet fingerprint` from the topic {name}: numbers only, nothing of what its records say."
+    )?;
     comment(out, "", &words::sample(&found.sample, found.batches.batches))?;
     writeln!(out, "#\n# What this file does not say, or the sample can't tell:")?;
     for doubt in super::doubts::of(found) {

@@ -64,8 +64,8 @@ impl LoadedSecurity {
         if !problems.is_empty() {
             return Err(scenario_error(&sources, problems));
         }
-        let document: SecurityDocument = deserialize::from_tree(&root)
-            .map_err(|problem| scenario_error(&sources, vec![problem]))?;
+        let document: SecurityDocument =
+            deserialize::from_tree(&root).map_err(|problem| scenario_error(&sources, vec![problem]))?;
         let mut problems = Problems::new(&root);
         let security = resolve::security(document.cluster.security, &mut problems);
         match problems.into_found() {

@@ -317,7 +317,10 @@ impl Connection {
         Ok(values(self.describe_config(BROKER, &broker_id.to_string(), needed)?))
     }
 
-    fn describe_topic_config(&mut self, topic: &str) -> Result<Vec<DescribeConfigsResourceResult>, WireError> {
+    fn describe_topic_config(
+        &mut self,
+        topic: &str,
+    ) -> Result<Vec<DescribeConfigsResourceResult>, WireError> {
         const TOPIC: i8 = 2;
         self.describe_config(TOPIC, topic, Permission::on_topic(Operation::DescribeConfigs, topic))
     }

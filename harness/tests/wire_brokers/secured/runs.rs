@@ -210,7 +210,10 @@ fn fingerprint_needs_to_read(cluster: &Arc<LocalCluster>) -> TestResult {
     grant(cluster, "looker", &on_topics("looked-", &[Operation::Describe]))?;
     assert_says(&look(6)?, &["User:looker lacks Read on topic looked-at"]);
     grant(cluster, "looker", &on_topics("looked-", &[Operation::Read]))?;
-    assert_says(&look(0)?, &["name: like-looked-at", "2 000 records", "DescribeConfigs on it is not allowed"]);
+    assert_says(
+        &look(0)?,
+        &["name: like-looked-at", "2 000 records", "DescribeConfigs on it is not allowed"],
+    );
     grant(cluster, "looker", &on_topics("looked-", &[Operation::DescribeConfigs]))?;
     assert_says(&look(0)?, &["segment.bytes: \"67108864\""]);
     Ok(())
