@@ -2,10 +2,12 @@
 //!
 //! **Definition.** Of all whole batches, by their headers. They count as *full* if at least half of them have 90 % of the bytes of
 //! the p99 before compression: then `batch.size` ended them, and is taken to be that p99, rounded up to a power of two
-//! where that is within two records, else to 1 KiB. Otherwise `linger.ms` ended them, and `batch.size` only has to be large
-//! enough: the next power of two above the p99, at least Kafka's default. `linger.ms` is the p90 of the time from a batch's
-//! first record to its last (p99 if they are full: it must not end them sooner), and 0 if the median batch is a single
-//! record, which waited for nobody.
+//! where that is within two records, else to 1 KiB; `linger.ms` must not end them sooner, so it is the p99 of the time from
+//! first to last record. Otherwise `linger.ms` ended them. Of n records, the first begins the wait L, and the last of the
+//! others, which come at any time in it, is expected after L (n - 1) / n; so L is the median of the time from first to last
+//! record times n / (n - 1), over batches that are not full and hold more than one. It is 0 if the median batch is a single
+//! record, which waited for nobody. `batch.size` then only has to be large enough: the next power of two above the p99, at
+//! least Kafka's default.
 
 use std::collections::BTreeSet;
 
@@ -86,7 +88,8 @@ pub(super) fn estimate(sample: &Sample) -> BatchEstimate {
     let uncompressed_bytes = Distribution::of(batches.iter().map(|b| b.uncompressed_bytes));
     let spreads: Option<Vec<u64>> = batches.iter().map(|b| b.spread_ms).collect();
     let spread_ms = spreads.map(|spreads| Distribution::of(spreads.into_iter()));
-    let full_share = share(&|b| b.uncompressed_bytes as f64 >= 0.9 * uncompressed_bytes.p99 as f64);
+    let is_full = |b: &BatchSeen| b.uncompressed_bytes as f64 >= 0.9 * uncompressed_bytes.p99 as f64;
+    let full_share = share(&is_full);
     let single = records.p50 <= 1;
     let full = full_share >= FULL_SHARE_MIN && !single;
     let ids: BTreeSet<i64> = batches.iter().map(|b| b.producer_id).filter(|id| *id >= 0).collect();
@@ -98,7 +101,7 @@ pub(super) fn estimate(sample: &Sample) -> BatchEstimate {
         linger_ms: spread_ms.map(|spread| match (single, full) {
             (true, _) => 0,
             (false, true) => spread.p99,
-            (false, false) => spread.p90,
+            (false, false) => linger_ms(batches.iter().filter(|b| !is_full(b))),
         }),
         producer_ids: ids.len() as u64,
         idempotent_share: share(&|b| b.producer_id >= 0),
@@ -108,6 +111,15 @@ pub(super) fn estimate(sample: &Sample) -> BatchEstimate {
         uncompressed_bytes,
         spread_ms,
     }
+}
+
+/// How long batches waited for more records that were not filled.
+fn linger_ms<'b>(batches: impl Iterator<Item = &'b BatchSeen>) -> u64 {
+    let wait = |batch: &BatchSeen| {
+        let records = f64::from(batch.records);
+        (batch.spread_ms.unwrap_or(0) as f64 * records / (records - 1.0)).round() as u64
+    };
+    Distribution::of(batches.filter(|batch| batch.records > 1).map(wait)).p50
 }
 
 fn batch_size(full: bool, bytes: Distribution, records: f64) -> u64 {
@@ -163,6 +175,9 @@ mod tests {
         assert_eq!((found.batch_size, found.linger_ms), (16_384, Some(10)));
         let larger = estimate_of((1..=100).map(|i| batch(i, 1_000 * u64::from(i), 20)).collect());
         assert_eq!((larger.batch_size, larger.linger_ms), (131_072, Some(20)));
+        // Pairs are half of the wait apart on average.
+        let pairs: Vec<BatchSeen> = (0..=20).map(|ms| batch(2, 300 + 20 * ms, ms)).collect();
+        assert_eq!(estimate_of(pairs).linger_ms, Some(16), "of those that are not full: 0 to 16 ms");
     }
 
     #[test]
