@@ -57,7 +57,7 @@ impl Cursor {
     }
 
     fn coverage(&self) -> Option<Coverage> {
-        (self.read || self.position >= self.end).then(|| Coverage {
+        (self.read || self.position >= self.end).then_some(Coverage {
             partition: self.partition as u32,
             begins_late: self.begins_late,
             ends_early: self.position < self.end,
