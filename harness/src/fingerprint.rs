@@ -206,6 +206,7 @@ pub fn fingerprint(asked: &Asked) -> Result<Fingerprint, FingerprintError> {
 impl Fingerprint {
     /// The fingerprint of a topic by a sample of it.
     pub fn of(sample: &Sample, described: Described) -> Self {
+        let keys = keys::estimate(sample);
         Fingerprint {
             topic: topic::estimate(described),
             sample: SampleEstimate {
@@ -220,11 +221,11 @@ impl Fingerprint {
             },
             rate: rate::estimate(sample),
             sizes: sizes::estimate(sample),
-            keys: keys::estimate(sample),
             headers: headers::estimate(sample),
             compressibility: compressibility::estimate(sample),
             batches: batches::estimate(sample),
-            partitions: partitions::estimate(sample),
+            partitions: partitions::estimate(sample, keys.model != KeyModel::None),
+            keys,
         }
     }
 

@@ -435,3 +435,95 @@ fn now_ms() -> i64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use gauntlet_wire::batch::{BatchBuilder, BatchStamp, RecordSpec};
+    use gauntlet_wire::codec::Codec;
+
+    use super::*;
+
+    /// Batches of five records, a millisecond each, with offsets from `first_offset` on.
+    fn log(first_offset: i64, batches: i64) -> Vec<u8> {
+        let mut log = Vec::new();
+        for first in (0..batches).map(|batch| first_offset + batch * 5) {
+            let mut builder = BatchBuilder::new(Codec::None);
+            for offset in first..first + 5 {
+                let spec = RecordSpec { timestamp_ms: offset, key: None, value_bytes: 10, headers: &[] };
+                builder.append(&spec, |_| {});
+            }
+            let mut bytes = builder.seal(BatchStamp::NONE).bytes().to_vec();
+            // As the broker does; the CRC does not cover it.
+            bytes[..8].copy_from_slice(&first.to_be_bytes());
+            log.extend(bytes);
+        }
+        log
+    }
+
+    fn answer(error: ErrorCode, records: Vec<u8>) -> Fetched {
+        Fetched { partition: 0, error, log_start_offset: 40, records: Bytes::from(records) }
+    }
+
+    fn cursor(position: i64, end: i64) -> Cursor {
+        Cursor { partition: 0, begins_late: false, position, end, at_ms: i64::MIN, read: false, failures: 0 }
+    }
+
+    #[test]
+    fn only_what_lies_between_position_and_end_is_taken() {
+        let (mut sampler, mut cursor) = (Sampler::new(1), cursor(7, 18));
+        assert_eq!(take(&answer(ErrorCode::NONE, log(5, 4)), &mut cursor, 0, &mut sampler), None);
+        assert_eq!((sampler.records(), cursor.position, cursor.at_ms), (11, 20, 19));
+        assert!(!cursor.is_open());
+        assert_eq!(cursor.coverage().map(|c| c.ends_early), Some(false));
+    }
+
+    #[test]
+    fn a_batch_that_was_cut_is_read_with_the_next_answer() {
+        let (mut sampler, mut cursor) = (Sampler::new(1), cursor(0, 10));
+        let mut cut = log(0, 2);
+        cut.truncate(cut.len() - 1);
+        take(&answer(ErrorCode::NONE, cut), &mut cursor, 0, &mut sampler);
+        assert_eq!((sampler.records(), cursor.position, cursor.is_open()), (5, 5, true));
+        assert_eq!(cursor.coverage().map(|c| c.ends_early), Some(true), "if it ended here");
+        take(&answer(ErrorCode::NONE, log(5, 1)), &mut cursor, 0, &mut sampler);
+        assert_eq!((sampler.records(), cursor.is_open()), (10, false));
+    }
+
+    #[test]
+    fn what_was_deleted_meanwhile_is_passed_over() {
+        let (mut sampler, mut cursor) = (Sampler::new(1), cursor(7, 50));
+        take(&answer(ErrorCode::OFFSET_OUT_OF_RANGE, Vec::new()), &mut cursor, 0, &mut sampler);
+        assert_eq!((cursor.position, cursor.begins_late, cursor.failures), (40, true, 0));
+        // The log ends below: it was truncated, and nothing more will come.
+        cursor.position = 45;
+        for _ in 0..FAILURES_MAX {
+            assert!(cursor.is_open());
+            let doubt =
+                take(&answer(ErrorCode::OFFSET_OUT_OF_RANGE, Vec::new()), &mut cursor, 0, &mut sampler);
+            assert_eq!(doubt, Some(ErrorCode::OFFSET_OUT_OF_RANGE));
+        }
+        assert!(!cursor.is_open());
+        assert_eq!(cursor.coverage(), None, "nothing of it was read");
+    }
+
+    #[test]
+    fn a_damaged_batch_is_counted_and_passed_over() {
+        let (mut sampler, mut cursor) = (Sampler::new(1), cursor(0, 10));
+        let mut damaged = log(0, 2);
+        damaged[70] ^= 1;
+        take(&answer(ErrorCode::NONE, damaged), &mut cursor, 0, &mut sampler);
+        let sample = sampler.finish(Bound::Everything, &[]);
+        assert_eq!((sample.records.len(), sample.unreadable_batches), (5, 1));
+        assert!(sample.unreadable_because.is_some_and(|why| why.contains("CRC")));
+    }
+
+    #[test]
+    fn only_the_first_partition_of_a_request_fails_by_getting_nothing() {
+        let (mut sampler, mut cursor) = (Sampler::new(1), cursor(0, 10));
+        take(&answer(ErrorCode::NONE, Vec::new()), &mut cursor, 1, &mut sampler);
+        assert_eq!(cursor.failures, 0);
+        take(&answer(ErrorCode::NONE, Vec::new()), &mut cursor, 0, &mut sampler);
+        assert_eq!(cursor.failures, 1);
+    }
+}

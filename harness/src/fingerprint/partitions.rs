@@ -3,7 +3,7 @@
 //! **Definition.** Shares of the records of the covered span. They are *even* if their variation (standard deviation over mean) is
 //! at most 5 % plus twice what chance alone would give by Poisson's law.
 //!
-//! Records without keys are *sticky* if a batch holds a stretch of its producer's whole traffic, and not every n-th record of
+//! Where keys don't decide, records are *sticky* if a batch holds a stretch of its producer's whole traffic, and not every n-th record of
 //! it. In a batch, records follow each other at some rate; times the number of producers and over the rate of the
 //! partition as a whole, that is 1 where partitions take turns record by record, and the number of partitions where
 //! batches go to one after the other. The geometric middle decides, by the median over the batches.
@@ -30,7 +30,7 @@ pub struct PartitionEstimate {
     pub variation_max: f64,
     /// Whether they do.
     pub even: bool,
-    /// Whether records come in runs to one partition; `None`: too little to tell, or one partition only.
+    /// Whether records come in runs to one partition; `None`: too little to tell, one partition only, or keys decide.
     pub sticky: Option<bool>,
 }
 
@@ -41,7 +41,8 @@ impl PartitionEstimate {
     }
 }
 
-pub(super) fn estimate(sample: &Sample) -> PartitionEstimate {
+/// `keyed`: keys decide where records go.
+pub(super) fn estimate(sample: &Sample, keyed: bool) -> PartitionEstimate {
     let mut counts = vec![0.0; sample.partitions as usize];
     for record in sample.covered() {
         if let Some(count) = counts.get_mut(record.partition as usize) {
@@ -57,7 +58,7 @@ pub(super) fn estimate(sample: &Sample) -> PartitionEstimate {
         variation,
         variation_max,
         even: variation <= variation_max,
-        sticky: sticky(sample, &counts),
+        sticky: if keyed { None } else { sticky(sample, &counts) },
     }
 }
 
@@ -122,7 +123,7 @@ mod tests {
     #[test]
     fn turns_are_even() {
         // Two producers, each with a sixth of a record per millisecond and partition: 20 records take 114 ms.
-        let found = estimate(&sample(114, |k| k % 6));
+        let found = estimate(&sample(114, |k| k % 6), false);
         assert!(found.even && found.sticky == Some(false), "{found:?}");
         assert!((found.largest_over_mean() - 1.0).abs() < 0.01, "{found:?}");
     }
@@ -130,19 +131,20 @@ mod tests {
     #[test]
     fn runs_are_sticky() {
         // All of a producer's traffic, one record per millisecond.
-        let found = estimate(&sample(19, |k| k / 20 % 6));
+        let found = estimate(&sample(19, |k| k / 20 % 6), false);
         assert!(found.even && found.sticky == Some(true), "{found:?}");
     }
 
     #[test]
     fn a_partition_with_more_is_not_even() {
-        let found = estimate(&sample(114, |k| if k % 2 == 0 { 0 } else { k % 6 }));
+        let found = estimate(&sample(114, |k| if k % 2 == 0 { 0 } else { k % 6 }), true);
         assert!(!found.even && found.largest_over_mean() > 2.5, "{found:?}");
     }
 
     #[test]
     fn nothing_is_said_of_too_little() {
-        assert_eq!(estimate(&Sample { partitions: 1, ..sample(1, |_| 0) }).sticky, None);
-        assert_eq!(estimate(&Sample { batches: Vec::new(), ..sample(1, |k| k % 6) }).sticky, None);
+        assert_eq!(estimate(&Sample { partitions: 1, ..sample(1, |_| 0) }, false).sticky, None);
+        assert_eq!(estimate(&Sample { batches: Vec::new(), ..sample(1, |k| k % 6) }, false).sticky, None);
+        assert_eq!(estimate(&sample(19, |k| k / 20 % 6), true).sticky, None, "keys decide");
     }
 }
