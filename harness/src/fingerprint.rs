@@ -114,6 +114,14 @@ pub enum FingerprintError {
         /// Its name.
         topic: String,
     },
+    /// There is nothing in what can be read of it.
+    #[error("topic {topic}: {leaderless} of its partitions have no leader, and the others hold no records")]
+    NoLeader {
+        /// Its name.
+        topic: String,
+        /// Partitions that nobody leads.
+        leaderless: usize,
+    },
     /// There is nothing new in it.
     #[error("topic {topic} has no records of the last {last}; leave out --last to read its newest ones")]
     NothingLately {

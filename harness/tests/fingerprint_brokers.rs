@@ -26,12 +26,12 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Two brokers, so that partitions have different leaders.
+/// Three brokers, so that partitions have different leaders, and one of them may be missing.
 fn cluster() -> &'static LocalCluster {
     static SHARED: OnceLock<(LocalCluster, TempDir)> = OnceLock::new();
     let (cluster, _) = SHARED.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
-        let spec = LocalSpec { brokers: 2, jvm: Jvm::Quick, ..LocalSpec::default() };
+        let spec = LocalSpec { brokers: 3, jvm: Jvm::Quick, ..LocalSpec::default() };
         let dirs = ClusterDirs {
             data: dir.path().join("data"),
             logs: dir.path().join("logs"),
@@ -267,6 +267,39 @@ fn what_kafkas_producer_has_filled_is_measured_and_not_repeated() {
     let scenario = String::from_utf8_lossy(&hour.stdout).into_owned();
     assert!(scenario.contains("name: like-console"), "without --out it is shown: {}", text(&hour));
     assert!(scenario.contains("all that was asked for"), "{scenario}");
+}
+
+/// Node that leads each partition.
+fn leaders(topic: &str) -> Vec<Option<i32>> {
+    let mut connection = Connection::connect(&cluster().bootstrap()[0], &ConnectOptions::default()).unwrap();
+    let metadata = connection.metadata(Some(&[topic])).unwrap();
+    metadata.topic(topic).unwrap().partitions.iter().map(|partition| partition.leader).collect()
+}
+
+#[test]
+fn partitions_without_a_leader_are_named_and_the_others_measured() {
+    let _alone = alone();
+    create_topic("partly", 6);
+    let lines: String = (0..600).map(|k| format!("key-{k}\tvalue-{k:050}\n")).collect();
+    console_producer("partly", &["--reader-property", "parse.key=true"], &lines);
+    let lost: Vec<usize> = (0..6).filter(|p| leaders("partly")[*p] == Some(3)).collect();
+    assert!(!lost.is_empty() && lost.len() < 6, "{lost:?}");
+    let ends = ends("partly");
+    let left: i64 = (0..6).filter(|p| !lost.contains(p)).map(|p| ends[p]).sum();
+    cluster().stop(3, LIMIT).unwrap();
+    let deadline = std::time::Instant::now() + LIMIT;
+    while lost.iter().any(|p| leaders("partly")[*p].is_some()) {
+        assert!(std::time::Instant::now() < deadline, "nobody noticed that the broker is gone");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (found, output) = fingerprint("partly", &dir.path().join("partly.yaml"), &[]);
+    assert_eq!(found["sample"]["unread_partitions"], serde_json::json!(lost));
+    assert_eq!(number(&found, "/sample/records"), left as f64);
+    let doubt = format!("nothing could be read of {} partitions", lost.len());
+    assert!(text(&output).contains(&doubt), "{}", text(&output));
+    cluster().start_node(3).unwrap();
+    cluster().wait_ready(3, LIMIT).unwrap();
 }
 
 #[test]

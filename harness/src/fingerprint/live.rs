@@ -148,7 +148,11 @@ impl<'a> Live<'a> {
         };
         let logs: BTreeMap<i32, Log> = starts.into_iter().filter_map(log).collect();
         if logs.values().all(|log| log.end <= log.start) {
-            return Err(FingerprintError::Empty { topic: self.asked.topic.clone() });
+            let topic = self.asked.topic.clone();
+            return Err(match (partitions as usize).saturating_sub(logs.len()) {
+                0 => FingerprintError::Empty { topic },
+                leaderless => FingerprintError::NoLeader { topic, leaderless },
+            });
         }
         let begins = self.begins(&logs)?;
         let limited = self.limited(&logs, &begins);
