@@ -1,6 +1,7 @@
 //! The command line.
 
 mod cluster;
+mod fingerprint;
 mod print;
 mod report;
 mod run;
@@ -37,6 +38,8 @@ enum Command {
     Validate(ScenarioArgs),
     /// Show the result of a run again, and write its reports anew, from its directory.
     Report(report::ReportArgs),
+    /// Read a sample of a live topic, and write a scenario that sends the like.
+    Fingerprint(fingerprint::FingerprintArgs),
     /// Check what this machine needs for local clusters.
     Doctor(DoctorArgs),
     /// Keep local clusters running between runs.
@@ -121,6 +124,7 @@ fn dispatch(command: Command) -> std::io::Result<ExitReason> {
         Command::Plan(args) => run::show_plan(&args, &mut out),
         Command::Validate(args) => validate(&args, &mut out),
         Command::Report(args) => report::report(&args, &mut out),
+        Command::Fingerprint(args) => fingerprint::fingerprint(&args, &mut out),
         Command::Doctor(args) => doctor(args, &mut out),
         Command::Cluster(command) => cluster::run(command, &mut out),
         Command::Schema => {

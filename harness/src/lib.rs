@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod cluster_view;
 pub mod disk;
+pub mod fingerprint;
 pub mod hlog;
 pub mod intervals;
 pub mod keys;

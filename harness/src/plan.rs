@@ -25,8 +25,8 @@ use crate::schedule::{Arrival, Curve};
 use crate::sizes::SizePlan;
 
 pub(crate) use convert::RF_DEFAULT_MAX;
-pub use convert::{PlanOptions, Planned, capabilities, check_expectation, plan};
-pub(crate) use load::warmup_per_s;
+pub use convert::{PlanOptions, Planned, capabilities, check_expectation, client_security, plan};
+pub(crate) use load::{record_plan, warmup_per_s};
 pub use needs::Needs;
 pub use permissions::Need;
 

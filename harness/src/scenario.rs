@@ -12,12 +12,15 @@
 //! A file with `sweep:` goes through 3 to 6 once for every point; `sweep` makes the points from its matrix.
 //!
 //! Layers 1 to 4 stop at the first mistake (3 collects), because what comes after would only echo it.
+//!
+//! `connection` reads a file that is nothing but a block `cluster.security`, for commands that have no scenario.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+mod connection;
 mod deserialize;
 mod diagnostic;
 mod emit;
@@ -34,10 +37,12 @@ pub mod types;
 mod validate;
 mod written;
 
+pub use connection::LoadedSecurity;
 pub use diagnostic::{Diagnostic, Place, ScenarioError};
 pub use schema::schema;
 pub use sweep::{LoadedSweep, ScenarioFile};
 pub use types::Scenario;
+pub(crate) use validate::is_host_and_port;
 
 use diagnostic::{Problem, Sources, did_you_mean, scenario_error};
 use interpolate::Matrix;
@@ -175,19 +180,7 @@ impl ScenarioFile {
     /// # Errors
     /// The file can't be read, or is no valid scenario under `options`.
     pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<Self, ScenarioError> {
-        let name = path.display().to_string();
-        let unreadable = |reason: String| ScenarioError {
-            diagnostics: vec![Diagnostic::without_place(format!("{name}: {reason}"), None)],
-        };
-        // Asked for first, so that a wrong file of many gigabytes is not read.
-        let length = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
-        if length > tree::BYTES_MAX as u64 {
-            return Err(unreadable(format!(
-                "{length} bytes are no scenario; at most {} are read",
-                tree::BYTES_MAX
-            )));
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+        let (name, text) = read_file(path)?;
         Self::parse(&name, &text, options)
     }
 
@@ -231,6 +224,24 @@ impl ScenarioFile {
         let loaded = complete(root, &text.into(), profiles, &sources, options).map_err(fail)?;
         Ok(Self::Single(Box::new(loaded)))
     }
+}
+
+/// Name and content of a file, unless it is too long for what it should be.
+fn read_file(path: &Path) -> Result<(String, String), ScenarioError> {
+    let name = path.display().to_string();
+    let unreadable = |reason: String| ScenarioError {
+        diagnostics: vec![Diagnostic::without_place(format!("{name}: {reason}"), None)],
+    };
+    // Asked for first, so that a wrong file of many gigabytes is not read.
+    let length = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+    if length > tree::BYTES_MAX as u64 {
+        return Err(unreadable(format!(
+            "{length} bytes are no scenario; at most {} are read",
+            tree::BYTES_MAX
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    Ok((name, text))
 }
 
 /// From a tree without references to a valid scenario.

@@ -17,7 +17,7 @@ use super::security::{self, process_environment};
 use super::{load, *};
 use crate::report::ReportForm;
 use crate::scenario::types as file;
-use crate::scenario::{ExpressionMistake, LoadedScenario, Scenario, ScenarioError};
+use crate::scenario::{ExpressionMistake, LoadedScenario, LoadedSecurity, Scenario, ScenarioError};
 
 /// Replicas of a topic that the scenario does not say it of, if there are as many brokers.
 pub(crate) const RF_DEFAULT_MAX: u16 = 3;
@@ -118,6 +118,16 @@ pub fn plan(loaded: &LoadedScenario, options: &PlanOptions) -> Result<Planned, S
             .into_iter()
             .map(|r| loaded.diagnostic(&r.path, &r.message, "", &r.help))
             .collect(),
+    })
+}
+
+/// Reads the files and environment variables that a block `cluster.security` names.
+///
+/// # Errors
+/// What can't be read or used, with its place in the file.
+pub fn client_security(loaded: &LoadedSecurity) -> Result<Security, ScenarioError> {
+    security::security(&loaded.security, &process_environment).map_err(|refusal| ScenarioError {
+        diagnostics: vec![loaded.diagnostic(&refusal.path, &refusal.message, &refusal.help)],
     })
 }
 

@@ -124,6 +124,11 @@ pub(crate) fn warmup_per_s(shape: &file::Shape) -> u64 {
     (curve.records() as f64 * 1e9 / curve.length_ns().max(1) as f64).ceil() as u64
 }
 
+/// How the records of a block look whose bodies are random: of those there is nothing to refuse.
+pub(crate) fn record_plan(block: &file::Producers) -> RecordPlan {
+    records(0, block, &mut Vec::new())
+}
+
 /// How the records of a block look.
 pub(super) fn records(index: usize, block: &file::Producers, refusals: &mut Vec<Refusal>) -> RecordPlan {
     let sizes = sizes(&block.payload.size);

@@ -19,6 +19,8 @@ mod load;
 mod records;
 mod security;
 
+pub(crate) use security::security;
+
 /// Replicas of a topic where nothing is said and enough brokers are there.
 const REPLICATION_FACTOR: u16 = 3;
 /// Partitions of a topic where nothing is said.

@@ -15,6 +15,7 @@ mod records;
 mod topics;
 mod workload;
 
+pub(crate) use cluster::is_host_and_port;
 pub(crate) use topics::{NAME_LENGTH_MAX as TOPIC_LENGTH_MAX, RUN_ID_LENGTH};
 
 /// Bytes of a record's identity without options (design, life of one record): the least size of a value.

@@ -26,19 +26,22 @@ pub enum Operation {
     Alter,
     /// Seeing it, its partitions and its offsets. Comes with Read, Write, Delete and Alter.
     Describe,
+    /// Seeing its configuration.
+    DescribeConfigs,
     /// On the cluster: getting a producer id without any topic to write to.
     IdempotentWrite,
 }
 
 impl Operation {
     /// All that this crate knows.
-    pub const ALL: [Operation; 7] = [
+    pub const ALL: [Operation; 8] = [
         Operation::Read,
         Operation::Write,
         Operation::Create,
         Operation::Delete,
         Operation::Alter,
         Operation::Describe,
+        Operation::DescribeConfigs,
         Operation::IdempotentWrite,
     ];
 
@@ -51,6 +54,7 @@ impl Operation {
             Operation::Delete => 6,
             Operation::Alter => 7,
             Operation::Describe => 8,
+            Operation::DescribeConfigs => 10,
             Operation::IdempotentWrite => 12,
         }
     }

@@ -8,6 +8,7 @@ use kafka_protocol::messages::alter_user_scram_credentials_request::ScramCredent
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
@@ -47,6 +48,19 @@ pub enum OffsetSpec {
     Earliest,
     /// The high watermark.
     Latest,
+    /// The first record with this timestamp (milliseconds since the Unix epoch) or a later one.
+    Since(i64),
+    /// The record with the highest timestamp (KIP-734; brokers from 3.0 on).
+    Newest,
+}
+
+/// What ListOffsets has found in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundOffset {
+    /// The offset.
+    pub offset: i64,
+    /// Timestamp of the record there, in milliseconds since the Unix epoch; -1 where a log's end or begin was asked for.
+    pub timestamp_ms: i64,
 }
 
 /// A producer id and its epoch, as handed out by InitProducerId.
@@ -68,6 +82,11 @@ pub struct Quorum {
     /// Node ids of the voters.
     pub voters: Vec<i32>,
 }
+
+/// The first version that finds the highest timestamp (KIP-734); nothing of later ones is needed.
+const LIST_OFFSETS_VERSION_CAP: i16 = 7;
+/// Where the value of a property comes from: set on the topic itself (DescribeConfigs, `DYNAMIC_TOPIC_CONFIG`).
+const SET_ON_TOPIC: i8 = 1;
 
 fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
@@ -126,17 +145,42 @@ impl Connection {
         })
     }
 
-    /// One offset per partition asked for. Must be sent to the leader of each of them.
+    /// One offset per partition asked for; -1 where no record is what was asked for. Must be sent to the leader of each of
+    /// them.
     pub fn list_offsets(
         &mut self,
         topic: &str,
         partitions: &[i32],
         spec: OffsetSpec,
     ) -> Result<BTreeMap<i32, i64>, WireError> {
+        let found = self.find_offsets(topic, partitions, spec)?;
+        Ok(found.into_iter().map(|(partition, found)| (partition, found.offset)).collect())
+    }
+
+    /// As [`Connection::list_offsets`], with the timestamps of what was found.
+    pub fn find_offsets(
+        &mut self,
+        topic: &str,
+        partitions: &[i32],
+        spec: OffsetSpec,
+    ) -> Result<BTreeMap<i32, FoundOffset>, WireError> {
         let timestamp = match spec {
             OffsetSpec::Earliest => -2,
             OffsetSpec::Latest => -1,
+            // Negative ones have meanings of their own.
+            OffsetSpec::Since(timestamp_ms) => timestamp_ms.max(0),
+            OffsetSpec::Newest => -3,
         };
+        let version = self.versions().pick::<ListOffsetsRequest>(LIST_OFFSETS_VERSION_CAP, self.addr())?;
+        // Older brokers would take -3 for a point in time.
+        if spec == OffsetSpec::Newest && version < LIST_OFFSETS_VERSION_CAP {
+            return Err(WireError::Unsupported {
+                addr: self.addr().to_owned(),
+                api: "ListOffsets by highest timestamp".to_owned(),
+                offered: format!("version {version}"),
+                ours: format!("version {LIST_OFFSETS_VERSION_CAP}"),
+            });
+        }
         let wanted = partitions
             .iter()
             .map(|p| ListOffsetsPartition::default().with_partition_index(*p).with_timestamp(timestamp))
@@ -144,14 +188,15 @@ impl Connection {
         let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![
             ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(wanted),
         ]);
-        let response = self.call_capped(&request, 7)?;
+        let response = self.call_capped(&request, version)?;
         let mut offsets = BTreeMap::new();
         for partition in response.topics.iter().flat_map(|t| &t.partitions) {
             let needed = Permission::on_topic(Operation::Describe, topic);
             self.check_permitted(partition.error_code, &None, needed, || {
                 format!("list offsets of {topic}-{}", partition.partition_index)
             })?;
-            offsets.insert(partition.partition_index, partition.offset);
+            let found = FoundOffset { offset: partition.offset, timestamp_ms: partition.timestamp };
+            offsets.insert(partition.partition_index, found);
         }
         Ok(offsets)
     }
@@ -252,21 +297,40 @@ impl Connection {
         Ok(())
     }
 
-    /// The effective configuration of a topic, by property name.
+    /// The effective configuration of a topic, by property name. Needs DescribeConfigs on it.
     pub fn topic_config(&mut self, topic: &str) -> Result<BTreeMap<String, String>, WireError> {
-        self.describe_config(2, topic)
+        Ok(values(self.describe_topic_config(topic)?))
+    }
+
+    /// What is set on the topic itself of its configuration, by property name; what comes from brokers or is a default is
+    /// left out. Needs DescribeConfigs on it.
+    pub fn topic_config_set(&mut self, topic: &str) -> Result<BTreeMap<String, String>, WireError> {
+        let mut described = self.describe_topic_config(topic)?;
+        described.retain(|property| property.config_source == SET_ON_TOPIC);
+        Ok(values(described))
     }
 
     /// The effective configuration of a broker, by property name. Must be sent to that broker.
     pub fn broker_config(&mut self, broker_id: i32) -> Result<BTreeMap<String, String>, WireError> {
-        self.describe_config(4, &broker_id.to_string())
+        const BROKER: i8 = 4;
+        let needed = Permission::on_cluster(Operation::DescribeConfigs);
+        Ok(values(self.describe_config(BROKER, &broker_id.to_string(), needed)?))
+    }
+
+    fn describe_topic_config(
+        &mut self,
+        topic: &str,
+    ) -> Result<Vec<DescribeConfigsResourceResult>, WireError> {
+        const TOPIC: i8 = 2;
+        self.describe_config(TOPIC, topic, Permission::on_topic(Operation::DescribeConfigs, topic))
     }
 
     fn describe_config(
         &mut self,
         resource_type: i8,
         name: &str,
-    ) -> Result<BTreeMap<String, String>, WireError> {
+        needed: Permission,
+    ) -> Result<Vec<DescribeConfigsResourceResult>, WireError> {
         let request = DescribeConfigsRequest::default().with_resources(vec![
             DescribeConfigsResource::default()
                 .with_resource_type(resource_type)
@@ -275,14 +339,10 @@ impl Connection {
         ]);
         let response = self.call(&request)?;
         let result = response.results.into_iter().next().ok_or_else(|| self.empty("DescribeConfigs"))?;
-        self.check(result.error_code, &result.error_message, || {
+        self.check_permitted(result.error_code, &result.error_message, needed, || {
             format!("describe the configuration of {name}")
         })?;
-        Ok(result
-            .configs
-            .into_iter()
-            .filter_map(|c| c.value.map(|value| (c.name.to_string(), value.to_string())))
-            .collect())
+        Ok(result.configs)
     }
 
     fn empty(&self, api: &str) -> WireError {
@@ -348,6 +408,14 @@ impl From<kafka_protocol::messages::describe_topic_partitions_response::Describe
             offline: ids(p.offline_replicas),
         }
     }
+}
+
+/// Secret values are not told, and so are not there.
+fn values(described: Vec<DescribeConfigsResourceResult>) -> BTreeMap<String, String> {
+    let told = |property: DescribeConfigsResourceResult| {
+        property.value.map(|value| (property.name.to_string(), value.to_string()))
+    };
+    described.into_iter().filter_map(told).collect()
 }
 
 /// Connects to the first of `bootstrap` that answers. The error is that of the last one tried. A refused log-in is not tried

@@ -32,6 +32,7 @@ const AT_PRODUCER_EPOCH: usize = 51;
 const AT_BASE_SEQUENCE: usize = 53;
 const AT_COUNT: usize = 57;
 const MAGIC: u8 = 2;
+const ATTRIBUTE_LOG_APPEND_TIME: i16 = 0x08;
 const ATTRIBUTE_TRANSACTIONAL: i16 = 0x10;
 const ATTRIBUTE_CONTROL: i16 = 0x20;
 

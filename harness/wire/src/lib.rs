@@ -4,7 +4,7 @@
 //! - [`Connection`], [`admin`], [`metadata`]: blocking calls, one at a time
 //! - [`batch`], [`codec`]: record batches (format v2) and their compression
 //! - [`producer`]: the producer for load, with the recovery rules of idempotence
-//! - [`fetcher`]: the log reader
+//! - [`fetcher`]: the log reader; [`fetch`]: some batches by a blocking call
 //! - [`security`]: TLS and log-ins; [`acl`]: permissions
 //! - [`code`], [`error`]: error codes, what each proves about a produced batch, and this crate's error
 
@@ -17,6 +17,7 @@ pub mod code;
 pub mod codec;
 mod connection;
 pub mod error;
+pub mod fetch;
 pub mod fetcher;
 mod frame;
 pub mod lateness;
@@ -28,7 +29,7 @@ mod turns;
 mod varint;
 
 pub use acl::{Operation, Permission, Resource};
-pub use admin::{NewTopic, OffsetSpec, ProducerIdentity, Quorum};
+pub use admin::{FoundOffset, NewTopic, OffsetSpec, ProducerIdentity, Quorum};
 pub use clock::monotonic_ns;
 pub use code::ErrorCode;
 pub use connection::{ApiVersions, ConnectOptions, Connection};

@@ -13,7 +13,7 @@ use crate::scenario::written::{
 
 const BLOCK: &str = "cluster.security";
 
-pub(super) fn security(written: SecurityProperties, problems: &mut Problems<'_>) -> ClientSecurity {
+pub(crate) fn security(written: SecurityProperties, problems: &mut Problems<'_>) -> ClientSecurity {
     use ProtocolWritten::{Plaintext, SaslPlaintext, SaslSsl, Ssl};
     let (has_tls, has_login) = match written.protocol {
         Plaintext => (false, false),

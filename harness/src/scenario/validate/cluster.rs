@@ -112,7 +112,8 @@ fn bootstrap(servers: &[String], problems: &mut Problems<'_>) {
     }
 }
 
-fn is_host_and_port(server: &str) -> bool {
+/// Whether a text names a broker: `host:port`, with an IPv6 address in brackets.
+pub(crate) fn is_host_and_port(server: &str) -> bool {
     let Some((host, port)) = server.rsplit_once(':') else { return false };
     let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
     let plain = !host.is_empty() && !host.contains([':', '/', ' ', '@', '[', ']']);

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use gauntlet_chaos::LocalCluster;
 use gauntlet_wire::Operation;
@@ -12,7 +13,9 @@ use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 
 use super::{PASSWORD, assert_says, authority_file, grant, make_user, on_topics};
-use crate::cluster::{SharedCluster, TestResult, report};
+use crate::cluster::{LIMIT, SharedCluster, TestResult, Topic, report};
+use crate::judge::judge;
+use crate::load::{at_once, config, produce};
 
 const GAUNTLET: &str = env!("CARGO_BIN_EXE_gauntlet");
 /// The environment variable that holds [`PASSWORD`].
@@ -22,6 +25,7 @@ pub(super) fn trials(shared: &Arc<SharedCluster>) -> Vec<Trial> {
     vec![
         shared.trial("a_run_needs_what_its_plan_lists_and_keeps_the_secret", needs_what_its_plan_lists),
         shared.trial("a_run_without_a_permission_ends_before_the_load", ends_before_the_load),
+        shared.trial("a_fingerprint_needs_no_more_than_to_read", fingerprint_needs_to_read),
         Trial::test("a_killed_broker_of_a_secured_cluster_costs_nothing", a_killed_broker),
         Trial::test("certificates_of_clients_are_enough", certificates),
     ]
@@ -171,6 +175,48 @@ fn ends_before_the_load(cluster: &Arc<LocalCluster>) -> TestResult {
         &["User:unheard-of", "SCRAM-SHA-256", &cluster.bootstrap()[0], "sasl.password"],
     );
     run.assert_kept_secret()
+}
+
+/// Describe and Read are enough, and what is missing is named. What is set on the topic is told to who may know it.
+fn fingerprint_needs_to_read(cluster: &Arc<LocalCluster>) -> TestResult {
+    let topic = Topic::create(cluster, "looked-at", 2, &[("segment.bytes", "67108864")])?;
+    cluster.grant(&on_topics("looked-", &[Operation::Read, Operation::Write]), LIMIT)?;
+    let mut config = config(cluster.bootstrap(), &topic);
+    config.links.security = cluster.security().clone();
+    let produced = produce(config, vec![at_once(20, 50); 2], &Arc::new(AtomicU64::new(0)))?;
+    judge(cluster, &topic, &produced)?.expect_all_acked(2_000)?;
+    make_user(cluster, "looker", ScramHash::Sha256)?;
+    let dir = tempfile::tempdir()?;
+    let security = dir.path().join("client.yaml");
+    let yaml = format!(
+        "security.protocol: SASL_SSL\nsasl.mechanism: SCRAM-SHA-256\nsasl.username: looker\n\
+         sasl.password: ${{env.{VARIABLE}}}\nssl.truststore.location: {}\n",
+        authority_file(cluster)?.display()
+    );
+    std::fs::write(&security, yaml)?;
+    let look = |code: i32| -> Result<String, Failed> {
+        let output = Command::new(GAUNTLET)
+            .args(["fingerprint", "--bootstrap", &cluster.bootstrap().join(","), "--topic", "looked-at"])
+            .arg("--security")
+            .arg(&security)
+            .env(VARIABLE, PASSWORD)
+            .output()?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(!text.contains(PASSWORD), "{text}");
+        Ok(text)
+    };
+    assert_says(&look(6)?, &["User:looker lacks Describe on topic looked-at"]);
+    grant(cluster, "looker", &on_topics("looked-", &[Operation::Describe]))?;
+    assert_says(&look(6)?, &["User:looker lacks Read on topic looked-at"]);
+    grant(cluster, "looker", &on_topics("looked-", &[Operation::Read]))?;
+    assert_says(
+        &look(0)?,
+        &["name: like-looked-at", "2 000 records", "DescribeConfigs on it is not allowed"],
+    );
+    grant(cluster, "looker", &on_topics("looked-", &[Operation::DescribeConfigs]))?;
+    assert_says(&look(0)?, &["segment.bytes: \"67108864\""]);
+    Ok(())
 }
 
 /// The user's path without a cluster, by the scenario that is shipped: everything is made for the run.

@@ -118,6 +118,12 @@ impl BatchHeader {
         Codec::from_attributes(self.attributes)
     }
 
+    /// Whether its timestamps are the broker's: every record's is then [`BatchHeader::max_timestamp_ms`], whatever the
+    /// record itself says (`message.timestamp.type`).
+    pub fn is_log_append_time(&self) -> bool {
+        self.attributes & ATTRIBUTE_LOG_APPEND_TIME != 0
+    }
+
     /// Whether the batch belongs to a transaction.
     pub fn is_transactional(&self) -> bool {
         self.attributes & ATTRIBUTE_TRANSACTIONAL != 0
@@ -144,25 +150,43 @@ impl BatchHeader {
         batch: &'a [u8],
         buffer: &'a mut RecordsBuffer,
     ) -> Result<Records<'a>, BatchError> {
+        let data = self.section(batch, buffer)?;
+        self.records_in(data)
+    }
+
+    /// The records section of the batch as it was before compression, for [`BatchHeader::records_in`]; `batch` begins where
+    /// this header was read, `buffer` holds it if it needs decompressing.
+    pub fn section<'a>(
+        &self,
+        batch: &'a [u8],
+        buffer: &'a mut RecordsBuffer,
+    ) -> Result<&'a [u8], BatchError> {
         let section = &batch[HEADER_BYTES..self.bytes];
-        let malformed = |detail| BatchError::Malformed { offset: self.base_offset, detail };
-        let codec = self.codec().ok_or_else(|| malformed("its attributes name no known codec"))?;
-        let data = if codec == Codec::None {
-            section
-        } else {
-            codec
-                .decompress(section, &mut buffer.0)
-                .map_err(|source| BatchError::Decompress { offset: self.base_offset, source })?;
-            buffer.0.as_slice()
-        };
-        let left = u32::try_from(self.record_count).map_err(|_| malformed("its record count is negative"))?;
+        let codec = self.codec().ok_or_else(|| self.malformed("its attributes name no known codec"))?;
+        if codec == Codec::None {
+            return Ok(section);
+        }
+        codec
+            .decompress(section, &mut buffer.0)
+            .map_err(|source| BatchError::Decompress { offset: self.base_offset, source })?;
+        Ok(buffer.0.as_slice())
+    }
+
+    /// The records in a section that is not compressed any more.
+    pub fn records_in<'a>(&self, section: &'a [u8]) -> Result<Records<'a>, BatchError> {
+        let left =
+            u32::try_from(self.record_count).map_err(|_| self.malformed("its record count is negative"))?;
         Ok(Records {
-            data,
+            data: section,
             at: 0,
             left,
             base_offset: self.base_offset,
             base_timestamp_ms: self.base_timestamp_ms,
         })
+    }
+
+    fn malformed(&self, detail: &'static str) -> BatchError {
+        BatchError::Malformed { offset: self.base_offset, detail }
     }
 }
 
