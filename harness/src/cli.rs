@@ -5,6 +5,7 @@ mod fingerprint;
 mod print;
 mod report;
 mod run;
+mod search;
 mod sweep;
 
 use std::io::Write;
@@ -144,6 +145,7 @@ fn validate(args: &ScenarioArgs, out: &mut impl Write) -> std::io::Result<ExitRe
                 let points = match &loaded {
                     ScenarioFile::Single(_) => String::new(),
                     ScenarioFile::Sweep(sweep) => format!(", a sweep of {} points", sweep.points.len()),
+                    ScenarioFile::Search(_) => ", a search".to_owned(),
                 };
                 writeln!(out, "{}: valid ({}{points})", file.display(), loaded.name())?;
                 reasons.push(ExitReason::Pass);

@@ -17,6 +17,8 @@ pub mod run;
 pub mod rundir;
 pub mod scenario;
 pub mod schedule;
+pub mod search;
+pub mod series;
 pub mod sizes;
 pub mod sweep;
 pub mod units;

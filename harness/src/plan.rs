@@ -24,8 +24,8 @@ use crate::payload::BodyPlan;
 use crate::schedule::{Arrival, Curve};
 use crate::sizes::SizePlan;
 
-pub(crate) use convert::RF_DEFAULT_MAX;
 pub use convert::{PlanOptions, Planned, capabilities, check_expectation, client_security, plan};
+pub(crate) use convert::{RF_DEFAULT_MAX, search_expectations};
 pub(crate) use load::{record_plan, warmup_per_s};
 pub use needs::Needs;
 pub use permissions::Need;

@@ -9,7 +9,8 @@
 //! 5. `resolve`: defaults that depend on something, giving [`types`].
 //! 6. `validate`: contradictions, all of them at once.
 //!
-//! A file with `sweep:` goes through 3 to 6 once for every point; `sweep` makes the points from its matrix.
+//! A file with `sweep:` goes through 3 to 6 once for every point; `sweep` makes the points from its matrix. Of a load of shape
+//! `max-search`, `search` makes a scenario for every trial.
 //!
 //! Layers 1 to 4 stop at the first mistake (3 collects), because what comes after would only echo it.
 //!
@@ -30,6 +31,7 @@ mod merge;
 mod problems;
 mod resolve;
 mod schema;
+pub mod search;
 mod secrets;
 pub mod sweep;
 mod tree;
@@ -40,6 +42,7 @@ mod written;
 pub use connection::LoadedSecurity;
 pub use diagnostic::{Diagnostic, Place, ScenarioError};
 pub use schema::schema;
+pub use search::LoadedSearch;
 pub use sweep::{LoadedSweep, ScenarioFile};
 pub use types::Scenario;
 pub(crate) use validate::is_host_and_port;
@@ -145,18 +148,18 @@ impl LoadedScenario {
 }
 
 impl Scenario {
-    /// Reads the scenario file `path`, which must not be a sweep.
+    /// Reads the scenario file `path`, which must not be a sweep or a search.
     ///
     /// # Errors
-    /// The file can't be read, is no valid scenario under `options`, or is a sweep.
+    /// The file can't be read, is no valid scenario under `options`, or is a sweep or a search.
     pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<LoadedScenario, ScenarioError> {
         ScenarioFile::load(path, options)?.single()
     }
 
-    /// Reads a scenario from `text`, which must not be a sweep; `name` is what errors call the file.
+    /// Reads a scenario from `text`, which must not be a sweep or a search; `name` is what errors call the file.
     ///
     /// # Errors
-    /// The text is no valid scenario under `options`, or is a sweep.
+    /// The text is no valid scenario under `options`, or is a sweep or a search.
     pub fn parse(name: &str, text: &str, options: &LoadOptions<'_>) -> Result<LoadedScenario, ScenarioError> {
         ScenarioFile::parse(name, text, options)?.single()
     }
@@ -170,6 +173,10 @@ impl ScenarioFile {
             Self::Sweep(sweep) => {
                 let message =
                     format!("the file is a sweep of {} points, not one scenario", sweep.points.len());
+                Err(ScenarioError { diagnostics: vec![Diagnostic::without_place(message, None)] })
+            }
+            Self::Search(_) => {
+                let message = "the file is a search, which is a series of runs, not one scenario".to_owned();
                 Err(ScenarioError { diagnostics: vec![Diagnostic::without_place(message, None)] })
             }
         }
@@ -222,7 +229,10 @@ impl ScenarioFile {
             return Err(fail(without_value));
         }
         let loaded = complete(root, &text.into(), profiles, &sources, options).map_err(fail)?;
-        Ok(Self::Single(Box::new(loaded)))
+        Ok(match LoadedSearch::of(&loaded, options)? {
+            Some(search) => Self::Search(Box::new(search)),
+            None => Self::Single(Box::new(loaded)),
+        })
     }
 }
 

@@ -13,7 +13,6 @@
 //! every run is as cold as any other. Every point is run once before any is run again, in shuffled order, so that what drifts
 //! over hours (temperature, neighbours, disk) is spread over all points and not taken for an effect of the last axis.
 
-mod clusters;
 pub mod execute;
 mod order;
 pub mod plan;

@@ -4,11 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
+use gauntlet::scenario::search::TrialKind;
 use gauntlet::scenario::types::{
     Acks, Body, Cluster, Compression, Fault, FaultAction, HealAction, Jvm, PartitionChoice, Recover,
     Severity, Shape, Size, Target, Verify, Warmup, Window,
 };
-use gauntlet::scenario::{LoadOptions, LoadedScenario, LoadedSweep, Scenario, ScenarioFile, schema};
+use gauntlet::scenario::{
+    LoadOptions, LoadedScenario, LoadedSearch, LoadedSweep, Scenario, ScenarioFile, schema,
+};
 use gauntlet::units::{Bytes, Duration, Fraction, Rate};
 
 fn scenarios() -> PathBuf {
@@ -32,7 +35,14 @@ fn load_file(file: &str, profile: Option<&str>) -> ScenarioFile {
 fn load_sweep(file: &str, profile: Option<&str>) -> LoadedSweep {
     match load_file(file, profile) {
         ScenarioFile::Sweep(sweep) => *sweep,
-        ScenarioFile::Single(_) => panic!("{file} is no sweep"),
+        _ => panic!("{file} is no sweep"),
+    }
+}
+
+fn load_search(file: &str, profile: Option<&str>) -> LoadedSearch {
+    match load_file(file, profile) {
+        ScenarioFile::Search(search) => *search,
+        _ => panic!("{file} is no search"),
     }
 }
 
@@ -79,6 +89,10 @@ fn resolved_scenarios_read_back_to_the_same() {
                         assert_eq!(one.loaded.scenario, other.loaded.scenario, "{what}");
                     }
                 }
+                (ScenarioFile::Search(again), ScenarioFile::Search(loaded)) => {
+                    assert_eq!(again.search, loaded.search, "{what}");
+                    assert_eq!(again.whole.scenario, loaded.whole.scenario, "{what}");
+                }
                 _ => panic!("{what} is another kind of file"),
             }
         }
@@ -89,6 +103,7 @@ fn resolved(file: &ScenarioFile) -> &str {
     match file {
         ScenarioFile::Single(loaded) => &loaded.resolved_yaml,
         ScenarioFile::Sweep(sweep) => &sweep.resolved_yaml,
+        ScenarioFile::Search(search) => &search.whole.resolved_yaml,
     }
 }
 
@@ -113,6 +128,24 @@ fn the_shipped_sweep_has_its_points() {
     );
     let config = &small.points[3].loaded.scenario.workload.producers[0].config;
     assert_eq!((config.batch_size_bytes, config.compression), (262_144, Compression::Lz4));
+}
+
+#[test]
+fn every_trial_of_the_shipped_search_is_a_scenario() {
+    for profile in [None, Some("ci")] {
+        let search = load_search("max-search.yaml", profile);
+        let rules = search.search.sustainable.len();
+        for (kind, expected) in
+            [(TrialKind::Search, rules + 2), (TrialKind::Confirm, rules + 2), (TrialKind::WarmUp, 0)]
+        {
+            let trial = search.trial(search.search.high, search.search.trial, kind).unwrap();
+            assert_eq!(trial.scenario.expect.len(), expected, "{profile:?}: {kind:?}");
+            let again = Scenario::parse("trial.yaml", &trial.resolved_yaml, &options(None)).unwrap();
+            assert_eq!(again.scenario.load, trial.scenario.load, "{profile:?}: {kind:?}");
+        }
+    }
+    let small = load_search("max-search.yaml", Some("ci")).search;
+    assert_eq!((small.low, small.high), (Rate::per_second(10_000), Rate::per_second(40_000)));
 }
 
 #[test]

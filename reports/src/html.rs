@@ -27,6 +27,9 @@ mod palette;
 mod recovery;
 mod reproduce;
 mod sample;
+mod scale;
+mod search;
+mod series;
 mod slip;
 mod style;
 mod sweep;
@@ -37,6 +40,7 @@ mod view;
 mod windows;
 
 use crate::run_data::RunData;
+use crate::search::SearchData;
 use crate::sweep::SweepData;
 
 use view::View;
@@ -56,6 +60,14 @@ pub fn render(data: &RunData) -> String {
 /// Takes whatever a sweep left behind, as [`render`] does.
 pub fn render_sweep(data: &SweepData) -> String {
     clean(&sweep::page(data).into_string())
+}
+
+/// Renders a search as one HTML5 document. It needs nothing but itself; only the links to the reports of its trials lead
+/// elsewhere, into the search's directory.
+///
+/// Takes whatever a search left behind, as [`render`] does.
+pub fn render_search(data: &SearchData) -> String {
+    clean(&search::page(data).into_string())
 }
 
 /// Replaces what HTML can't hold.

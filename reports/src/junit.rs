@@ -13,8 +13,10 @@ use crate::exit_code::ExitReason;
 use crate::expect::Severity;
 use crate::quantity::show;
 use crate::record::{ExpectRecord, FindingRecord, Reason, RunRecord, RunState};
+use crate::search::SearchRecord;
 use crate::sweep::SweepData;
 
+mod search;
 mod sweep;
 
 /// The name of the case that is about the run as a whole.
@@ -56,6 +58,11 @@ impl Document {
     /// said of.
     pub fn add_sweep(&mut self, data: &SweepData) {
         self.suites.extend(sweep::suites(data));
+    }
+
+    /// Adds a search: one suite, with a case for each expectation and one for the search itself.
+    pub fn add_search(&mut self, record: &SearchRecord) {
+        self.suites.push(search::suite(record));
     }
 
     /// The document.
@@ -138,7 +145,7 @@ fn run_case(record: &RunRecord) -> TestCase {
 }
 
 /// The reasons that neither an expectation nor a finding shows.
-fn unexplained(record: &RunRecord) -> impl Iterator<Item = &Reason> {
+pub(crate) fn unexplained(record: &RunRecord) -> impl Iterator<Item = &Reason> {
     record.reasons.iter().filter(|reason| {
         let of_expectation = record
             .expect

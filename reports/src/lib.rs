@@ -10,6 +10,7 @@
 //! - [`run_data`]: that and the series beside it: what a report is rendered from
 //! - [`html`]: that report
 //! - [`sweep`]: what a sweep found, `sweep.json`
+//! - [`search`]: what a search for the highest rate found, `search.json`
 
 pub mod evaluate;
 pub mod exit_code;
@@ -20,6 +21,7 @@ pub mod metric;
 pub mod quantity;
 pub mod record;
 pub mod run_data;
+pub mod search;
 pub mod sweep;
 pub mod verdict;
 

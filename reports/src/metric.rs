@@ -124,6 +124,8 @@ pub enum Needs {
     Verify,
     /// A rate that load is scheduled at.
     Schedule,
+    /// A search for the highest rate that holds.
+    Search,
 }
 
 /// A metric.
@@ -164,6 +166,9 @@ const fn verify(name: &'static str, help: &'static str) -> Metric {
 const fn fault(name: &'static str, needs: Needs, help: &'static str) -> Metric {
     Metric { name, unit: Unit::Seconds, shape: Shape::Single, scope: Scope::Fault, needs, by: &[], help }
 }
+
+/// What a search is for.
+pub const SUSTAINABLE_RATE: &str = "search.sustainable_rate";
 
 /// Every metric of this version.
 pub const METRICS: &[Metric] = &[
@@ -309,6 +314,15 @@ pub const METRICS: &[Metric] = &[
     verify("verify.expired", "acked records that retention removed before they were read"),
     verify("verify.checked", "records checked"),
     verify("verify.acked", "records acked, as the checker was told"),
+    Metric {
+        name: SUSTAINABLE_RATE,
+        unit: Unit::PerSecond,
+        shape: Shape::Single,
+        scope: Scope::Run,
+        needs: Needs::Search,
+        by: &[],
+        help: "the highest rate that was confirmed, over all trials of a search",
+    },
 ];
 
 /// Finds a metric by name.
@@ -327,6 +341,8 @@ pub struct Capabilities {
     pub verify: bool,
     /// The load follows a schedule.
     pub schedule: bool,
+    /// The load is a search for the highest rate that holds.
+    pub search: bool,
     /// Names of the faults.
     pub faults: BTreeSet<String>,
 }
@@ -341,6 +357,7 @@ impl Capabilities {
             Needs::Schedule if !self.schedule => {
                 Some("a load of shape `unlimited` has no schedule to achieve")
             }
+            Needs::Search if !self.search => Some("only a load of shape `max-search` looks for it"),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 mod live;
 mod result;
+mod search;
 mod sweep;
 
 use std::io::Write;
@@ -11,6 +12,9 @@ use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;
 pub(super) use result::{files, result};
+pub(super) use search::{
+    search_files, search_header, search_plan, search_result, search_trial, search_trial_begins,
+};
 pub(super) use sweep::{sweep_begin, sweep_files, sweep_plan, sweep_result, sweep_run};
 
 use gauntlet_wire::{Permission, Resource};

@@ -7,16 +7,18 @@ use clap::Args;
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{RunRecord, RunState};
 
+use gauntlet_reports::search::SearchRecord;
 use gauntlet_reports::sweep::SweepData;
 
 use super::print;
 use crate::report::{self, ReadRun, ReportError, ReportForm, Written};
 use crate::rundir::RunDir;
+use crate::search::report as search_report;
 use crate::sweep::{report as sweep_report, resume};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// The run directory, or that of a sweep.
+    /// The run directory, or that of a sweep or a search.
     run: PathBuf,
     /// What to render; without it, everything.
     #[arg(short, long = "format", value_enum, value_delimiter = ',', value_name = "FORM")]
@@ -37,6 +39,9 @@ pub(super) fn report(args: &ReportArgs, out: &mut impl Write) -> std::io::Result
     let dir = RunDir::existing(&args.run);
     if resume::is_sweep(&args.run) {
         return report_sweep(args, &dir, forms, out);
+    }
+    if search_report::is_search(&args.run) {
+        return report_search(args, &dir, forms, out);
     }
     let ReadRun { data, notes } = match report::read(&dir) {
         Ok(run) => run,
@@ -113,12 +118,56 @@ fn report_sweep(
     }
 }
 
+/// The same of a search.
+fn report_search(
+    args: &ReportArgs,
+    dir: &RunDir,
+    forms: &[ReportForm],
+    out: &mut impl Write,
+) -> std::io::Result<ExitReason> {
+    let mut err = std::io::stderr();
+    let read = match search_report::read(dir) {
+        Ok(read) => read,
+        Err(error) => {
+            writeln!(err, "error: {error}")?;
+            return Ok(ExitReason::Usage);
+        }
+    };
+    for note in &read.notes {
+        writeln!(err, "note: {note}")?;
+    }
+    print::search_result(out, &read.data.record)?;
+    let written = match &args.out {
+        Some(file) => search_report::render(forms[0], &read.data)
+            .map_err(|error| error.to_string())
+            .and_then(|text| write_to(file, &text))
+            .map(|()| vec![Written { form: forms[0], path: file.clone() }]),
+        None => search_report::write(dir, &read.data, forms).map_err(|error| error.to_string()),
+    };
+    match written {
+        Ok(files) => {
+            print::search_files(out, &read.data.record, &args.run, &files)?;
+            Ok(read.data.record.exit_reason())
+        }
+        Err(error) => {
+            writeln!(err, "error: {error}")?;
+            Ok(ExitReason::InternalError)
+        }
+    }
+}
+
+fn write_to(file: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
+}
+
 /// What came of a scenario file.
 pub(super) enum Outcome {
     /// It was one run.
     Run(Box<RunRecord>),
     /// It was a sweep.
     Sweep(Box<SweepData>),
+    /// It was a search.
+    Search(Box<SearchRecord>),
 }
 
 impl Outcome {
@@ -127,6 +176,7 @@ impl Outcome {
         match self {
             Outcome::Run(record) => exit_reason(record),
             Outcome::Sweep(data) => data.record.exit_reason(),
+            Outcome::Search(record) => record.exit_reason(),
         }
     }
 }
@@ -149,6 +199,7 @@ pub(super) fn write_junit(file: &Path, outcomes: &[Outcome]) -> std::io::Result<
         match outcome {
             Outcome::Run(record) => document.add_run(record),
             Outcome::Sweep(data) => document.add_sweep(data),
+            Outcome::Search(record) => document.add_search(record),
         }
     }
     match std::fs::write(file, document.render()) {

@@ -12,12 +12,13 @@ use gauntlet_reports::record::{Reason, RunRecord};
 
 use super::report::{Outcome, write_junit, write_reports};
 use super::sweep::{self, ReadySweep};
-use super::{ScenarioArgs, print};
+use super::{ScenarioArgs, print, search};
 use crate::load::producer::Stumble;
 use crate::plan::{ClusterPlan, PlanOptions, Planned, plan};
 use crate::run::{Asked, Interrupt, RunOptions, execute, unstarted_record};
 use crate::rundir::{RunDir, SCENARIO};
 use crate::scenario::{LoadedScenario, ScenarioError, ScenarioFile};
+use crate::search::SearchPlan;
 use crate::sweep::SweepPlan;
 
 #[derive(Debug, Args)]
@@ -105,6 +106,7 @@ fn stumble() -> Option<Stumble> {
 enum Ready {
     Single(Box<(Planned, LoadedScenario)>),
     Sweep(Box<ReadySweep>),
+    Search(Box<SearchPlan>),
 }
 
 /// Why a scenario file can't be carried out: text for people, and what the process ends with.
@@ -124,6 +126,10 @@ fn ready(args: &RunArgs, loaded: Result<ScenarioFile, ScenarioError>) -> Result<
             let ready = sweep::ready(*loaded, &args.how, args.resume.as_deref())?;
             Ok(Ready::Sweep(Box::new(ready)))
         }
+        ScenarioFile::Search(_) if args.resume.is_some() => {
+            Err(misused("--resume is for sweeps, and this scenario is a search: run it anew"))
+        }
+        ScenarioFile::Search(loaded) => Ok(Ready::Search(Box::new(search::ready(*loaded, &args.how)?))),
         ScenarioFile::Single(loaded) => {
             if args.resume.is_some() || !args.how.only.is_empty() {
                 let what = if args.resume.is_some() { "--resume" } else { "--only" };
@@ -176,6 +182,10 @@ pub(super) fn run(args: &RunArgs, out: &mut impl Write) -> std::io::Result<ExitR
                 farewell.set_sweep(&ready.plan);
                 Outcome::Sweep(Box::new(sweep::run_sweep(args, *ready, &interrupt, out)?))
             }
+            Ready::Search(plan) => {
+                farewell.set_search(&plan);
+                Outcome::Search(Box::new(search::run_search(args, &plan, &interrupt, out)?))
+            }
         });
         if let Some(file) = &args.junit {
             write_junit(file, &outcomes)?;
@@ -197,6 +207,10 @@ impl Farewell {
         let dir = plan.dir.display();
         let Some(point) = plan.points.first() else { return };
         self.set_text(&point.planned.plan.cluster, &format!("sweep   {dir}  (`--resume` goes on with it)"));
+    }
+
+    fn set_search(&self, plan: &SearchPlan) {
+        self.set_text(&plan.cluster, &format!("search  {}", plan.dir.display()));
     }
 
     fn set_text(&self, cluster: &ClusterPlan, dir: &str) {
@@ -292,6 +306,10 @@ fn show(
         Err(error) => Ok(Err(invalid(&error))),
         Ok(ScenarioFile::Sweep(loaded)) => match sweep::ready(*loaded, how, None) {
             Ok(ready) => print::sweep_plan(out, &ready.plan).map(Ok),
+            Err(refused) => Ok(Err(refused)),
+        },
+        Ok(ScenarioFile::Search(loaded)) => match search::ready(*loaded, how) {
+            Ok(plan) => print::search_plan(out, &plan).map(Ok),
             Err(refused) => Ok(Err(refused)),
         },
         Ok(ScenarioFile::Single(_)) if !how.only.is_empty() => {

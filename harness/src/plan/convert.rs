@@ -77,6 +77,7 @@ pub fn capabilities(scenario: &Scenario) -> Capabilities {
         readers: !scenario.workload.consumers.is_empty(),
         verify: scenario.verify != file::Verify::Off,
         schedule: scenario.load.shape.is_scheduled(),
+        search: matches!(scenario.load.shape, file::Shape::MaxSearch(_)),
         faults: scenario.faults.iter().map(|f| f.name.clone()).collect(),
     }
 }
@@ -92,6 +93,14 @@ pub fn check_expectation(
     parse_expectation(&capabilities(scenario), expectation).map(drop).map_err(
         |ExpectError { offset, length, message, help }| ExpressionMistake { offset, length, message, help },
     )
+}
+
+/// What is expected of what a search finds, in the order of the file.
+pub(crate) fn search_expectations(scenario: &Scenario) -> Vec<Expectation> {
+    let capabilities = capabilities(scenario);
+    // They were parsed when the file was loaded; what does not parse now can't be.
+    let all = scenario.expect.iter().filter_map(|e| parse_expectation(&capabilities, e).ok());
+    all.filter(|e| e.metric.needs == gauntlet_reports::metric::Needs::Search).collect()
 }
 
 fn parse_expectation(

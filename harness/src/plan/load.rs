@@ -110,6 +110,8 @@ fn segments(shape: &file::Shape) -> Vec<Segment> {
             let starts = std::iter::once(Rate::per_second(0)).chain(stages.iter().map(|stage| stage.target));
             starts.zip(stages).map(|(from, stage)| ramp(from, stage.target, stage.duration)).collect()
         }
+        // The first of its trials; each is planned by itself.
+        file::Shape::MaxSearch(search) => vec![level(search.low, search.trial)],
         file::Shape::Unlimited { .. } => Vec::new(),
     }
 }

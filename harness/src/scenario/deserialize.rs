@@ -190,6 +190,9 @@ fn required_example(field: &str) -> Option<&'static str> {
         "partition" => "partition: 0",
         "security.protocol" => "security.protocol: SASL_SSL",
         "that" => "that: produce.latency p99 < 50ms",
+        "low" => "low: 10k/s",
+        "high" => "high: 1M/s",
+        "sustainable" => "sustainable: [produce.latency p99 < 50ms]",
         _ => return None,
     })
 }

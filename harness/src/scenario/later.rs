@@ -2,7 +2,7 @@
 //! "unknown field" would send users looking for a typo.
 
 /// Fields of the scenario format by the block they belong to; `*` is any block. Sorted by block.
-const LATER_FIELDS: [(&str, &[&str]); 13] = [
+const LATER_FIELDS: [(&str, &[&str]); 14] = [
     ("", &["measure", "steady_state", "security", "transactions", "processors", "groups", "probes"]),
     ("cluster", &["docker", "kubernetes", "ssh", "command", "allow_faults"]),
     ("cluster.local", &["isolation"]),
@@ -23,7 +23,8 @@ const LATER_FIELDS: [(&str, &[&str]); 13] = [
     ("expect", &["abort_on_fail", "delay_abort_eval", "per", "rows"]),
     ("faults", &["every", "jitter", "args", "when", "schedule"]),
     ("faults.target", &["mode", "value", "group"]),
-    ("load", &["search", "file"]),
+    ("load", &["file"]),
+    ("load.search", &["headroom"]),
     ("report", &["attach"]),
     ("verify", &["checks", "keep_history"]),
     ("workload", &["processors", "identity"]),
@@ -36,7 +37,7 @@ const LATER_VALUES: [(&str, &[&str]); 8] = [
     ("cluster.security.sasl.mechanism", &["GSSAPI"]),
     ("cluster.security.ssl.keystore.type", &["JKS", "PKCS12"]),
     ("cluster.security.ssl.truststore.type", &["JKS", "PKCS12"]),
-    ("load.shape", &["max-search", "replay"]),
+    ("load.shape", &["replay"]),
     ("workload.producers.driver", &["rdkafka", "external"]),
     ("report.formats", &["hgrm", "markdown"]),
     ("topics.lifecycle", &["per-point"]),

@@ -11,10 +11,12 @@ use serde_json::Value;
 use super::diagnostic::{Place, Problem, ScenarioError, Sources, scenario_error};
 use super::interpolate::{Matrix, RUN_ID, interpolate};
 use super::tree::{Content, Node, Typed};
-use super::types::{Cluster, Lifecycle, Target};
+use super::types::{Cluster, Lifecycle, Shape, Target};
 use super::validate::{RUN_ID_LENGTH, TOPIC_LENGTH_MAX};
 use super::written::{SweepDocument, SweepWritten};
-use super::{LoadOptions, LoadedScenario, Scenario, deserialize, emit, find_nulls, merge, secrets};
+use super::{
+    LoadOptions, LoadedScenario, LoadedSearch, Scenario, deserialize, emit, find_nulls, merge, secrets,
+};
 use crate::units::Duration;
 
 mod expand;
@@ -92,6 +94,8 @@ pub enum ScenarioFile {
     Single(Box<LoadedScenario>),
     /// Many.
     Sweep(Box<LoadedSweep>),
+    /// As many as it takes to find a rate.
+    Search(Box<LoadedSearch>),
 }
 
 impl ScenarioFile {
@@ -101,6 +105,7 @@ impl ScenarioFile {
         match self {
             Self::Single(loaded) => &loaded.scenario.name,
             Self::Sweep(sweep) => &sweep.points[0].loaded.scenario.name,
+            Self::Search(search) => &search.whole.scenario.name,
         }
     }
 
@@ -110,6 +115,7 @@ impl ScenarioFile {
         match self {
             Self::Single(loaded) => &loaded.profiles,
             Self::Sweep(sweep) => &sweep.points[0].loaded.profiles,
+            Self::Search(search) => &search.whole.profiles,
         }
     }
 }
@@ -336,6 +342,13 @@ fn point(
         return Err(BadPoint { id, parameters, problems });
     }
     match super::complete(root, text, profiles.to_vec(), sources, options) {
+        Ok(loaded) if matches!(loaded.scenario.load.shape, Shape::MaxSearch(_)) => {
+            let span = loaded.root.span_of("load.shape");
+            let message = "a sweep of searches is not supported by this version of gauntlet yet";
+            let problem = Problem::new(span, message, "this is many runs of its own")
+                .help("remove `sweep`, or give its points a rate");
+            Err(BadPoint { id, parameters, problems: vec![problem] })
+        }
         Ok(mut loaded) => {
             with_topics_of_its_own(&mut loaded.scenario);
             let problems = too_long(&loaded);
@@ -362,7 +375,7 @@ fn json(node: &Node) -> Value {
 }
 
 /// Deleting a topic takes brokers a while, and an interrupted run may have left its own: no two runs share a name.
-fn with_topics_of_its_own(scenario: &mut Scenario) {
+pub(super) fn with_topics_of_its_own(scenario: &mut Scenario) {
     let mut renamed = BTreeMap::new();
     for topic in &mut scenario.topics {
         if topic.lifecycle != Lifecycle::Reuse && !topic.name.contains(RUN_ID) {
@@ -385,15 +398,16 @@ fn with_topics_of_its_own(scenario: &mut Scenario) {
 }
 
 /// Topics whose names have no room for the id of a run.
-fn too_long(loaded: &LoadedScenario) -> Vec<Problem> {
+pub(super) fn too_long(loaded: &LoadedScenario) -> Vec<Problem> {
     let topics = loaded.scenario.topics.iter().enumerate();
     let long =
         topics.filter(|(_, topic)| topic.name.replace(RUN_ID, "").len() + RUN_ID_LENGTH > TOPIC_LENGTH_MAX);
     long.map(|(index, topic)| {
         let span = loaded.root.span_of(&format!("topics[{index}].name"));
         let message = format!("no room for the id of a run in the name `{}`", topic.name);
-        Problem::new(span, message, format!("at most {}", TOPIC_LENGTH_MAX - RUN_ID_LENGTH))
-            .help("the runs of a sweep have topics of their own: their ids are added to the names")
+        Problem::new(span, message, format!("at most {}", TOPIC_LENGTH_MAX - RUN_ID_LENGTH)).help(
+            "the runs of a sweep or a search have topics of their own: their ids are added to the names",
+        )
     })
     .collect()
 }

@@ -14,6 +14,7 @@ mod clients;
 mod faults;
 mod load;
 mod records;
+mod search;
 mod security;
 
 pub use clients::{
@@ -23,6 +24,7 @@ pub use clients::{
 pub use faults::{Fault, FaultAction, HealAction, NotController, PartitionChoice, Recover, Rollback, Target};
 pub use load::{Arrival, Extent, Load, Shape, Stage};
 pub use records::{Body, Key, KeyDistribution, Payload, Size, WeightedSize};
+pub use search::{Search, SearchMethod};
 
 pub use security::{
     ClientLogin, ClientSecurity, ClientTls, Credentials, IdentitySource, PemSource, SaslMechanism,

@@ -16,6 +16,7 @@ mod topics;
 mod workload;
 
 pub(crate) use cluster::is_host_and_port;
+pub(crate) use expect::is_over_a_search;
 pub(crate) use topics::{NAME_LENGTH_MAX as TOPIC_LENGTH_MAX, RUN_ID_LENGTH};
 
 /// Bytes of a record's identity without options (design, life of one record): the least size of a value.
@@ -33,7 +34,7 @@ pub(crate) fn validate(
     cluster::validate(&scenario.cluster, problems);
     topics::validate(scenario, problems);
     workload::validate(scenario, problems);
-    load::validate(&scenario.load, problems);
+    load::validate(scenario, problems);
     faults::validate(scenario, problems);
     expect::validate(scenario, sources, expectation_check, problems);
 }

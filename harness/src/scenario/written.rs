@@ -11,9 +11,9 @@ use serde::Deserialize;
 use super::sweep::{ClusterUse, OnFail, SweepOrder};
 use super::types::{
     Arrival, Driver, FaultAction, HealAction, Lifecycle, LocalCluster, NotController, Overflow, Report,
-    Rollback, Severity, Stage,
+    Rollback, SearchMethod, Severity, Stage,
 };
-use crate::units::{Count, Duration, Rate};
+use crate::units::{Count, Duration, Fraction, Rate};
 
 mod forms;
 mod properties;
@@ -275,6 +275,8 @@ pub(crate) struct LoadWritten {
     pub(crate) spike_for: Option<Duration>,
     /// Straight lines from one target to the next, the first from zero. For `stages`.
     pub(crate) stages: Option<Vec<Stage>>,
+    /// Which rate is searched, and what must hold at it. For `max-search`.
+    pub(crate) search: Option<SearchWritten>,
     /// How records are spread where the rate does not change; evenly if left out.
     pub(crate) arrival: Option<Arrival>,
     /// When a producer's own load begins, counted from the end of the warm-up; with it if left out.
@@ -287,6 +289,34 @@ pub(crate) struct LoadWritten {
     pub(crate) overflow: Option<Overflow>,
     /// `open`: the rate does not slow down with the brokers. `closed`: only for `unlimited`, and its default.
     pub(crate) model: Option<Model>,
+}
+
+/// The search for the highest rate that holds.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "Search")]
+#[serde(deny_unknown_fields, expecting = "a map with `low`, `high`, and `sustainable`")]
+pub(crate) struct SearchWritten {
+    /// Rate of the first trial: one that surely holds.
+    pub(crate) low: Rate,
+    /// No trial is faster.
+    pub(crate) high: Rate,
+    /// Expressions over the load of a trial, without warm-up and drain. A rate holds if all of them do.
+    pub(crate) sustainable: Vec<String>,
+    /// How close the highest rate that holds and the lowest one that does not have to be; 2% if left out.
+    pub(crate) resolution: Option<Fraction>,
+    /// Length of a trial after its warm-up; 30s if left out.
+    pub(crate) trial: Option<Duration>,
+    /// Length of the trial that confirms what was found; four times `trial` if left out.
+    pub(crate) confirm: Option<Duration>,
+    /// How the next rate is chosen.
+    #[expect(dead_code, reason = "there is one method so far; that it is named keeps the file readable")]
+    pub(crate) method: Option<SearchMethod>,
+    /// The rate that is needed: the report tells the headroom above it.
+    pub(crate) target: Option<Rate>,
+    /// Pause between two trials; 10s if left out.
+    pub(crate) cooldown: Option<Duration>,
+    /// Load at `low` before the first trial on a cluster, part of no result; 30s if left out.
+    pub(crate) warmup: Option<Duration>,
 }
 
 /// Form of the traffic.
@@ -305,6 +335,8 @@ pub(crate) enum ShapeName {
     Stages,
     /// As fast as the brokers take it.
     Unlimited,
+    /// A series of trials, each at one rate, that finds the highest at which `search.sustainable` holds.
+    MaxSearch,
 }
 
 /// Whether arrivals depend on answers.

@@ -1,9 +1,7 @@
 //! Carrying a sweep out. `sweep.json` is replaced before and after every run, so that whatever ends the process, what was found
 //! is there, and what is missing can be run later.
 
-use std::fs::File;
-use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{Reason, RunRecord, RunState};
@@ -12,13 +10,13 @@ use gauntlet_reports::sweep::{
 };
 
 use super::SWEEP_JSON;
-use super::clusters::{ClusterFiles, Clusters};
 use super::plan::{PlannedPoint, SweepPlan, plan_run, warmup_of};
 use crate::plan::Planned;
-use crate::report::{self, ReportError};
-use crate::run::{self, Progress, RunError, RunOptions, execute_on, unstarted_record};
-use crate::rundir::{RunDir, RunDirError, SCENARIO};
+use crate::run::{self, Progress, RunError, RunOptions, unstarted_record};
+use crate::rundir::{RunDir, RunDirError};
 use crate::scenario::sweep::{ClusterUse, OnFail};
+use crate::series::clusters::{ClusterFiles, Clusters};
+use crate::series::{self, SeriesError, counts_in_warmup};
 
 /// Who is told how a sweep goes.
 pub trait SweepListener {
@@ -32,28 +30,6 @@ pub trait SweepListener {
     fn ended(&mut self, slot: &SlotRecord);
     /// Something that a person should know.
     fn note(&mut self, text: &str);
-}
-
-/// Why a sweep could not go on; nothing of it is lost.
-#[derive(Debug, thiserror::Error)]
-pub enum SweepError {
-    /// Its directory can't be written.
-    #[error(transparent)]
-    Dir(#[from] RunDirError),
-    /// Another process is at it.
-    #[error("{} is in use by another gauntlet: wait until it ends, or end it", dir.display())]
-    InUse {
-        /// The directory of the sweep.
-        dir: PathBuf,
-    },
-    /// The lock can't be taken.
-    #[error("cannot lock {}: {source}", dir.display())]
-    Lock {
-        /// The directory of the sweep.
-        dir: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
 }
 
 /// The record of a sweep that has not begun.
@@ -103,8 +79,8 @@ pub fn execute(
     record: SweepRecord,
     options: &RunOptions,
     listener: &mut dyn SweepListener,
-) -> Result<SweepRecord, SweepError> {
-    let _lock = lock(&options.dir)?;
+) -> Result<SweepRecord, SeriesError> {
+    let _lock = series::lock(&options.dir)?;
     let files = ClusterFiles {
         dir: options.dir.path(),
         cache: &options.cache,
@@ -131,18 +107,6 @@ pub fn execute(
     session.record.conclude(state, ended);
     session.write()?;
     Ok(session.record)
-}
-
-/// Held as long as the file is open, whatever becomes of the process.
-fn lock(dir: &RunDir) -> Result<File, SweepError> {
-    let path = dir.file(".lock");
-    let failed = |source| SweepError::Lock { dir: dir.path().to_path_buf(), source };
-    let file = File::create(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(SweepError::InUse { dir: dir.path().to_path_buf() }),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
-    }
 }
 
 /// Whether the sweep goes on after a run.
@@ -175,14 +139,14 @@ impl Session<'_> {
     }
 
     /// Every run that has no result. Returns why it ended early.
-    fn run_all(&mut self) -> Result<Vec<Reason>, SweepError> {
+    fn run_all(&mut self) -> Result<Vec<Reason>, SeriesError> {
         let mut is_first = true;
         for index in 0..self.record.runs.len() {
             if self.record.runs[index].state == SlotState::Done {
                 continue;
             }
             if !is_first {
-                self.cool_down();
+                series::cool_down(self.plan.sweep.cooldown, &self.options.interrupt);
             }
             is_first = false;
             if let Some(reason) = self.must_end(index) {
@@ -195,17 +159,6 @@ impl Session<'_> {
             }
         }
         Ok(Vec::new())
-    }
-
-    fn cool_down(&self) {
-        let end = Instant::now() + self.plan.sweep.cooldown.to_std();
-        while !self.options.interrupt.is_set() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            std::thread::sleep(left.min(Duration::from_millis(100)));
-        }
     }
 
     /// Why the next run must not be begun.
@@ -237,7 +190,7 @@ impl Session<'_> {
         }
     }
 
-    fn run_slot(&mut self, index: usize) -> Result<After, SweepError> {
+    fn run_slot(&mut self, index: usize) -> Result<After, SeriesError> {
         let Some(point) = self.point_of(index) else { return Ok(After::GoOn) };
         let point = &self.plan.points[point];
         let slot = &mut self.record.runs[index];
@@ -256,10 +209,7 @@ impl Session<'_> {
         let mut planned = match plan_run(&point.loaded, &self.plan.options, &name) {
             Ok(planned) => planned,
             Err(error) => {
-                // What held at first no longer does: the disk is full.
-                let text = error.diagnostics.first().map_or_else(String::new, |d| d.message.clone());
-                let reason = Reason { exit: ExitReason::Environment, text };
-                let run = unstarted_record(&point.planned.plan, reason);
+                let run = unstarted_record(&point.planned.plan, series::no_longer_possible(&error));
                 return self.finish(index, &run);
             }
         };
@@ -277,7 +227,7 @@ impl Session<'_> {
     }
 
     /// Takes over what a run found, and decides whether the next one follows.
-    fn finish(&mut self, index: usize, run: &RunRecord) -> Result<After, SweepError> {
+    fn finish(&mut self, index: usize, run: &RunRecord) -> Result<After, SeriesError> {
         let slot = &mut self.record.runs[index];
         slot.finish(run);
         let exit = slot.exit_reason().unwrap_or(ExitReason::InternalError);
@@ -312,9 +262,9 @@ impl Session<'_> {
 
     /// A run with a cluster of its own.
     fn run_alone(&mut self, point: &PlannedPoint, planned: &Planned) -> RunRecord {
-        let dir = match create(planned, point) {
+        let dir = match series::create(planned, &point.loaded.resolved_yaml) {
             Ok(dir) => dir,
-            Err(error) => return not_created(planned, &error),
+            Err(error) => return series::not_created(planned, &error),
         };
         let options = self.run_options(&dir);
         let listener = &mut *self.listener;
@@ -331,7 +281,7 @@ impl Session<'_> {
         &mut self,
         point: &PlannedPoint,
         planned: &Planned,
-    ) -> Result<Result<RunRecord, RunError>, SweepError> {
+    ) -> Result<Result<RunRecord, RunError>, SeriesError> {
         if !self.clusters.has(&planned.plan.cluster) {
             self.listener.progress(&Progress::Phase("starting the cluster"));
             if let Err(error) = self.clusters.get(&planned.plan.cluster) {
@@ -341,9 +291,9 @@ impl Session<'_> {
                 self.warm_up(point)?;
             }
         }
-        let dir = match create(planned, point) {
+        let dir = match series::create(planned, &point.loaded.resolved_yaml) {
             Ok(dir) => dir,
-            Err(error) => return Ok(Ok(not_created(planned, &error))),
+            Err(error) => return Ok(Ok(series::not_created(planned, &error))),
         };
         let run = self.on_cluster(planned, &dir, true);
         self.write_reports(&dir, planned);
@@ -363,18 +313,11 @@ impl Session<'_> {
         }
         let expectations = if is_judged { &planned.expectations[..] } else { &[] };
         let listener = &mut *self.listener;
-        let cluster = self.clusters.get(&planned.plan.cluster)?;
-        let run = execute_on(cluster, &planned.plan, expectations, &options, &mut |progress| {
-            listener.progress(&progress);
-        });
-        if let Some(note) = self.clusters.settle(&planned.plan) {
-            self.listener.note(&note);
-        }
-        Ok(run)
+        self.clusters.run(&planned.plan, expectations, &options, &mut |progress| listener.progress(&progress))
     }
 
     /// The first load on a new cluster. Only what cannot be blamed on cold brokers counts.
-    fn warm_up(&mut self, point: &PlannedPoint) -> Result<(), SweepError> {
+    fn warm_up(&mut self, point: &PlannedPoint) -> Result<(), SeriesError> {
         let name = format!("warmup-{}", self.record.warmups.len() + 1);
         let mut warmup = WarmupRecord { dir: name.clone(), point: point.id.clone(), reasons: Vec::new() };
         let loaded = warmup_of(&point.loaded, &self.plan.sweep);
@@ -383,9 +326,9 @@ impl Session<'_> {
                 planned.plan.cluster = point.planned.plan.cluster.clone();
                 planned.run_dir = self.options.dir.file(&name);
                 self.listener.warms_up(&name, &planned);
-                let run = match create(&planned, point) {
+                let run = match series::create(&planned, &point.loaded.resolved_yaml) {
                     Ok(dir) => self.on_cluster(&planned, &dir, false),
-                    Err(error) => Ok(not_created(&planned, &error)),
+                    Err(error) => Ok(series::not_created(&planned, &error)),
                 };
                 warmup.reasons = match run {
                     Ok(run) => run.reasons.into_iter().filter(counts_in_warmup).collect(),
@@ -394,10 +337,7 @@ impl Session<'_> {
                     }
                 };
             }
-            Err(error) => {
-                let text = error.diagnostics.first().map_or_else(String::new, |d| d.message.clone());
-                warmup.reasons.push(Reason { exit: ExitReason::Environment, text });
-            }
+            Err(error) => warmup.reasons.push(series::no_longer_possible(&error)),
         }
         for reason in &mut warmup.reasons {
             reason.text = format!("{name}: {}", reason.text);
@@ -412,35 +352,8 @@ impl Session<'_> {
 
     /// The reports of one run. What goes wrong is said and changes nothing: the verdict is in `run.json`.
     fn write_reports(&mut self, dir: &RunDir, planned: &Planned) {
-        if planned.reports.is_empty() {
-            return;
-        }
-        let written: Result<_, ReportError> =
-            report::read(dir).and_then(|run| report::write(dir, &run.data, &planned.reports));
-        if let Err(error) = written {
+        if let Err(error) = series::write_reports(dir, planned) {
             self.listener.note(&format!("no report: {error}; `gauntlet report` tries again"));
         }
     }
-}
-
-/// What a warm-up says that holds for cold brokers too, and is not the interruption of the sweep.
-fn counts_in_warmup(reason: &Reason) -> bool {
-    matches!(
-        reason.exit,
-        ExitReason::RollbackFailed
-            | ExitReason::Violation
-            | ExitReason::InternalError
-            | ExitReason::Environment
-    )
-}
-
-fn create(planned: &Planned, point: &PlannedPoint) -> Result<RunDir, RunDirError> {
-    let dir = RunDir::create(&planned.run_dir, &planned.plan.name, &planned.plan.run_id)?;
-    dir.replace(SCENARIO, point.loaded.resolved_yaml.as_bytes())?;
-    Ok(dir)
-}
-
-fn not_created(planned: &Planned, error: &RunDirError) -> RunRecord {
-    let reason = Reason { exit: ExitReason::Environment, text: error.to_string() };
-    unstarted_record(&planned.plan, reason)
 }

@@ -11,13 +11,11 @@ use sha2::{Digest, Sha256};
 
 use super::order::order;
 use super::select::{SelectError, select};
-use crate::plan::{self, ClusterPlan, PlanOptions, Planned};
+use crate::plan::{self, ClusterPlan, Planned};
 use crate::scenario::sweep::{ClusterUse, Point, Sweep, SweepOrder, label};
 use crate::scenario::types::{Extent, Shape, Warmup};
 use crate::scenario::{Diagnostic, LoadedScenario, LoadedSweep, ScenarioError};
-
-/// How long deleting a run's topics may take, and finding out that a cluster is whole.
-pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(90);
+use crate::series::{SETTLE_LIMIT, Series, delete_quickly};
 
 /// What the plan of a sweep depends on besides the file.
 #[derive(Debug, Clone)]
@@ -182,32 +180,20 @@ fn plan_point(
     Ok(PlannedPoint { id, parameters, loaded, planned, warmup_longest })
 }
 
-/// Topics of a run are to be gone before the next one begins. How long a broker waits with deleting files of a topic that is
-/// gone is the broker's setting, not the topic's (LogManager).
-fn delete_quickly(cluster: &mut ClusterPlan) {
-    if let ClusterPlan::Local(spec) = cluster {
-        spec.config.entry("log.segment.delete.delay.ms".to_owned()).or_insert_with(|| "1000".to_owned());
-    }
-}
-
 /// The plan of one run of a sweep: `name` is that of its directory.
 pub(super) fn plan_run(
     loaded: &LoadedScenario,
     options: &SweepPlanOptions,
     name: &str,
 ) -> Result<Planned, ScenarioError> {
-    let mut planned = plan::plan(
-        loaded,
-        &PlanOptions {
-            run_id: format!("{}-{name}", options.sweep_id),
-            run: options.run,
-            seed: options.seed,
-            kafka_home: options.kafka_home.clone(),
-            out: options.out.clone(),
-        },
-    )?;
-    planned.plan.seed = options.seed;
-    Ok(planned)
+    let series = Series {
+        id: &options.sweep_id,
+        run: options.run,
+        seed: options.seed,
+        kafka_home: options.kafka_home.as_deref(),
+        out: options.out.as_deref(),
+    };
+    series.plan_run(loaded, name)
 }
 
 /// The scenario that warms a cluster up: a point's load for `sweep.warmup`, of which nothing is expected.

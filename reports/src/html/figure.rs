@@ -4,7 +4,7 @@ use maud::{Markup, PreEscaped, html};
 
 use crate::run_data::{RunData, SecondPoint};
 
-use super::canvas::DrawError;
+use super::canvas::{DrawError, Shape};
 use super::chart::{self, Scale, Series};
 use super::format;
 use super::palette::Ink;
@@ -191,6 +191,21 @@ pub(super) fn area_sign(ink: Ink) -> Markup {
     html! {
         svg class="sign" viewBox="0 0 60 20" aria-hidden="true" {
             rect class=(format!("f {}", ink.class())) width="60" height="20" fill=(ink.hex()) {}
+        }
+    }
+}
+
+/// The sign for a mark.
+pub(super) fn mark_sign(ink: Ink, shape: Shape, is_filled: bool) -> Markup {
+    let corners: Vec<String> = shape.outline(8).map(|(x, y)| format!("{},{}", x + 10, y + 10)).collect();
+    let corners = corners.join(" ");
+    html! {
+        svg class="sign tick" viewBox="0 0 20 20" aria-hidden="true" {
+            @if is_filled {
+                polygon class=(format!("f {}", ink.class())) points=(corners) fill=(ink.hex()) {}
+            } @else {
+                polygon class=(format!("l {}", ink.class())) points=(corners) fill="none" stroke=(ink.hex()) stroke-width="3" {}
+            }
         }
     }
 }

@@ -85,6 +85,7 @@ fn three_digits(value: f64) -> String {
 /// A size: `1.24 MB`, decimal as Kafka's own tools print rates.
 pub(super) fn bytes(value: u64) -> String {
     match value as f64 {
+        v if v >= 1e12 => format!("{:.2}\u{a0}TB", v / 1e12),
         v if v >= 1e9 => format!("{:.2}\u{a0}GB", v / 1e9),
         v if v >= 1e6 => format!("{:.2}\u{a0}MB", v / 1e6),
         v if v >= 1e3 => format!("{:.1}\u{a0}kB", v / 1e3),
@@ -133,6 +134,19 @@ pub(super) fn shortened(text: &str, limit: usize) -> String {
     }
     let kept: String = text.chars().take(limit.saturating_sub(1)).collect();
     format!("{}…", kept.trim_end())
+}
+
+/// Percent-encoding (RFC 3986, section 2.1) of everything but unreserved characters, the slash and the comma.
+pub(super) fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/' | b',') {
+            out.push(char::from(byte));
+        } else {
+            out += &format!("%{byte:02X}");
+        }
+    }
+    out
 }
 
 #[cfg(test)]

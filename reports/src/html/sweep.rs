@@ -9,7 +9,6 @@ mod heatmap;
 mod lines;
 mod method;
 mod pareto;
-mod scale;
 mod table;
 
 use maud::{Markup, html};
@@ -18,9 +17,13 @@ use crate::sweep::SweepData;
 use crate::sweep::points::{self, Axis, Grid, PointView};
 
 use super::document::{About, document};
+use super::series::{self, Again};
 
 /// Grids that are drawn; what is beyond is in the table.
 const GRIDS_MAX: usize = 6;
+
+const ENVIRONMENT_NOTE: &str = "Of the first run with a directory. What differs from run to run, all settings included, is in \
+                                the reports of the runs.";
 
 /// A sweep, laid out.
 struct Layout<'a> {
@@ -50,9 +53,14 @@ pub(super) fn page(data: &SweepData) -> Markup {
         (pareto::section(&layout))
         (lines::section(&layout))
         (table::reasons(record))
-        (method::environment(data))
+        (series::environment(&record.gauntlet, data.environment.as_ref(), ENVIRONMENT_NOTE))
         (method::method(record))
-        (method::reproduce(data))
+        (series::reproduce(&Again {
+            command: &data.reproduce,
+            scenario: &data.scenario,
+            summary: "The scenario as it was swept",
+            note: "Every run has a directory beside this page, with its own report, scenario and raw data.",
+        }))
     };
     document(&about, &contents(&layout), &banner::banner(&layout), &sections)
 }

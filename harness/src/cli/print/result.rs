@@ -73,7 +73,7 @@ fn sentence(record: &RunRecord) -> String {
     }
 }
 
-fn expectation(out: &mut impl Write, expect: &ExpectRecord) -> std::io::Result<()> {
+pub(super) fn expectation(out: &mut impl Write, expect: &ExpectRecord) -> std::io::Result<()> {
     let mark = match (expect.ok, expect.detail.severity) {
         (Some(true), _) => "✓",
         (Some(false), Severity::Fail) => "✗",

@@ -1,9 +1,9 @@
 //! `load`: which fields go with which shape, and the defaults.
 
 use super::super::problems::{Finding, Problems};
-use super::super::types::{Extent, Load, Overflow, Shape, Warmup};
-use super::super::written::{LoadWritten, Model, ShapeName, WarmupWritten};
-use crate::units::{Duration, Rate};
+use super::super::types::{Extent, Load, Overflow, Search, Shape, Warmup};
+use super::super::written::{LoadWritten, Model, SearchWritten, ShapeName, WarmupWritten};
+use crate::units::{Duration, Fraction, Rate};
 
 /// A field that depends on the shape: its name, an example, and the shapes that need it or may have it.
 struct Field {
@@ -22,9 +22,16 @@ const fn field(
     Field { name, example, needed, possible }
 }
 
-use ShapeName::{Constant, Ramp, Spike, Stages, Step, Unlimited};
+use ShapeName::{Constant, MaxSearch, Ramp, Spike, Stages, Step, Unlimited};
 
-const FIELDS: [Field; 15] = [
+/// How close the ends of a search have to be, where nothing is said.
+const RESOLUTION: f64 = 0.02;
+/// How much longer than the others a trial is that confirms, where nothing is said.
+const CONFIRM_TRIALS: u64 = 4;
+
+const SEARCH_EXAMPLE: &str = "{ low: 50k/s, high: 1M/s, sustainable: [produce.latency p99 < 50ms] }";
+
+const FIELDS: [Field; 16] = [
     field("rate", "50k/s", &[Constant], &[]),
     field("duration", "60s", &[Constant, Ramp, Spike], &[Unlimited]),
     field("messages", "1_000_000", &[], &[Unlimited]),
@@ -40,6 +47,7 @@ const FIELDS: [Field; 15] = [
     field("spike_at", "60s", &[Spike], &[]),
     field("spike_for", "15s", &[Spike], &[]),
     field("stages", "[{ target: 50k/s, duration: 1m }]", &[Stages], &[]),
+    field("search", SEARCH_EXAMPLE, &[MaxSearch], &[]),
 ];
 
 impl ShapeName {
@@ -51,6 +59,7 @@ impl ShapeName {
             Spike => "spike",
             Stages => "stages",
             Unlimited => "unlimited",
+            MaxSearch => "max-search",
         }
     }
 }
@@ -73,6 +82,7 @@ fn written_fields(load: &LoadWritten) -> [bool; FIELDS.len()] {
         load.spike_at.is_some(),
         load.spike_for.is_some(),
         load.stages.is_some(),
+        load.search.is_some(),
     ]
 }
 
@@ -102,6 +112,14 @@ pub(super) fn own_load(path: &str, written: &LoadWritten, problems: &mut Problem
             message: format!("`{name}` does not fit the load of some producers"),
             label: "one for all",
             help: &format!("write it under `load`, as `load.{name}`"),
+        });
+    }
+    if written.shape == MaxSearch {
+        problems.add(Finding {
+            path: &format!("{path}.shape"),
+            message: "producers can't have a search of their own".to_owned(),
+            label: "a search is many runs of the whole scenario",
+            help: "write `max-search` under `load`, and a rate here",
         });
     }
     resolve(path, written, problems)
@@ -210,6 +228,7 @@ fn shape(path: &str, written: &LoadWritten, problems: &mut Problems<'_>) -> Shap
         },
         Stages => Shape::Stages(written.stages.clone().unwrap_or_default()),
         Unlimited => Shape::Unlimited { extent: extent(path, written, problems), slots: written.slots },
+        MaxSearch => Shape::MaxSearch(search(written.search.clone())),
     }
 }
 
@@ -230,5 +249,34 @@ fn extent(path: &str, written: &LoadWritten, problems: &mut Problems<'_>) -> Ext
             });
             Extent::Duration(duration.unwrap_or(Duration::from_secs(1)))
         }
+    }
+}
+
+/// What is missing has been found already; anything will do for it.
+fn search(written: Option<SearchWritten>) -> Search {
+    let nothing = || SearchWritten {
+        low: Rate::per_second(1),
+        high: Rate::per_second(1),
+        sustainable: vec!["produce.failed == 0".to_owned()],
+        resolution: None,
+        trial: None,
+        confirm: None,
+        method: None,
+        target: None,
+        cooldown: None,
+        warmup: None,
+    };
+    let written = written.unwrap_or_else(nothing);
+    let trial = written.trial.unwrap_or(Duration::from_secs(30));
+    Search {
+        low: written.low,
+        high: written.high,
+        resolution: written.resolution.or(Fraction::new(RESOLUTION)).unwrap_or_default(),
+        trial,
+        confirm: written.confirm.unwrap_or(Duration::from_ns(trial.as_ns().saturating_mul(CONFIRM_TRIALS))),
+        sustainable: written.sustainable,
+        target: written.target,
+        cooldown: written.cooldown.unwrap_or(Duration::from_secs(10)),
+        warmup: written.warmup.unwrap_or(Duration::from_secs(30)),
     }
 }

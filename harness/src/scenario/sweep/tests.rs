@@ -15,7 +15,7 @@ fn parse(text: &str) -> Result<LoadedSweep, String> {
     let options = LoadOptions { cores: 2, ..LoadOptions::default() };
     match super::super::ScenarioFile::parse("s.yaml", text, &options) {
         Ok(ScenarioFile::Sweep(sweep)) => Ok(*sweep),
-        Ok(ScenarioFile::Single(_)) => Err("no sweep".to_owned()),
+        Ok(_) => Err("no sweep".to_owned()),
         Err(error) => Err(error.diagnostics[0].message.clone()),
     }
 }

@@ -3,11 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Overflow, Warmup};
+use super::{Overflow, Search, Warmup};
 use crate::units::{Duration, Rate};
 
 /// How much is sent, for how long.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Load {
     /// Form of the traffic.
     pub shape: Shape,
@@ -24,7 +24,7 @@ pub struct Load {
 }
 
 /// Form of the traffic. Rates are of all producers of the load together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
     /// Open model: one rate.
     Constant {
@@ -77,6 +77,8 @@ pub enum Shape {
         /// Records that each producer may have under way at once; `None`: as many as the client's own limits let it.
         slots: Option<u64>,
     },
+    /// A series of constant loads that finds the highest rate that holds. By itself, this stands for the first of them.
+    MaxSearch(Search),
 }
 
 /// One stage: a ramp to `target`.
@@ -107,6 +109,7 @@ impl Shape {
             }
             Self::Unlimited { extent: Extent::Duration(duration), .. } => Some(*duration),
             Self::Unlimited { extent: Extent::Messages(_), .. } => None,
+            Self::MaxSearch(search) => Some(search.trial),
         }
     }
 

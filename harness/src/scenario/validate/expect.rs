@@ -2,7 +2,7 @@
 
 use crate::scenario::diagnostic::{Problem, Sources, Span};
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Expectation, Scenario, Window};
+use crate::scenario::types::{Expectation, Scenario, Severity, Shape, Window};
 use crate::scenario::{ExpectationCheck, ExpressionMistake};
 
 const FORM: &str =
@@ -17,18 +17,50 @@ pub(super) fn validate(
     for (index, expectation) in scenario.expect.iter().enumerate() {
         let path = format!("expect[{index}]");
         window(&path, expectation, scenario, problems);
-        if expectation.that.trim().is_empty() {
+        that(&path, expectation, Context { scenario, sources, check }, problems);
+    }
+    let Shape::MaxSearch(search) = &scenario.load.shape else { return };
+    for (index, rule) in search.sustainable.iter().enumerate() {
+        let path = format!("load.search.sustainable[{index}]");
+        let expectation = Expectation { that: rule.clone(), during: None, severity: Severity::Fail };
+        if is_over_a_search(rule) {
             problems.add(Finding {
                 path: &path,
-                message: "an expectation is empty".to_owned(),
-                label: "",
-                help: "write it like produce.latency p99 < 50ms, or remove it",
+                message: format!("`{}` is what the search is for", rule.trim()),
+                label: "known when all trials are done",
+                help: "write it under `expect`",
             });
-        } else if let Some(check) = check
-            && let Err(mistake) = check(scenario, expectation)
-        {
-            expression(&path, &expectation.that, &mistake, sources, problems);
+        } else {
+            that(&path, &expectation, Context { scenario, sources, check }, problems);
         }
+    }
+}
+
+/// Whether an expression is about what a search found, not about one of its trials.
+pub(crate) fn is_over_a_search(that: &str) -> bool {
+    that.trim_start().starts_with("search.")
+}
+
+/// What expressions are checked against.
+#[derive(Clone, Copy)]
+struct Context<'c> {
+    scenario: &'c Scenario,
+    sources: &'c Sources,
+    check: Option<ExpectationCheck<'c>>,
+}
+
+fn that(path: &str, expectation: &Expectation, context: Context<'_>, problems: &mut Problems<'_>) {
+    if expectation.that.trim().is_empty() {
+        problems.add(Finding {
+            path,
+            message: "an expectation is empty".to_owned(),
+            label: "",
+            help: "write it like produce.latency p99 < 50ms, or remove it",
+        });
+    } else if let Some(check) = context.check
+        && let Err(mistake) = check(context.scenario, expectation)
+    {
+        expression(path, &expectation.that, &mistake, context.sources, problems);
     }
 }
 

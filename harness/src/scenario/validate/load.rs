@@ -1,16 +1,23 @@
 //! Rules of `load`.
 
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Extent, Load, Shape, Warmup};
+use crate::scenario::types::{Acks, Extent, Scenario, Search, Shape, Warmup};
 use crate::units::{Duration, Rate};
 
 /// Most pieces that a staircase may have: a larger number is a typo.
 const LEVELS_MAX: u32 = 10_000;
+/// What the resolution of a search may be: no two runs are more alike than a tenth of a percent, and steps of more than a
+/// half tell little.
+const RESOLUTION: std::ops::RangeInclusive<f64> = 0.001..=0.5;
 
-pub(super) fn validate(load: &Load, problems: &mut Problems<'_>) {
+pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
+    let load = &scenario.load;
     shape("load", &load.shape, problems);
     if let Warmup::UntilStable { min, max } = load.warmup {
         warmup(min, max, problems);
+    }
+    if let Shape::MaxSearch(_) = load.shape {
+        fits_a_search(scenario, problems);
     }
 }
 
@@ -61,6 +68,7 @@ pub(super) fn shape(path: &str, shape: &Shape, problems: &mut Problems<'_>) {
             }
         }
         Shape::Unlimited { extent, slots } => unlimited(path, *extent, *slots, problems),
+        Shape::MaxSearch(search) => max_search(path, search, problems),
     }
 }
 
@@ -81,6 +89,72 @@ fn unlimited(path: &str, extent: Extent, slots: Option<u64>, problems: &mut Prob
             message: "producers without a slot".to_owned(),
             label: "nothing would be sent",
             help: "at least 1: a producer that waits for each answer",
+        });
+    }
+}
+
+fn max_search(path: &str, search: &Search, problems: &mut Problems<'_>) {
+    let at = |field: &str| format!("{path}.search.{field}");
+    sends_something(&at("low"), &[search.low], problems);
+    if search.high < search.low {
+        problems.add(Finding {
+            path: &at("high"),
+            message: format!("the search goes from {} up to {}", search.low, search.high),
+            label: "below `low`",
+            help: "raise `high`, or lower `low`",
+        });
+    }
+    let resolution = search.resolution.get();
+    if !RESOLUTION.contains(&resolution) {
+        problems.add(Finding {
+            path: &at("resolution"),
+            message: format!("`{}` is {} %", at("resolution"), resolution * 100.0),
+            label: "out of range",
+            help: "from 0.1% to 50%, for example 2%",
+        });
+    }
+    positive(&at("trial"), search.trial, problems);
+    if problems.is_written(&at("confirm")) {
+        positive(&at("confirm"), search.confirm, problems);
+    }
+    if let Some(target) = search.target {
+        sends_something(&at("target"), &[target], problems);
+    }
+    if search.sustainable.is_empty() {
+        problems.add(Finding {
+            path: &at("sustainable"),
+            message: format!("`{}` is empty", at("sustainable")),
+            label: "every rate would hold",
+            help: "say what must hold, for example [produce.latency p99 < 50ms, load.achieved_ratio >= 0.99]",
+        });
+    }
+}
+
+/// What a series of trials at constant rates has no room for.
+fn fits_a_search(scenario: &Scenario, problems: &mut Problems<'_>) {
+    if !scenario.faults.is_empty() {
+        problems.add(Finding {
+            path: "faults",
+            message: "a search has no faults".to_owned(),
+            label: "a fault leaves its traces for the next trial",
+            help: "remove `faults`; run the rate that was found with them, as `shape: constant`",
+        });
+    }
+    let blocks = scenario.workload.producers.iter().enumerate();
+    for (index, _) in blocks.filter(|(_, block)| block.load.is_some()) {
+        problems.add(Finding {
+            path: &format!("workload.producers[{index}].load"),
+            message: "a search sets the rate of all producers".to_owned(),
+            label: "these have a load of their own",
+            help: "remove it",
+        });
+    }
+    if scenario.workload.producers.iter().all(|block| block.config.acks == Acks::None) {
+        problems.add(Finding {
+            path: "workload.producers[0].config.acks",
+            message: "a search needs acks".to_owned(),
+            label: "with acks=0 nobody knows what the brokers took",
+            help: "use acks all or 1",
         });
     }
 }

@@ -3,12 +3,12 @@
 use maud::{Markup, html};
 
 use super::super::canvas::{Anchor, Canvas, DrawError, Shape};
-use super::super::figure::Figure as Picture;
+use super::super::figure::{Figure as Picture, mark_sign};
 use super::super::format;
 use super::super::palette::Ink;
+use super::super::scale::{Scale, tick_label};
 use super::super::table::{numbers, table_of, words};
-use super::pareto::{STYLES, mark_sign};
-use super::scale::{Scale, tick_label};
+use super::pareto::STYLES;
 use super::{GRIDS_MAX, Layout, cells, of_grid};
 use crate::sweep::figures::{Figure, P99, THROUGHPUT};
 use crate::sweep::points::{Grid, Mark, PointView};

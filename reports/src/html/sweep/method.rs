@@ -1,32 +1,10 @@
-//! Where it ran, how it was measured, and how to do it again.
+//! How it was measured.
 
 use maud::{Markup, html};
 
 use super::super::format;
-use super::super::table::{scroll_box, table, words};
+use crate::sweep::SweepRecord;
 use crate::sweep::stats::RUNS_FOR_INTERVAL;
-use crate::sweep::{SweepData, SweepRecord};
-
-/// What it ran on; nothing if no run says it.
-pub(super) fn environment(data: &SweepData) -> Markup {
-    let Some(environment) = &data.environment else { return html! {} };
-    let rows = [
-        ("gauntlet", data.record.gauntlet.clone()),
-        ("Kafka", environment.kafka.clone().unwrap_or_else(|| "unknown version".to_owned())),
-        ("host", environment.host.clone()),
-        ("processors", environment.cores.to_string()),
-    ];
-    let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    html! {
-        section id="environment" aria-labelledby="environment-h" {
-            h2 id="environment-h" { "Environment" }
-            p class="note" {
-                "Of the first run with a directory. What differs from run to run, all settings included, is in the reports of the runs."
-            }
-            (table("What it ran on", &[words("what"), words("which")], &rows))
-        }
-    }
-}
 
 /// How it was measured.
 pub(super) fn method(record: &SweepRecord) -> Markup {
@@ -72,23 +50,6 @@ pub(super) fn method(record: &SweepRecord) -> Markup {
         section id="method" aria-labelledby="method-h" {
             h2 id="method-h" { "How it was measured" }
             dl class="method" { @for (name, text) in rows { dt { (name) } dd { (text) } } }
-        }
-    }
-}
-
-/// The command, and the scenario.
-pub(super) fn reproduce(data: &SweepData) -> Markup {
-    html! {
-        section id="reproduce" aria-labelledby="reproduce-h" {
-            h2 id="reproduce-h" { "Do it again" }
-            (scroll_box("Command", html! { pre { code { (data.reproduce) } } }))
-            @if !data.scenario.is_empty() {
-                details open {
-                    summary { "The scenario as it was swept" }
-                    (scroll_box("Scenario, YAML", html! { pre class="yaml" { code { (data.scenario) } } }))
-                }
-            }
-            p class="note" { "Every run has a directory beside this page, with its own report, scenario and raw data." }
         }
     }
 }

@@ -3,11 +3,11 @@
 use maud::{Markup, html};
 
 use super::super::canvas::{Anchor, Canvas, DrawError, Shape};
-use super::super::figure::Figure as Picture;
+use super::super::figure::{Figure as Picture, mark_sign};
 use super::super::format;
 use super::super::palette::Ink;
+use super::super::scale::{Scale, tick_label};
 use super::super::table::{numbers, table_of, words};
-use super::scale::{Scale, tick_label};
 use super::{Layout, cells};
 use crate::sweep::figures::{P99, THROUGHPUT};
 use crate::sweep::points::{Axis, Mark, PointView, front};
@@ -124,21 +124,6 @@ fn legend(layout: &Layout<'_>) -> Markup {
         ul class="legend" {
             @for ((ink, shape), text) in named.unwrap_or_default() { li { (mark_sign(ink, shape, true)) (text) } }
             li { (mark_sign(Ink::Target, Shape::Round, false)) "did not pass, or unknown" }
-        }
-    }
-}
-
-/// The sign for a mark.
-pub(super) fn mark_sign(ink: Ink, shape: Shape, is_filled: bool) -> Markup {
-    let corners: Vec<String> = shape.outline(8).map(|(x, y)| format!("{},{}", x + 10, y + 10)).collect();
-    let corners = corners.join(" ");
-    html! {
-        svg class="sign tick" viewBox="0 0 20 20" aria-hidden="true" {
-            @if is_filled {
-                polygon class=(format!("f {}", ink.class())) points=(corners) fill=(ink.hex()) {}
-            } @else {
-                polygon class=(format!("l {}", ink.class())) points=(corners) fill="none" stroke=(ink.hex()) stroke-width="3" {}
-            }
         }
     }
 }

@@ -68,7 +68,7 @@ fn link(run: &SlotRecord) -> Markup {
         _ => (Mark::NoResult.sign(), "aborted"),
     };
     let told = format!("report of run {}: {word}", run.repeat);
-    html! { a href=(format!("{}/report.html", encoded(dir))) aria-label=(told) title=(word) { (name) } " " (sign) }
+    html! { a href=(format!("{}/report.html", format::percent_encoded(dir))) aria-label=(told) title=(word) { (name) } " " (sign) }
 }
 
 /// Whether there is a run to say something of.
@@ -114,18 +114,5 @@ fn reason_row(record: &SweepRecord, run: &SlotRecord) -> Vec<Markup> {
 }
 
 fn data_uri(record: &SweepRecord) -> String {
-    format!("data:text/csv;charset=utf-8,{}", encoded(&csv(record)))
-}
-
-/// Percent-encoding (RFC 3986, section 2.1) of everything but unreserved characters and the slash.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/' | b',') {
-            out.push(char::from(byte));
-        } else {
-            out += &format!("%{byte:02X}");
-        }
-    }
-    out
+    format!("data:text/csv;charset=utf-8,{}", format::percent_encoded(&csv(record)))
 }

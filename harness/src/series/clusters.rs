@@ -1,45 +1,47 @@
-//! The cluster that runs of a sweep share, one after the other.
+//! The cluster that runs of a series share, one after the other.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use gauntlet_chaos::supervisor::NodeState;
 use gauntlet_chaos::{ClusterDirs, Launcher};
+use gauntlet_reports::Expectation;
+use gauntlet_reports::record::RunRecord;
 
-use super::plan::SETTLE_LIMIT;
+use super::SETTLE_LIMIT;
 use crate::plan::{ClusterPlan, Lifecycle, Plan};
-use crate::run::{RunError, RunningCluster};
+use crate::run::{Progress, RunError, RunOptions, RunningCluster, execute_on};
 
 /// How clusters are started.
-pub(super) struct ClusterFiles<'a> {
-    /// The directory of the sweep.
-    pub(super) dir: &'a Path,
+pub(crate) struct ClusterFiles<'a> {
+    /// The directory of the series.
+    pub(crate) dir: &'a Path,
     /// Jars and formats that runs share.
-    pub(super) cache: &'a Path,
+    pub(crate) cache: &'a Path,
     /// Leave the brokers' data in place.
-    pub(super) keep_data: bool,
+    pub(crate) keep_data: bool,
     /// How to start a supervisor.
-    pub(super) launcher: &'a Launcher,
+    pub(crate) launcher: &'a Launcher,
 }
 
 /// At most one cluster at a time.
-pub(super) struct Clusters<'a> {
+pub(crate) struct Clusters<'a> {
     files: ClusterFiles<'a>,
     current: Option<(ClusterPlan, RunningCluster)>,
 }
 
 impl<'a> Clusters<'a> {
-    pub(super) fn new(files: ClusterFiles<'a>) -> Self {
+    pub(crate) fn new(files: ClusterFiles<'a>) -> Self {
         Clusters { files, current: None }
     }
 
     /// Whether the brokers of a plan run already.
-    pub(super) fn has(&self, plan: &ClusterPlan) -> bool {
+    pub(crate) fn has(&self, plan: &ClusterPlan) -> bool {
         self.current.as_ref().is_some_and(|(running, _)| running.is_same(plan))
     }
 
     /// The cluster of a plan, started if another one or none runs.
-    pub(super) fn get(&mut self, plan: &ClusterPlan) -> Result<&RunningCluster, RunError> {
+    pub(crate) fn get(&mut self, plan: &ClusterPlan) -> Result<&RunningCluster, RunError> {
         let current = match self.current.take() {
             Some(current) if current.0.is_same(plan) => current,
             other => {
@@ -64,7 +66,7 @@ impl<'a> Clusters<'a> {
         RunningCluster::start(plan, &dirs, self.files.launcher)
     }
 
-    /// A name that no cluster of this sweep has had, in earlier sessions either.
+    /// A name that no cluster of this series has had, in earlier sessions either.
     fn next_name(&self) -> String {
         let is_taken = |name: &String| {
             self.files.dir.join(name).exists() || self.files.dir.join("logs").join(name).exists()
@@ -73,9 +75,24 @@ impl<'a> Clusters<'a> {
         names.find(|name| !is_taken(name)).unwrap_or_default()
     }
 
+    /// One run on its plan's cluster, and the wait for its traces to be gone.
+    pub(crate) fn run(
+        &mut self,
+        plan: &Plan,
+        expectations: &[Expectation],
+        options: &RunOptions,
+        tell: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<RunRecord, RunError> {
+        let run = execute_on(self.get(&plan.cluster)?, plan, expectations, options, tell);
+        if let Some(note) = self.settle(plan) {
+            tell(Progress::Note(&note));
+        }
+        Ok(run)
+    }
+
     /// After a run: waits until its topics are gone from the brokers' disks, so that deleting them is not part of what the next
     /// run measures. A cluster that is not whole any more is ended. Returns what a person should know.
-    pub(super) fn settle(&mut self, plan: &Plan) -> Option<String> {
+    fn settle(&mut self, plan: &Plan) -> Option<String> {
         let (_, cluster) = self.current.as_ref()?;
         let local = cluster.local()?;
         let whole = local.statuses().is_ok_and(|all| all.iter().all(|node| node.state == NodeState::Running));
@@ -102,7 +119,7 @@ impl<'a> Clusters<'a> {
     }
 
     /// Ends the cluster, if one runs.
-    pub(super) fn end(&mut self) -> Result<(), RunError> {
+    pub(crate) fn end(&mut self) -> Result<(), RunError> {
         self.current.take().map_or(Ok(()), |(_, cluster)| cluster.end())
     }
 }

@@ -1,7 +1,7 @@
-//! Axes of the charts of a sweep, where values may lie close together.
+//! Axes of charts that are not over time, where values may lie close together.
 
-use super::super::chart::natural_step;
-use super::super::format;
+use super::chart::natural_step;
+use super::format;
 use crate::metric::Unit;
 use crate::sweep::figures::Figure;
 
