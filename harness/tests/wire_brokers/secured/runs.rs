@@ -224,7 +224,10 @@ fn a_killed_broker() -> TestResult {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/secured.yaml");
     let plan = Command::new(GAUNTLET).arg("plan").arg(&shipped).output()?;
     let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
-    assert_says(&plan, &["jvm quick, heap 512MiB, SASL_SSL", "--topic orders", "the user of the load is granted"]);
+    assert_says(
+        &plan,
+        &["jvm quick, heap 512MiB, SASL_SSL", "--topic orders", "the user of the load is granted"],
+    );
     let run = gauntlet_with("run", &std::fs::read_to_string(shipped)?, &["--profile", "ci"])?;
     let record = run.expect("PASS", 0)?;
     assert_eq!(record["faults"][0]["took_effect"], true);
