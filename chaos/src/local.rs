@@ -23,7 +23,7 @@ pub use ports::PortError;
 pub(crate) use ports::{ReservedPorts, broker_range};
 pub use readiness::NotReady;
 pub use security::{AccessError, LocalSecurity, Mechanism, Protocol};
-pub use spec::{Controllers, HEAP_BYTES, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError};
+pub use spec::{Controllers, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError, is_heap};
 pub use topology::{Node, Roles};
 
 use gauntlet_wire::{ConnectOptions, Permission, Security};

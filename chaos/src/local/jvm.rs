@@ -43,10 +43,11 @@ pub(super) fn node_command(
 }
 
 /// `steady` is what Kafka's own `kafka-run-class.sh` passes, with the heap that its `kafka-server-start.sh` sets if nobody set
-/// another, but for a young generation of 11/16 of it instead of `MaxGCPauseMillis=20`. To keep to that, G1 shrank it to 40 MB, and at 1M msg/s
-/// on two cores three brokers stopped for 20-90 ms every second each; with it, every few seconds. And for regions of 8 MB: of
-/// a heap of 1 GB G1 makes regions of 1 MB, every request or answer above half of that is a *humongous* allocation, and each of
-/// those may begin a marking of the whole heap. At this load that was every second collection (`Concurrent Start`), every 2-4 s.
+/// another, but for a young generation of 11/16 of it instead of `MaxGCPauseMillis=20`. To keep to that, G1 shrank it to 40
+/// MB, and at 1M msg/s on two cores three brokers stopped for 20-90 ms every second each; with it, every few seconds. And
+/// for regions of 8 MB: of a heap of 1 GB G1 makes regions of 1 MB, every request or answer above half of that is a
+/// *humongous* allocation, and each of those may begin a marking of the whole heap. At this load that was every second
+/// collection (`Concurrent Start`), every 2-4 s.
 /// `quick` was measured: three brokers on two cores are up in 4-5 s instead of 13-14 s.
 fn heap_and_collector(jvm: Jvm, heap_bytes: u64) -> Vec<String> {
     let heap_mib = heap_bytes >> 20;

@@ -74,7 +74,13 @@ impl Jvm {
 
 const MIB: u64 = 1 << 20;
 /// Heaps that a broker can have. Below, its 128 MiB for the log cleaner leave too little; above, it is a typo.
-pub const HEAP_BYTES: std::ops::RangeInclusive<u64> = 256 * MIB..=64 * 1024 * MIB;
+const HEAP_BYTES: std::ops::RangeInclusive<u64> = 256 * MIB..=64 * 1024 * MIB;
+
+/// Whether a broker can live with such a heap, and the JVM's flags can say it: whole MiB, from 256 MiB to 64 GiB.
+#[must_use]
+pub fn is_heap(bytes: u64) -> bool {
+    HEAP_BYTES.contains(&bytes) && bytes.is_multiple_of(MIB)
+}
 
 /// Properties that gauntlet must set itself, because clients, faults and clean-up rest on them.
 pub const OWNED_PROPERTIES: [&str; 15] = [
@@ -155,9 +161,7 @@ impl LocalSpec {
                 return Err(SpecError::EvenQuorum { count });
             }
         }
-        if let Some(bytes) = self.heap_bytes
-            && (!HEAP_BYTES.contains(&bytes) || bytes % MIB != 0)
-        {
+        if let Some(bytes) = self.heap_bytes.filter(|bytes| !is_heap(*bytes)) {
             return Err(SpecError::Heap { bytes });
         }
         for name in self.config.keys() {

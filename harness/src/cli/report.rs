@@ -97,13 +97,10 @@ fn report_sweep(
     }
     print::sweep_result(out, &read.data.record)?;
     let written = match &args.out {
-        Some(file) => {
-            sweep_report::render(forms[0], &read.data).map_err(|error| error.to_string()).and_then(|text| {
-                std::fs::write(file, text)
-                    .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-                Ok(vec![sweep_report::WrittenFile { label: forms[0].label(), path: file.clone() }])
-            })
-        }
+        Some(file) => sweep_report::render(forms[0], &read.data)
+            .map_err(|error| error.to_string())
+            .and_then(|text| write_to(file, &text))
+            .map(|()| vec![sweep_report::WrittenFile { label: forms[0].label(), path: file.clone() }]),
         None => sweep_report::write(dir, &read.data, forms).map_err(|error| error.to_string()),
     };
     match written {

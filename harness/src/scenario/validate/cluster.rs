@@ -1,7 +1,7 @@
 //! Rules of `cluster`.
 
 use gauntlet_chaos::KafkaVersion;
-use gauntlet_chaos::local::{HEAP_BYTES, OWNED_PROPERTIES};
+use gauntlet_chaos::local::{OWNED_PROPERTIES, is_heap};
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{Cluster, Controllers, LocalCluster, LocalProtocol, LocalSecurity};
@@ -47,9 +47,7 @@ fn local(local: &LocalCluster, problems: &mut Problems<'_>) {
             help: "gauntlet gets the release of this version from Maven",
         });
     }
-    if let Some(heap) =
-        local.heap.filter(|heap| !HEAP_BYTES.contains(&heap.get()) || heap.get() % (1 << 20) != 0)
-    {
+    if let Some(heap) = local.heap.filter(|heap| !is_heap(heap.get())) {
         problems.add(Finding {
             path: "cluster.local.heap",
             message: format!("a heap of {heap}"),
