@@ -123,8 +123,9 @@ impl KafkaHome {
         Ok(Self { libs, version: version.parse()?, logging, format_cache })
     }
 
-    /// The Java class path.
-    pub(crate) fn class_path(&self) -> String {
+    /// The Java class path, of the broker and of Kafka's tools.
+    #[must_use]
+    pub fn class_path(&self) -> String {
         format!("{}/*", self.libs.display())
     }
 }

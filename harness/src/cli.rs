@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod cluster;
 mod fingerprint;
 mod print;
@@ -41,6 +42,11 @@ enum Command {
     Report(report::ReportArgs),
     /// Read a sample of a live topic, and write a scenario that sends the like.
     Fingerprint(fingerprint::FingerprintArgs),
+    /// Measure gauntlet's own client beside those of others, on one cluster, in turns.
+    Bench(bench::BenchArgs),
+    /// Processes of a bench.
+    #[command(subcommand, hide = true)]
+    BenchWorker(bench::WorkerCommand),
     /// Check what this machine needs for local clusters.
     Doctor(DoctorArgs),
     /// Keep local clusters running between runs.
@@ -126,6 +132,8 @@ fn dispatch(command: Command) -> std::io::Result<ExitReason> {
         Command::Validate(args) => validate(&args, &mut out),
         Command::Report(args) => report::report(&args, &mut out),
         Command::Fingerprint(args) => fingerprint::fingerprint(&args, &mut out),
+        Command::Bench(args) => bench::run(&args, &mut out),
+        Command::BenchWorker(command) => bench::work(command, &mut out),
         Command::Doctor(args) => doctor(args, &mut out),
         Command::Cluster(command) => cluster::run(command, &mut out),
         Command::Schema => {

@@ -1,5 +1,6 @@
 //! gauntlet runs a Kafka cluster through a scenario: load, faults, and an exact check of every record.
 
+pub mod bench;
 pub mod cli;
 pub mod cluster_view;
 pub mod disk;

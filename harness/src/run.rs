@@ -3,15 +3,15 @@
 //! `cluster -> topics -> readers, producers -> warm-up -> t = 0 -> faults -> end of load -> heal -> drain -> judge`.
 //! Whatever happens on the way, the run directory says so, faults are undone and brokers end.
 
-mod broker_usage;
+pub(crate) mod broker_usage;
 pub mod collect;
-mod host_usage;
+pub(crate) mod host_usage;
 mod interrupt;
 mod judge;
 mod load_phase;
 mod measure;
 mod threads;
-mod topics;
+pub(crate) mod topics;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -405,12 +405,20 @@ fn first_record(plan: &Plan) -> RunRecord {
     }
 }
 
-fn environment(plan: &Plan) -> Environment {
+/// The host, as a person would describe it.
+pub(crate) fn host_in_words() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory = memory.lines().next().and_then(|l| l.split_whitespace().nth(1)).unwrap_or("0");
     let gib = memory.parse::<f64>().unwrap_or(0.0) / 1_048_576.0;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("Linux {}, {} cores, {gib:.0} GiB", kernel.trim(), cores())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn environment(plan: &Plan) -> Environment {
     Environment {
         gauntlet: env!("CARGO_PKG_VERSION").to_owned(),
         kafka: match &plan.cluster {
@@ -420,8 +428,8 @@ fn environment(plan: &Plan) -> Environment {
             }),
             ClusterPlan::Bootstrap(_) => None,
         },
-        host: format!("Linux {}, {cores} cores, {gib:.0} GiB", kernel.trim()),
-        cores,
+        host: host_in_words(),
+        cores: cores(),
         config: plan.settings(),
     }
 }
@@ -471,7 +479,7 @@ struct Loaded {
 }
 
 /// Unix time minus CLOCK_MONOTONIC.
-fn unix_minus_monotonic_ns() -> u64 {
+pub(crate) fn unix_minus_monotonic_ns() -> u64 {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
     unix.saturating_sub(monotonic_ns())
 }

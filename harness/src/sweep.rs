@@ -14,7 +14,7 @@
 //! over hours (temperature, neighbours, disk) is spread over all points and not taken for an effect of the last axis.
 
 pub mod execute;
-mod order;
+pub(crate) mod order;
 pub mod plan;
 pub mod report;
 pub mod resume;

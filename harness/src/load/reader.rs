@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
+use gauntlet_verify::identity::intended_ns_unchecked;
 use gauntlet_verify::{
-    BatchHeader as CheckedHeader, CrcSeed, Identity, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks,
+    BatchHeader as CheckedHeader, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks,
 };
 use gauntlet_wire::batch::{BatchError, BatchHeader, RecordsBuffer};
 use gauntlet_wire::fetcher::{FetcherStats, Jump, PartitionState, RecordSink};
@@ -73,7 +74,6 @@ pub struct CheckPlan {
 
 struct Partition {
     shard: Option<Shard>,
-    seed: CrcSeed,
     state: Option<PartitionState>,
     position: i64,
     log_start: i64,
@@ -144,10 +144,9 @@ impl Reader {
                         fragment_limit: check.fragments_max,
                     })
                 });
-                let seed = CrcSeed::new(&plan.topic, partition as u32);
                 (
                     partition,
-                    Partition { shard, seed, state: None, position: start, log_start: 0, broken_batches: 0 },
+                    Partition { shard, state: None, position: start, log_start: 0, broken_batches: 0 },
                 )
             })
             .collect();
@@ -276,17 +275,19 @@ impl RecordSink for Reader {
                         continue;
                     }
                     let value = record.value.unwrap_or_default();
-                    let identity: Option<Identity> = match &mut state.shard {
-                        Some(shard) => shard.record(record.offset, value),
-                        None => gauntlet_verify::identity::decode(value, self.plan.run, &state.seed).ok(),
+                    let intended_ns = match &mut state.shard {
+                        Some(shard) => {
+                            shard.record(record.offset, value).map(|identity| identity.intended_ns)
+                        }
+                        None => intended_ns_unchecked(value, self.plan.run),
                     };
-                    let Some(identity) = identity else { continue };
-                    let slot = self.recorder.slot(identity.intended_ns);
+                    let Some(intended_ns) = intended_ns else { continue };
+                    let slot = self.recorder.slot(intended_ns);
                     slot.counts.read += 1;
                     read += 1;
-                    add_sample(&mut slot.e2e, latency_us(identity.intended_ns, decoded_ns));
+                    add_sample(&mut slot.e2e, latency_us(intended_ns, decoded_ns));
                     if ours_possible {
-                        let age_ns = decoded_ns.saturating_sub(identity.intended_ns);
+                        let age_ns = decoded_ns.saturating_sub(intended_ns);
                         slot.counts.read_ours += u64::from(is_ours(late, age_ns));
                     }
                 }

@@ -75,7 +75,7 @@ fn look(brokers: &Brokers, topics: &[TopicPlan]) -> Option<Look> {
 }
 
 /// Bytes of the segments of these topics on all brokers. Indexes are left out: they are allocated ahead.
-fn log_bytes(cluster: &LocalCluster, topics: &[TopicPlan]) -> u64 {
+pub(crate) fn log_bytes(cluster: &LocalCluster, topics: &[TopicPlan]) -> u64 {
     let partitions = cluster.nodes().iter().flat_map(|node| partition_dirs(&node.data_dir, topics));
     partitions.map(|dir| segment_bytes(&dir)).sum()
 }

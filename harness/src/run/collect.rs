@@ -162,17 +162,17 @@ impl Stability {
 
 /// When a second is told, and what is known then besides what the threads sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     /// CLOCK_MONOTONIC.
-    pub(super) now_ns: u64,
+    pub(crate) now_ns: u64,
     /// t = 0, where it is known.
-    pub(super) zero_ns: Option<u64>,
+    pub(crate) zero_ns: Option<u64>,
     /// How many replicas are in sync.
-    pub(super) in_sync: InSync,
+    pub(crate) in_sync: InSync,
 }
 
 /// Takes in what the threads send.
-pub(super) struct Collector {
+pub(crate) struct Collector {
     intervals: Receiver<Interval>,
     origin_ns: u64,
     hlog: BufWriter<File>,
@@ -195,7 +195,7 @@ struct Totals {
 
 impl Collector {
     /// `origin_ns` is when the load begins.
-    pub(super) fn new(
+    pub(crate) fn new(
         dir: &RunDir,
         intervals: Receiver<Interval>,
         origin_ns: u64,
@@ -231,7 +231,7 @@ impl Collector {
     }
 
     /// Takes in what came since the last call and writes it down.
-    pub(super) fn tick(&mut self, moment: Moment) -> std::io::Result<Second> {
+    pub(crate) fn tick(&mut self, moment: Moment) -> std::io::Result<Second> {
         let mut slots = SlotMap::new();
         let mut bytes = (0, 0);
         while let Ok(interval) = self.intervals.try_recv() {
@@ -404,7 +404,7 @@ pub(super) fn usage_now(acked: u64) -> Usage {
 }
 
 /// Second field of `/proc/self/statm`, in pages.
-fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
     // SAFETY: sysconf has no preconditions.

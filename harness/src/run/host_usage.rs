@@ -15,7 +15,7 @@ pub struct HostTicks {
 
 impl HostTicks {
     /// As of now; `None` where the kernel does not say.
-    pub(super) fn now() -> Option<Self> {
+    pub(crate) fn now() -> Option<Self> {
         Self::parse(&std::fs::read_to_string("/proc/stat").ok()?)
     }
 
@@ -29,7 +29,7 @@ impl HostTicks {
     }
 
     /// What the host did from `earlier` until this; `None` if no tick passed.
-    pub(super) fn since(&self, earlier: &Self) -> Option<HostRecord> {
+    pub(crate) fn since(&self, earlier: &Self) -> Option<HostRecord> {
         let all = self.all.checked_sub(earlier.all).filter(|all| *all > 0)? as f64;
         let steal = self.steal.saturating_sub(earlier.steal) as f64 / all;
         let idle = self.idle.saturating_sub(earlier.idle) as f64 / all;

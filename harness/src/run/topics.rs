@@ -60,7 +60,7 @@ fn wire(topic: &TopicPlan) -> impl Fn(WireError) -> TopicError {
 
 /// Creates a topic unless it is to be reused, balances its leaders, and waits until it serves. Makes sure that the run may
 /// do `operations` on it. Returns the offset at which each partition's log ends now: where this run begins.
-pub(super) fn prepare(
+pub(crate) fn prepare(
     bootstrap: &[String],
     topic: &TopicPlan,
     operations: &[Operation],
@@ -148,7 +148,7 @@ fn balance_leaders(
 }
 
 /// High watermark of every partition that has a leader now.
-pub(super) fn end_offsets(
+pub(crate) fn end_offsets(
     bootstrap: &[String],
     topic: &str,
     options: &ConnectOptions,
@@ -184,7 +184,7 @@ pub(super) fn final_end_offsets(
 }
 
 /// Deletes a topic of this run.
-pub(super) fn delete(
+pub(crate) fn delete(
     bootstrap: &[String],
     topic: &TopicPlan,
     options: &ConnectOptions,

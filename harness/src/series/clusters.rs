@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use gauntlet_chaos::supervisor::NodeState;
-use gauntlet_chaos::{ClusterDirs, Launcher};
+use gauntlet_chaos::{ClusterDirs, Launcher, LocalCluster};
 use gauntlet_reports::Expectation;
 use gauntlet_reports::record::RunRecord;
 
@@ -100,28 +100,35 @@ impl<'a> Clusters<'a> {
             let ended = self.end().err().map_or_else(String::new, |error| format!(" ({error})"));
             return Some(format!("a broker of the cluster is gone; the next run starts a new one{ended}"));
         }
-        let dirs: Vec<PathBuf> = local.nodes().iter().map(|node| node.data_dir.clone()).collect();
-        let deadline = Instant::now() + SETTLE_LIMIT;
         let deleted = plan.topics.iter().filter(|topic| topic.lifecycle == Lifecycle::PerRun);
-        for topic in deleted {
-            while dirs.iter().any(|dir| holds(dir, &topic.name)) {
-                if Instant::now() >= deadline {
-                    return Some(format!(
-                        "files of {} are still there after {} s; the next run shares the disks with their removal",
-                        topic.name,
-                        SETTLE_LIMIT.as_secs()
-                    ));
-                }
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        }
-        None
+        wait_for_removal(local, deleted.map(|topic| topic.name.as_str()))
     }
 
     /// Ends the cluster, if one runs.
     pub(crate) fn end(&mut self) -> Result<(), RunError> {
         self.current.take().map_or(Ok(()), |(_, cluster)| cluster.end())
     }
+}
+
+/// Waits until the files of deleted topics are gone from the disks of local brokers. Returns what a person should know.
+pub(crate) fn wait_for_removal<'t>(
+    local: &LocalCluster,
+    topics: impl Iterator<Item = &'t str>,
+) -> Option<String> {
+    let dirs: Vec<PathBuf> = local.nodes().iter().map(|node| node.data_dir.clone()).collect();
+    let deadline = Instant::now() + SETTLE_LIMIT;
+    for topic in topics {
+        while dirs.iter().any(|dir| holds(dir, topic)) {
+            if Instant::now() >= deadline {
+                return Some(format!(
+                    "files of {topic} are still there after {} s; the next run shares the disks with their removal",
+                    SETTLE_LIMIT.as_secs()
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    None
 }
 
 /// Whether a broker's log directory has files of a topic: `NAME-0`, or `NAME-0.ID-delete` while they are being deleted.

@@ -4,12 +4,12 @@ use crate::random::SplitMix;
 use crate::scenario::sweep::SweepOrder;
 
 /// A run: index of the point, and which of its runs, from 1.
-pub(super) type Slot = (usize, u16);
+pub(crate) type Slot = (usize, u16);
 
 /// Every point once, then every point again, and so on. `groups[i]` tells which points share a cluster: shuffled, they stay
 /// together, because starting a cluster takes longer than most runs. A repeat begins with the group that the one before ended
 /// with.
-pub(super) fn order(groups: &[usize], repeats: u16, order: SweepOrder, seed: u64) -> Vec<Slot> {
+pub(crate) fn order(groups: &[usize], repeats: u16, order: SweepOrder, seed: u64) -> Vec<Slot> {
     let mut slots = Vec::new();
     let mut last_group = None;
     for repeat in 1..=repeats {

@@ -1,0 +1,196 @@
+//! A contender's process: started, looked at, and reaped with what the kernel counted.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use gauntlet_chaos::process::ProcessIdentity;
+
+use super::{BenchError, on_file};
+
+/// Name of what a contender printed.
+pub const STDOUT: &str = "stdout";
+/// Name of what it complained about.
+pub const STDERR: &str = "stderr";
+
+/// How a process ended, and what it took in all its life.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ended {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// User and system time.
+    pub cpu_s: f64,
+    /// Highest resident memory, bytes.
+    pub rss_bytes: u64,
+}
+
+/// A process under way. Dropping it ends it.
+pub struct Contestant {
+    child: Child,
+    identity: ProcessIdentity,
+    ended: Option<Ended>,
+}
+
+impl Contestant {
+    /// Starts a command whose output goes to files in `dir`. ^C in the terminal does not reach it; the death of this thread does.
+    ///
+    /// # Errors
+    /// It can't be started, or its output not be written.
+    pub fn start(mut command: Command, dir: &Path) -> Result<Self, BenchError> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let failed = |source| BenchError::Run { program: program.clone(), source };
+        let output = |name: &str| {
+            let path = dir.join(name);
+            File::create(&path).map_err(on_file("create", &path))
+        };
+        command.stdin(Stdio::null()).stdout(output(STDOUT)?).stderr(output(STDERR)?).process_group(0);
+        // SAFETY: between fork and exec, only an async-signal-safe system call is made.
+        unsafe { command.pre_exec(die_with_parent) };
+        let child = command.spawn().map_err(failed)?;
+        // Unreaped, so its pid is its own even if it has ended already.
+        let identity = ProcessIdentity::of(child.id().cast_signed()).map_err(failed)?;
+        Ok(Contestant { child, identity, ended: None })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// User and system time so far; `None` once it has ended.
+    #[must_use]
+    pub fn cpu_s(&self) -> Option<f64> {
+        self.identity.cpu_time().ok().as_ref().map(Duration::as_secs_f64)
+    }
+
+    /// Whether it has ended, and how. Does not wait.
+    ///
+    /// # Errors
+    /// The operating system does not say.
+    pub fn ended(&mut self) -> Result<Option<Ended>, BenchError> {
+        if self.ended.is_none() {
+            self.ended = reap(self.child.id(), libc::WNOHANG).map_err(|source| self.lost(source))?;
+        }
+        Ok(self.ended)
+    }
+
+    /// Ends it, however it is.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn kill(&mut self) -> Result<Ended, BenchError> {
+        if let Some(ended) = self.ended {
+            return Ok(ended);
+        }
+        // SAFETY: the child was not reaped, so its pid and its process group are still its own.
+        unsafe { libc::kill(-self.child.id().cast_signed(), libc::SIGKILL) };
+        let ended = reap(self.child.id(), 0).map_err(|source| self.lost(source))?;
+        self.ended = ended;
+        ended.ok_or_else(|| self.lost(io::Error::from(io::ErrorKind::NotFound)))
+    }
+
+    fn lost(&self, source: io::Error) -> BenchError {
+        BenchError::Run { program: format!("process {}", self.child.id()), source }
+    }
+}
+
+impl Drop for Contestant {
+    fn drop(&mut self) {
+        // Nobody is left to tell; the kernel ends it with us at the latest.
+        let _ = self.kill();
+    }
+}
+
+fn die_with_parent() -> io::Result<()> {
+    // SAFETY: PR_SET_PDEATHSIG takes a signal and changes nothing but this process.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// As `waitpid`, with the resources that this very child has used; wait4(2).
+fn reap(pid: u32, flags: libc::c_int) -> io::Result<Option<Ended>> {
+    let mut status = 0;
+    // SAFETY: all bytes zero is a valid `rusage`.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to valid memory that lives for the call.
+    let reaped = unsafe { libc::wait4(pid.cast_signed(), &raw mut status, flags, &raw mut usage) };
+    match reaped {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        _ => {
+            let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+            Ok(Some(Ended {
+                code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
+                cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+                // Linux counts it in KiB; getrusage(2).
+                rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10,
+            }))
+        }
+    }
+}
+
+/// The end of what a contender printed, for an error message.
+#[must_use]
+pub fn last_words(dir: &Path) -> String {
+    const WORDS_MAX: usize = 300;
+    let read = |name: &str| std::fs::read(dir.join(name)).unwrap_or_default();
+    let text = [STDERR, STDOUT].map(read).into_iter().find(|text| !text.trim_ascii().is_empty());
+    let text = String::from_utf8_lossy(&text.unwrap_or_default()).trim().replace('\n', " | ");
+    let cut = text.char_indices().rev().nth(WORDS_MAX).map_or(0, |(at, _)| at);
+    text[cut..].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn wait(contestant: &mut Contestant) -> Ended {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(ended) = contestant.ended().unwrap() {
+                return ended;
+            }
+            assert!(Instant::now() < deadline, "it never ended");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn what_a_process_took_is_that_of_the_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let busy =
+            "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo said; echo complained >&2; exit 3";
+        let mut contestant = Contestant::start(shell(busy), dir.path()).unwrap();
+        let ended = wait(&mut contestant);
+        assert_eq!(ended.code, Some(3));
+        assert!(ended.cpu_s > 0.0 && ended.rss_bytes > 100_000, "{ended:?}");
+        assert_eq!(contestant.cpu_s(), None, "it is gone");
+        assert_eq!(std::fs::read_to_string(dir.path().join(STDOUT)).unwrap(), "said\n");
+        assert_eq!(last_words(dir.path()), "complained");
+        assert_eq!(contestant.kill().unwrap(), ended, "ending what has ended changes nothing");
+    }
+
+    #[test]
+    fn one_that_is_dropped_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let contestant = Contestant::start(shell("sleep 600 & wait"), dir.path()).unwrap();
+        let identity = contestant.identity;
+        assert!(identity.is_alive() && contestant.cpu_s().is_some());
+        drop(contestant);
+        assert!(!identity.is_alive());
+    }
+}

@@ -1,0 +1,253 @@
+//! Carrying a bench out. `bench.json` is replaced after every trial, so that whatever ends the process, what was found is there.
+//!
+//! Layout: here the session, its cluster and its files; `trials` one trial; `peers` all of them, in turns; `probes` what needs no
+//! brokers; `tune` the sweep over knobs; `draw` the curves.
+
+mod draw;
+mod peers;
+mod probes;
+mod trials;
+mod tune;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use gauntlet_chaos::Launcher;
+use gauntlet_wire::codec::Codec;
+
+use super::brokers::{BenchBrokers, TrialTopic};
+use super::child::{Contestant, Ended, STDOUT, last_words};
+use super::contender::{Contender, Entrant, LINGER, REFERENCE, Said, Trial};
+use super::curves::{CURVES_SCHEMA_VERSION, CurvePoint, CurvesRecord};
+use super::matrix::{Cell, Mode, Pace};
+use super::meter::{Look, look, overall_per_s, watch, window};
+use super::options::BenchOptions;
+use super::probe::hour::Hour;
+use super::probe::{CHECKER, Cost, NULL_SINK, ProbeRecord};
+use super::record::{
+    BENCH_SCHEMA_VERSION, BenchRecord, Conditions, Measured, Settings, SkippedRecord, TrialRecord,
+};
+use super::tuning::{KnobSweep, Tried, Tuned, Tuning, representatives};
+use super::{
+    BENCH_JSON, BENCH_MARKDOWN, BenchError, curves as curve, goal, on_file, payload, profile, render, summary,
+};
+use crate::run::host_usage::HostTicks;
+use crate::run::{self, Interrupt};
+use crate::rundir::RunDir;
+use crate::scenario::sweep::SweepOrder;
+use crate::sweep::order;
+use crate::units::Bytes;
+
+pub use draw::curves;
+pub use peers::bench;
+pub use probes::probes;
+pub use tune::tune;
+
+/// Longest that filling a topic or a probe may take.
+const WORKER_LIMIT: Duration = Duration::from_secs(600);
+/// Batches of topics that are filled to be read.
+const FILL_BATCH_BYTES: u32 = 65_536;
+
+/// What is told while a bench goes.
+#[derive(Debug)]
+pub enum BenchNews<'a> {
+    /// A phase begins.
+    Phase(&'a str),
+    /// A trial has ended.
+    Trial(&'a TrialRecord),
+    /// A probe has ended.
+    Probe(&'a ProbeRecord),
+    /// Something that a person should know.
+    Note(&'a str),
+}
+
+/// How a bench is carried out.
+pub struct BenchRun<'a> {
+    /// What it is asked to do.
+    pub options: &'a BenchOptions,
+    /// Who takes part.
+    pub entrants: &'a [Entrant],
+    /// Who could not.
+    pub skipped: Vec<SkippedRecord>,
+    /// With which settings.
+    pub tuning: &'a Tuning,
+    /// Where everything goes.
+    pub dir: &'a RunDir,
+    /// Jars that runs share.
+    pub cache: &'a Path,
+    /// This program.
+    pub gauntlet: &'a Path,
+    /// How to start a supervisor.
+    pub launcher: &'a Launcher,
+    /// Set by signals.
+    pub interrupt: Arc<Interrupt>,
+    /// Hears how it goes.
+    pub tell: &'a mut dyn FnMut(BenchNews<'_>),
+}
+
+/// A topic that is filled once, and read by all.
+struct Filled {
+    topic: TrialTopic,
+    records: u64,
+}
+
+/// A bench under way.
+struct Session<'a> {
+    run: BenchRun<'a>,
+    brokers: BenchBrokers,
+    record: BenchRecord,
+    begun: Instant,
+    /// Distinguishes topics of this bench from those of others.
+    id: String,
+    /// Files of payloads by size.
+    payloads: BTreeMap<Bytes, PathBuf>,
+    filled: BTreeMap<(Bytes, Codec), Filled>,
+    /// What a counted contender's rehearsal showed.
+    rehearsed: BTreeMap<(&'static str, Cell), f64>,
+    /// What it costs to start a reader.
+    startup_cpu_s: BTreeMap<(&'static str, Cell), f64>,
+}
+
+impl<'a> Session<'a> {
+    fn start(run: BenchRun<'a>) -> Result<Self, BenchError> {
+        (run.tell)(BenchNews::Phase("starting the cluster"));
+        let brokers = BenchBrokers::start(run.options, run.dir.path(), run.cache, run.launcher)?;
+        let mut record = first_record(&run);
+        record.kafka = brokers.version();
+        let id =
+            run.dir.path().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let mut session = Session {
+            run,
+            brokers,
+            record,
+            begun: Instant::now(),
+            id,
+            payloads: BTreeMap::new(),
+            filled: BTreeMap::new(),
+            rehearsed: BTreeMap::new(),
+            startup_cpu_s: BTreeMap::new(),
+        };
+        for &size in &session.run.options.matrix.sizes {
+            let file = payload::write(session.run.dir.path(), session.run.options.seed, size)?;
+            session.payloads.insert(size, file);
+        }
+        session.warm_up()?;
+        Ok(session)
+    }
+
+    /// Topics that were kept for readers. With local brokers they would go anyway; others keep nothing of ours.
+    fn clear_up(&mut self) {
+        for (_, filled) in std::mem::take(&mut self.filled) {
+            if let Err(error) = self.remove(&filled.topic) {
+                let text = format!("{} stays: {error}; delete it by hand", filled.topic.name());
+                (self.run.tell)(BenchNews::Note(&text));
+            }
+        }
+    }
+
+    fn stop(&self) -> impl Fn() -> bool + use<> {
+        let interrupt = Arc::clone(&self.run.interrupt);
+        move || interrupt.is_set()
+    }
+
+    fn write(&mut self) -> Result<(), BenchError> {
+        self.record.wall_s = self.begun.elapsed().as_secs_f64();
+        let json = serde_json::to_vec_pretty(&self.record).unwrap_or_default();
+        self.run.dir.replace(BENCH_JSON, &json)?;
+        Ok(())
+    }
+
+    /// Load on the new cluster, so that the first trials don't have cold brokers.
+    fn warm_up(&mut self) -> Result<(), BenchError> {
+        let seconds = self.run.options.cluster_warmup_s;
+        if seconds == 0 {
+            return Ok(());
+        }
+        (self.run.tell)(BenchNews::Phase(&format!("warming the brokers up, {seconds} s")));
+        let topic = self.new_topic("warmup", self.run.options.partitions)?;
+        let begun = Instant::now();
+        let warmed = loop {
+            // As fast as they take it, and no more at once than a second or two of it.
+            let filled = self.fill(&topic, Bytes::new(100), Codec::Lz4, 2_000_000);
+            let is_over = begun.elapsed() >= Duration::from_secs(u64::from(seconds));
+            if filled.is_err() || is_over || self.run.interrupt.is_set() {
+                break filled;
+            }
+        };
+        self.remove(&topic)?;
+        warmed
+    }
+
+    fn new_topic(&self, name: &str, partitions: u32) -> Result<TrialTopic, BenchError> {
+        self.brokers.create(&format!("bench-{}-{name}", self.id), partitions, self.run.options)
+    }
+
+    fn remove(&mut self, topic: &TrialTopic) -> Result<(), BenchError> {
+        if let Some(note) = self.brokers.delete(topic)? {
+            (self.run.tell)(BenchNews::Note(&note));
+        }
+        Ok(())
+    }
+
+    /// Writes records into a topic, by a process of our own.
+    fn fill(&self, topic: &TrialTopic, size: Bytes, codec: Codec, records: u64) -> Result<(), BenchError> {
+        let mut command = Command::new(self.run.gauntlet);
+        command
+            .args(["bench-worker", "fill", "--topic", topic.name(), "--bootstrap"])
+            .arg(self.brokers.bootstrap().join(","))
+            .args(["--partitions", &self.run.options.partitions.to_string()])
+            .args(["--run", &self.fill_run().to_string(), "--size", &size.to_string()])
+            .args(["--codec", codec.name(), "--records", &records.to_string()])
+            .args(["--batch-bytes", &FILL_BATCH_BYTES.to_string()]);
+        self.work(command, "fill").map(drop)
+    }
+
+    /// Id of the run that writes what is only read.
+    fn fill_run(&self) -> u32 {
+        self.run.options.seed as u32
+    }
+
+    /// Runs a process of our own to its end; what it printed.
+    fn work(&self, command: Command, name: &str) -> Result<String, BenchError> {
+        let dir = self.run.dir.file("workers").join(name);
+        std::fs::create_dir_all(&dir).map_err(on_file("create", &dir))?;
+        let mut worker = Contestant::start(command, &dir)?;
+        let deadline = Instant::now() + WORKER_LIMIT;
+        let (_, ended) = watch(&mut worker, |_| Ok(None), deadline, &self.stop())?;
+        if ended.code != Some(0) {
+            return Err(BenchError::Trial(format!("{name} failed: {}", last_words(&dir))));
+        }
+        let path = dir.join(STDOUT);
+        std::fs::read_to_string(&path).map_err(on_file("read", &path))
+    }
+
+    fn settings(&self, entrant: &Entrant, cell: Cell) -> Result<Settings, BenchError> {
+        let knobs = entrant.contender.knobs(cell.mode);
+        self.run.tuning.settings(entrant.name, knobs, cell, self.run.options.linger_ms)
+    }
+}
+
+/// What is known before anything was measured.
+fn first_record(run: &BenchRun<'_>) -> BenchRecord {
+    BenchRecord {
+        schema_version: BENCH_SCHEMA_VERSION,
+        complete: false,
+        started_at: run::rfc3339(SystemTime::now()),
+        wall_s: 0.0,
+        gauntlet: env!("CARGO_PKG_VERSION").to_owned(),
+        kafka: None,
+        host: run::host_in_words(),
+        label: run.options.label.clone(),
+        seed: run.options.seed,
+        conditions: run.options.conditions(),
+        contenders: run.entrants.iter().map(|entrant| entrant.contender.describe()).collect(),
+        skipped: run.skipped.clone(),
+        trials: Vec::new(),
+        probes: Vec::new(),
+        summary: Vec::new(),
+        goals: Vec::new(),
+    }
+}

@@ -1,0 +1,316 @@
+//! One trial: a rehearsal where one is needed, its topic, its process, and what became of it.
+
+use super::*;
+
+/// So much longer than planned may a trial take.
+const GRACE: Duration = Duration::from_secs(90);
+/// A contender that counts is told to send so much more than its rehearsal promises: its end must not come before the window's.
+const COUNT_MARGIN: f64 = 1.1;
+/// Records that a reader reads to find out what starting it costs.
+const STARTUP_RECORDS: u64 = 1_000;
+/// A disk that is fuller than this ends a trial.
+const DISK_FULL: f64 = 0.9;
+const MIB: f64 = 1_048_576.0;
+
+/// One trial to be run.
+pub(super) struct Attempt<'e> {
+    /// By whom.
+    pub(super) entrant: &'e Entrant,
+    pub(super) cell: Cell,
+    pub(super) settings: Settings,
+    pub(super) repeat: u16,
+    /// How many, if it is known; else 0.
+    pub(super) records: u64,
+    pub(super) partitions: u32,
+    /// A file for a profile, if it is to be profiled.
+    pub(super) profile: Option<PathBuf>,
+}
+
+/// What came of it, with what is needed to plan others.
+pub(super) struct Outcome {
+    pub(super) measured: Measured,
+    pub(super) overall_per_s: Option<f64>,
+}
+
+impl Session<'_> {
+    /// One that counts for nothing yet.
+    pub(super) fn first_attempt<'e>(
+        &self,
+        entrant: &'e Entrant,
+        cell: Cell,
+        settings: Settings,
+    ) -> Attempt<'e> {
+        let partitions = self.run.options.partitions;
+        Attempt { entrant, cell, settings, repeat: 0, records: 0, partitions, profile: None }
+    }
+
+    /// Finds out what has to be known before a cell can be measured: how much a contender that counts is to send, or what it costs
+    /// to start one that reads. A rehearsal that fails is told; its trials then begin with a guess, or fail in their turn.
+    pub(super) fn rehearse(&mut self, entrant: &Entrant, cell: Cell) -> Result<(), BenchError> {
+        let counted = cell.pace == Pace::FlatOut && entrant.contender.is_counted();
+        let records = match cell.mode {
+            Mode::Consume => STARTUP_RECORDS,
+            _ if counted => self.run.options.rehearsal_bytes / cell.size.get().max(1),
+            _ => return Ok(()),
+        };
+        let settings = self.settings(entrant, cell)?;
+        self.trial(&Attempt { records, ..self.first_attempt(entrant, cell, settings) })
+    }
+
+    /// One trial and its record. Only what makes all others impossible is an error.
+    pub(super) fn trial(&mut self, attempt: &Attempt<'_>) -> Result<(), BenchError> {
+        if self.run.interrupt.is_set() {
+            return Err(BenchError::Interrupted);
+        }
+        let outcome = self.attempt(attempt)?;
+        let number = self.record.trials.len() as u32 + 1;
+        let mut trial = TrialRecord {
+            number,
+            repeat: attempt.repeat,
+            contender: attempt.entrant.name.to_owned(),
+            cell: attempt.cell,
+            settings: attempt.settings.clone(),
+            began_s: self.begun.elapsed().as_secs_f64(),
+            measured: None,
+            failed: None,
+        };
+        match outcome {
+            Ok(outcome) => {
+                if attempt.repeat == 0 {
+                    self.learn(attempt, &outcome);
+                }
+                trial.measured = Some(outcome.measured);
+            }
+            Err(why) => trial.failed = Some(why),
+        }
+        (self.run.tell)(BenchNews::Trial(&trial));
+        self.record.trials.push(trial);
+        self.write()
+    }
+
+    pub(super) fn learn(&mut self, attempt: &Attempt<'_>, outcome: &Outcome) {
+        let key = (attempt.entrant.name, attempt.cell);
+        if attempt.cell.mode == Mode::Consume {
+            self.startup_cpu_s.insert(key, outcome.measured.cpu_total_s);
+        } else if let Some(per_s) = outcome.overall_per_s {
+            self.rehearsed.insert(key, per_s);
+        }
+    }
+
+    /// The inner error is why this trial has no result; the outer one is why there can be no more.
+    pub(super) fn attempt(&mut self, attempt: &Attempt<'_>) -> Result<Result<Outcome, String>, BenchError> {
+        let number = self.record.trials.len() + 1;
+        let dir = self.run.dir.file("trials").join(format!("{number:04}-{}", attempt.entrant.name));
+        std::fs::create_dir_all(&dir).map_err(on_file("create", &dir))?;
+        let stop = self.stop();
+        if let Some(note) = self.brokers.wait_until_quiet(&stop) {
+            (self.run.tell)(BenchNews::Note(&note));
+        }
+        let tried = if attempt.cell.mode == Mode::Consume {
+            self.reading(attempt, &dir)
+        } else {
+            let mut topic = self.new_topic(&number.to_string(), attempt.partitions)?;
+            let tried = self.writing(attempt, &dir, &mut topic);
+            self.remove(&topic)?;
+            tried
+        };
+        match tried {
+            Ok(outcome) => Ok(Ok(outcome)),
+            Err(BenchError::Trial(why)) => Ok(Err(why)),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn new_trial<'t>(
+        &'t self,
+        attempt: &'t Attempt<'_>,
+        dir: &'t Path,
+        topic: &'t str,
+        records: u64,
+    ) -> Trial<'t> {
+        let options = self.run.options;
+        Trial {
+            cell: attempt.cell,
+            settings: &attempt.settings,
+            bootstrap: self.brokers.bootstrap(),
+            topic,
+            partitions: attempt.partitions,
+            dir,
+            payloads: self.payloads.get(&attempt.cell.size).map_or(dir, PathBuf::as_path),
+            seed: options.seed,
+            run: self.fill_run(),
+            warmup: Duration::from_secs(u64::from(options.warmup_s)),
+            length: Duration::from_secs(u64::from(options.seconds)),
+            records,
+        }
+    }
+
+    /// Records that a contender is to write.
+    pub(super) fn records_for(&self, attempt: &Attempt<'_>, load: Duration) -> u64 {
+        if attempt.records > 0 {
+            return attempt.records;
+        }
+        let per_s = match attempt.cell.pace {
+            Pace::At(rate) => rate.per_s() as f64,
+            Pace::FlatOut => {
+                let key = (attempt.entrant.name, attempt.cell);
+                let guess = self.run.options.rehearsal_bytes as f64 / attempt.cell.size.get().max(1) as f64;
+                self.rehearsed.get(&key).map_or(guess, |per_s| per_s * COUNT_MARGIN)
+            }
+        };
+        (per_s * load.as_secs_f64()) as u64
+    }
+
+    pub(super) fn writing(
+        &self,
+        attempt: &Attempt<'_>,
+        dir: &Path,
+        topic: &mut TrialTopic,
+    ) -> Result<Outcome, BenchError> {
+        let name = topic.name().to_owned();
+        let contender = attempt.entrant.contender.as_ref();
+        let mut trial = self.new_trial(attempt, dir, &name, 0);
+        trial.records = self.records_for(attempt, trial.load_time());
+        let mut contestant = self.start_contestant(contender, &trial, attempt.profile.as_deref())?;
+        let deadline = Instant::now() + trial.load_time() * 2 + GRACE;
+        let disk = self.run.dir.path();
+        let seen = |contestant: &mut Contestant| {
+            if crate::disk::used_fraction(disk).is_some_and(|used| used > DISK_FULL) {
+                return Err(BenchError::Trial("the disk is full; it was ended".to_owned()));
+            }
+            look(contestant, &self.brokers, topic)
+        };
+        let (looks, ended) = watch(&mut contestant, seen, deadline, &self.stop())?;
+        let said = said(contender, &trial, ended)?;
+        let written = topic.ends.sum()?;
+        let stored = self.brokers.log_bytes(topic).filter(|_| written > 0);
+        let replicas = f64::from(self.run.options.replication_factor);
+        let stored_bytes_per_record = stored.map(|bytes| bytes as f64 / written as f64 / replicas);
+        let measured = if attempt.repeat == 0 {
+            rehearsed(&looks, ended, written)
+        } else {
+            cut(&trial, &looks, ended, said)?
+        };
+        let measured = Measured { stored_bytes_per_record, ..measured };
+        Ok(Outcome { measured, overall_per_s: overall_per_s(&looks) })
+    }
+
+    pub(super) fn start_contestant(
+        &self,
+        contender: &dyn Contender,
+        trial: &Trial<'_>,
+        profile: Option<&Path>,
+    ) -> Result<Contestant, BenchError> {
+        let command = contender.command(trial)?;
+        let command = match profile {
+            Some(data) => profile::recorded(&command, data),
+            None => command,
+        };
+        Contestant::start(command, trial.dir)
+    }
+
+    /// What is only read: the topic is filled once. Nobody can see from outside how far a reader is, so its CPU is that of its whole
+    /// life, less that of one that reads next to nothing.
+    pub(super) fn reading(&mut self, attempt: &Attempt<'_>, dir: &Path) -> Result<Outcome, BenchError> {
+        let (size, codec) = (attempt.cell.size, attempt.cell.codec);
+        if !self.filled.contains_key(&(size, codec)) {
+            let records = self.run.options.consumed_records(size);
+            (self.run.tell)(BenchNews::Phase(&format!(
+                "writing {records} records of {size} to be read, {}",
+                codec.name()
+            )));
+            let name = format!("read-{size}-{}", codec.name());
+            let topic = self.new_topic(&name, self.run.options.partitions)?;
+            self.fill(&topic, size, codec, records)?;
+            self.filled.insert((size, codec), Filled { topic, records });
+            self.brokers.wait_until_quiet(&self.stop());
+        }
+        let Some(filled) = self.filled.get(&(size, codec)) else {
+            return Err(BenchError::Trial("there is nothing to read".to_owned()));
+        };
+        let records = if attempt.records > 0 { attempt.records } else { filled.records };
+        let trial = self.new_trial(attempt, dir, filled.topic.name(), records);
+        let contender = attempt.entrant.contender.as_ref();
+        let before = (HostTicks::now(), self.brokers.cpu_s());
+        let mut contestant = self.start_contestant(contender, &trial, attempt.profile.as_deref())?;
+        let deadline = Instant::now() + GRACE * 2;
+        let (_, ended) = watch(&mut contestant, |_| Ok(None), deadline, &self.stop())?;
+        let said = said(contender, &trial, ended)?;
+        let read = said.read.ok_or_else(|| BenchError::Trial("it did not say what it read".to_owned()))?;
+        if read.records < trial.records {
+            let text = format!("it read {} of {} records", read.records, trial.records);
+            return Err(BenchError::Trial(text));
+        }
+        let key = (attempt.entrant.name, attempt.cell);
+        let startup_s = if attempt.repeat == 0 { Some(0.0) } else { self.startup_cpu_s.get(&key).copied() };
+        let startup_s = startup_s.ok_or_else(|| {
+            BenchError::Trial("its rehearsal failed, so nobody knows what starting it costs".to_owned())
+        })?;
+        let records = read.records as f64;
+        let brokers_s = self.brokers.cpu_s().zip(before.1).map(|(to, from)| to - from);
+        let measured = Measured {
+            seconds: read.seconds,
+            records: read.records,
+            per_s: records / read.seconds.max(1e-3),
+            achieved_ratio: None,
+            cpu_ns_per_message: (ended.cpu_s - startup_s).max(0.0) * 1e9 / records,
+            cpu_total_s: ended.cpu_s,
+            rss_mib: ended.rss_bytes as f64 / MIB,
+            latency_ms: None,
+            e2e_ms: None,
+            broker_cpu_ns_per_message: brokers_s.map(|seconds| seconds * 1e9 / records),
+            stored_bytes_per_record: None,
+            host: HostTicks::now().zip(before.0).and_then(|(to, from)| to.since(&from)),
+        };
+        Ok(Outcome { measured, overall_per_s: None })
+    }
+}
+
+/// What a contender said; that it failed is said with its last words.
+fn said(contender: &dyn Contender, trial: &Trial<'_>, ended: Ended) -> Result<Said, BenchError> {
+    if !contender.ended_well(ended.code) {
+        let how = ended.code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+        return Err(BenchError::Trial(format!("it ended with {how}: {}", last_words(trial.dir))));
+    }
+    contender.read(trial).map_err(BenchError::Trial)
+}
+
+/// Cuts the window out of what was seen.
+fn cut(trial: &Trial<'_>, looks: &[Look], ended: Ended, said: Said) -> Result<Measured, BenchError> {
+    let window = window(looks, trial.warmup, trial.length).map_err(BenchError::Trial)?;
+    let (records, per_s) = (window.records as f64, window.records as f64 / window.seconds);
+    Ok(Measured {
+        seconds: window.seconds,
+        records: window.records,
+        per_s,
+        achieved_ratio: trial.per_s().map(|target| per_s / target as f64),
+        cpu_ns_per_message: window.cpu_s * 1e9 / records,
+        cpu_total_s: ended.cpu_s,
+        rss_mib: ended.rss_bytes as f64 / MIB,
+        latency_ms: said.latency_ms,
+        e2e_ms: said.e2e_ms,
+        broker_cpu_ns_per_message: window.broker_cpu_s.map(|seconds| seconds * 1e9 / records),
+        stored_bytes_per_record: None,
+        host: window.host,
+    })
+}
+
+/// A rehearsal, warm-up and all: it may be too short for a window, and nothing is made of it but the rate.
+fn rehearsed(looks: &[Look], ended: Ended, written: u64) -> Measured {
+    let seconds =
+        looks.first().zip(looks.last()).map_or(0.0, |(from, to)| (to.at_ns - from.at_ns) as f64 / 1e9);
+    Measured {
+        seconds,
+        records: written,
+        per_s: overall_per_s(looks).unwrap_or(0.0),
+        achieved_ratio: None,
+        cpu_ns_per_message: ended.cpu_s * 1e9 / written.max(1) as f64,
+        cpu_total_s: ended.cpu_s,
+        rss_mib: ended.rss_bytes as f64 / MIB,
+        latency_ms: None,
+        e2e_ms: None,
+        broker_cpu_ns_per_message: None,
+        stored_bytes_per_record: None,
+        host: None,
+    }
+}
