@@ -201,7 +201,7 @@ pub fn find(kit: &Kit, only: &[String], tell: &mut dyn FnMut(&str)) -> (Vec<Entr
     for (name, find) in ALL.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|o| o == name)) {
         tell(&format!("looking for {name}"));
         match find(kit) {
-            Ok(contender) => found.push(Entrant { name: *name, contender }),
+            Ok(contender) => found.push(Entrant { name, contender }),
             Err(Missing(why)) => skipped.push(SkippedRecord { name: (*name).to_owned(), why }),
         }
     }

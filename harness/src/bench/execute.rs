@@ -88,12 +88,6 @@ pub struct BenchRun<'a> {
     pub tell: &'a mut dyn FnMut(BenchNews<'_>),
 }
 
-/// A topic that is filled once, and read by all.
-struct Filled {
-    topic: TrialTopic,
-    records: u64,
-}
-
 /// A bench under way.
 struct Session<'a> {
     run: BenchRun<'a>,
@@ -104,7 +98,8 @@ struct Session<'a> {
     id: String,
     /// Files of payloads by size.
     payloads: BTreeMap<Bytes, PathBuf>,
-    filled: BTreeMap<(Bytes, Codec), Filled>,
+    /// Topics that are filled once, and read by all: by size, codec and number of records.
+    filled: BTreeMap<(Bytes, Codec, u64), TrialTopic>,
     /// What a counted contender's rehearsal showed.
     rehearsed: BTreeMap<(&'static str, Cell), f64>,
     /// What it costs to start a reader.
@@ -140,9 +135,9 @@ impl<'a> Session<'a> {
 
     /// Topics that were kept for readers. With local brokers they would go anyway; others keep nothing of ours.
     fn clear_up(&mut self) {
-        for (_, filled) in std::mem::take(&mut self.filled) {
-            if let Err(error) = self.remove(&filled.topic) {
-                let text = format!("{} stays: {error}; delete it by hand", filled.topic.name());
+        for (_, topic) in std::mem::take(&mut self.filled) {
+            if let Err(error) = self.remove(&topic) {
+                let text = format!("{} stays: {error}; delete it by hand", topic.name());
                 (self.run.tell)(BenchNews::Note(&text));
             }
         }

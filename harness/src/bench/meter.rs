@@ -102,9 +102,9 @@ pub fn window(looks: &[Look], warmup: Duration, length: Duration) -> Result<Wind
     let (from, rest) = (looks[begin], &looks[begin..]);
     // Some slack: looks are not taken at exact times.
     let until_ns = from.at_ns + length.as_nanos() as u64 + LOOK_EVERY.as_nanos() as u64 / 2;
-    let growing =
+    let mut growing =
         rest.windows(2).filter(|pair| pair[1].records > pair[0].records && pair[1].at_ns <= until_ns);
-    let to = growing.last().map_or(from, |pair| pair[1]);
+    let to = growing.next_back().map_or(from, |pair| pair[1]);
     let seconds = (to.at_ns - from.at_ns) as f64 / 1e9;
     if seconds < WINDOW_MIN * length.as_secs_f64() {
         return Err(format!(

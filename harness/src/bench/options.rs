@@ -113,7 +113,7 @@ impl BenchOptions {
             jvm: Jvm::Quick,
             profiles: false,
             rehearsal_bytes: 1_000_000,
-            consumed_bytes: 5_000_000,
+            consumed_bytes: 40_000_000,
             probe_records: 200_000,
             curve_sizes: vec![1, 4],
             curve_per_s: 2_000,

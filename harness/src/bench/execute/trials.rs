@@ -209,60 +209,76 @@ impl Session<'_> {
         Contestant::start(command, trial.dir)
     }
 
-    /// What is only read: the topic is filled once. Nobody can see from outside how far a reader is, so its CPU is that of its whole
-    /// life, less that of one that reads next to nothing.
-    pub(super) fn reading(&mut self, attempt: &Attempt<'_>, dir: &Path) -> Result<Outcome, BenchError> {
-        let (size, codec) = (attempt.cell.size, attempt.cell.codec);
-        if !self.filled.contains_key(&(size, codec)) {
-            let records = self.run.options.consumed_records(size);
-            (self.run.tell)(BenchNews::Phase(&format!(
-                "writing {records} records of {size} to be read, {}",
-                codec.name()
-            )));
-            let name = format!("read-{size}-{}", codec.name());
-            let topic = self.new_topic(&name, self.run.options.partitions)?;
-            self.fill(&topic, size, codec, records)?;
-            self.filled.insert((size, codec), Filled { topic, records });
-            self.brokers.wait_until_quiet(&self.stop());
+    /// A topic with so many records, filled once.
+    fn filled(&mut self, size: Bytes, codec: Codec, records: u64) -> Result<String, BenchError> {
+        let key = (size, codec, records);
+        if let Some(topic) = self.filled.get(&key) {
+            return Ok(topic.name().to_owned());
         }
-        let Some(filled) = self.filled.get(&(size, codec)) else {
-            return Err(BenchError::Trial("there is nothing to read".to_owned()));
-        };
-        let records = if attempt.records > 0 { attempt.records } else { filled.records };
-        let trial = self.new_trial(attempt, dir, filled.topic.name(), records);
+        let text = format!("writing {records} records of {size} to be read, {}", codec.name());
+        (self.run.tell)(BenchNews::Phase(&text));
+        let name = format!("read-{size}-{}-{records}", codec.name());
+        let topic = self.new_topic(&name, self.run.options.partitions)?;
+        let name = topic.name().to_owned();
+        let filled = self.fill(&topic, size, codec, records);
+        self.filled.insert(key, topic);
+        filled?;
+        self.brokers.wait_until_quiet(&self.stop());
+        Ok(name)
+    }
+
+    /// What is only read. Nobody can see from outside how far a reader is, so its CPU is that of its whole life, less that of
+    /// one that reads next to nothing.
+    fn reading(&mut self, attempt: &Attempt<'_>, dir: &Path) -> Result<Outcome, BenchError> {
+        let cell = attempt.cell;
+        let all = self.run.options.consumed_records(cell.size);
+        let records = if attempt.records > 0 { attempt.records } else { all };
+        let topic = self.filled(cell.size, cell.codec, records)?;
+        let trial = self.new_trial(attempt, dir, &topic, records);
         let contender = attempt.entrant.contender.as_ref();
-        let before = (HostTicks::now(), self.brokers.cpu_s());
+        let (host, brokers_s) = (HostTicks::now(), self.brokers.cpu_s());
         let mut contestant = self.start_contestant(contender, &trial, attempt.profile.as_deref())?;
         let deadline = Instant::now() + GRACE * 2;
         let (_, ended) = watch(&mut contestant, |_| Ok(None), deadline, &self.stop())?;
         let said = said(contender, &trial, ended)?;
         let read = said.read.ok_or_else(|| BenchError::Trial("it did not say what it read".to_owned()))?;
-        if read.records < trial.records {
-            let text = format!("it read {} of {} records", read.records, trial.records);
+        if read.records < records {
+            return Err(BenchError::Trial(format!("it read {} of {records} records", read.records)));
+        }
+        let cpu_s = ended.cpu_s - self.startup_cpu_s(attempt)?;
+        if cpu_s <= 0.0 {
+            let text = "it took no more CPU than to start; have it read more".to_owned();
             return Err(BenchError::Trial(text));
         }
-        let key = (attempt.entrant.name, attempt.cell);
-        let startup_s = if attempt.repeat == 0 { Some(0.0) } else { self.startup_cpu_s.get(&key).copied() };
-        let startup_s = startup_s.ok_or_else(|| {
-            BenchError::Trial("its rehearsal failed, so nobody knows what starting it costs".to_owned())
-        })?;
-        let records = read.records as f64;
-        let brokers_s = self.brokers.cpu_s().zip(before.1).map(|(to, from)| to - from);
+        let read_records = read.records as f64;
+        let brokers_s = self.brokers.cpu_s().zip(brokers_s).map(|(to, from)| to - from);
         let measured = Measured {
             seconds: read.seconds,
             records: read.records,
-            per_s: records / read.seconds.max(1e-3),
+            // A rehearsal may be over within the clock's resolution.
+            per_s: read_records / read.seconds.max(1e-3),
             achieved_ratio: None,
-            cpu_ns_per_message: (ended.cpu_s - startup_s).max(0.0) * 1e9 / records,
+            cpu_ns_per_message: cpu_s * 1e9 / read_records,
             cpu_total_s: ended.cpu_s,
             rss_mib: ended.rss_bytes as f64 / MIB,
             latency_ms: None,
             e2e_ms: None,
-            broker_cpu_ns_per_message: brokers_s.map(|seconds| seconds * 1e9 / records),
+            broker_cpu_ns_per_message: brokers_s.map(|seconds| seconds * 1e9 / read_records),
             stored_bytes_per_record: None,
-            host: HostTicks::now().zip(before.0).and_then(|(to, from)| to.since(&from)),
+            host: HostTicks::now().zip(host).and_then(|(to, from)| to.since(&from)),
         };
         Ok(Outcome { measured, overall_per_s: None })
+    }
+
+    /// What it costs to start the reader of an attempt; nothing is taken off of what finds that out.
+    fn startup_cpu_s(&self, attempt: &Attempt<'_>) -> Result<f64, BenchError> {
+        if attempt.repeat == 0 {
+            return Ok(0.0);
+        }
+        let known = self.startup_cpu_s.get(&(attempt.entrant.name, attempt.cell)).copied();
+        known.ok_or_else(|| {
+            BenchError::Trial("its rehearsal failed, so nobody knows what starting it costs".to_owned())
+        })
     }
 }
 
