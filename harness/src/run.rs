@@ -384,6 +384,7 @@ fn first_record(plan: &Plan) -> RunRecord {
         guarantee: plan.verify.map(|v| judge::guarantee_in_words(&v.guarantee)),
         evidence: plan.evidence.to_owned(),
         verify: None,
+        not_looked_for: Vec::new(),
         findings: Vec::new(),
         faults: Vec::new(),
         expect: Vec::new(),
