@@ -28,7 +28,7 @@ use gauntlet_wire::{ConnectOptions, Security, WireError, monotonic_ns};
 pub use interrupt::{Asked, Interrupt};
 pub(crate) use judge::fault_as_told;
 pub use judge::guarantee_in_words;
-pub use threads::ThreadError;
+pub use threads::{LoopFailure, ThreadError};
 pub use topics::TopicError;
 
 use crate::intervals::Second;

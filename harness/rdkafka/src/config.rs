@@ -110,7 +110,7 @@ impl Config {
         match result {
             rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
             rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN => Err(SettingError::Unknown { name: name.to_owned() }),
-            rd_kafka_conf_res_t::RD_KAFKA_CONF_INVALID => Err(refused(&said(&text))),
+            rd_kafka_conf_res_t::RD_KAFKA_CONF_INVALID => Err(refused(said(&text).trim_end())),
         }
     }
 
@@ -159,7 +159,9 @@ impl Config {
             Notice::Log { facility, text, .. } if facility == "CONFWARN" => Some(text),
             _ => None,
         });
-        Ok(warnings.collect())
+        // Behind `[thrd:app]: `. That it can connect to nobody is on purpose.
+        let plain = warnings.map(|text| text.split_once("]: ").map_or(text.clone(), |(_, rest)| rest.to_owned()));
+        Ok(plain.filter(|text| !text.contains("bootstrap.servers")).collect())
     }
 
     /// Makes a client of it. `events` are those that come through its queue.
@@ -215,7 +217,7 @@ mod tests {
             Err(SettingError::Unknown { name: "linger.seconds".to_owned() })
         );
         let error = config.set("linger.ms", "1000000").unwrap_err().to_string();
-        assert!(error.contains("linger.ms") && error.contains("1000000"), "{error}");
+        assert!(error.contains("`linger.ms`") && error.contains("0..900000"), "{error}");
         assert!(matches!(config.set("client.id", "a\0b"), Err(SettingError::Invalid { .. })));
     }
 

@@ -235,13 +235,6 @@ impl Producer {
         }
     }
 
-    /// Records that were handed over and whose reports have not been taken.
-    #[must_use]
-    pub fn outstanding(&self) -> usize {
-        // SAFETY: the client is valid.
-        usize::try_from(unsafe { sys::rd_kafka_outq_len(self.client.raw()) }).unwrap_or(0)
-    }
-
     /// Gives everything up that is outstanding: a report comes for each.
     pub fn purge(&self) {
         const ALL: c_int = (sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT) as c_int;
@@ -293,19 +286,16 @@ fn memory(bytes: &[u8]) -> sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
 #[cold]
 fn not_taken(error: NonNull<sys::rd_kafka_error_t>) -> NotTaken {
     // SAFETY: the error is ours, read, and then freed. Its code is librdkafka's own: no broker was asked.
-    let (code, text) = unsafe {
+    unsafe {
         let code = Code(sys::rd_kafka_error_code(error.as_ptr()) as i32);
-        let text = match code {
-            Code::QUEUE_FULL | Code::FATAL => String::new(),
-            _ => text_of(sys::rd_kafka_error_string(error.as_ptr())),
+        let not_taken = match code {
+            Code::QUEUE_FULL => NotTaken::QueueFull,
+            // The code is what it died of.
+            _ if sys::rd_kafka_error_is_fatal(error.as_ptr()) != 0 => NotTaken::Fatal,
+            code => NotTaken::Refused { code, text: text_of(sys::rd_kafka_error_string(error.as_ptr())) },
         };
         sys::rd_kafka_error_destroy(error.as_ptr());
-        (code, text)
-    };
-    match code {
-        Code::QUEUE_FULL => NotTaken::QueueFull,
-        Code::FATAL => NotTaken::Fatal,
-        code => NotTaken::Refused { code, text },
+        not_taken
     }
 }
 
@@ -389,7 +379,6 @@ mod tests {
             producer.produce(&record(i % 2, u64::MAX - i as u64)).unwrap();
         }
         let all = reports(&producer, &wakeup, 1_000);
-        assert_eq!(producer.outstanding(), 0);
         assert!(all.iter().all(|r| r.persistence == Persistence::Yes && r.code.is_ok()), "{all:?}");
         for parity in 0..2 {
             let one: Vec<_> = all.iter().filter(|r| (u64::MAX - r.tag) % 2 == parity).collect();
@@ -443,6 +432,8 @@ mod tests {
         let refusal = producer.produce(&Record { value: &value, ..record(0, 1) });
         let Err(NotTaken::Refused { code, text }) = refusal else { panic!("{refusal:?}") };
         assert_eq!(code.name(), "MSG_SIZE_TOO_LARGE", "{text}");
-        assert_eq!((producer.outstanding(), producer.topic_name().as_str()), (0, "orders"));
+        assert_eq!(producer.topic_name(), "orders");
+        producer.produce(&record(0, 2)).unwrap();
+        assert_eq!(reports(&producer, &wakeup, 1)[0].tag, 2, "nothing comes of the first");
     }
 }

@@ -74,7 +74,7 @@ fn run_with(
     let mut driver = Driver::new(setup, load)?;
     act(&mut driver);
     let mut lateness = Lateness::of_this_thread(monotonic_ns());
-    let mut wakeup_ns = 0;
+    let mut wakeup_ns: u64 = 0;
     loop {
         let began_ns = monotonic_ns();
         let timeout_ns = wakeup_ns.saturating_sub(began_ns).min(LONGEST_SLEEP_NS);

@@ -45,7 +45,7 @@ pub struct ReaderSetup {
 pub fn run_reader(setup: ReaderSetup, sink: Reader) -> Result<Reader, DriverError> {
     let mut driver = Driver::new(setup, sink)?;
     let mut lateness = Lateness::of_this_thread(monotonic_ns());
-    let mut wakeup_ns = 0;
+    let mut wakeup_ns: u64 = 0;
     loop {
         let began_ns = monotonic_ns();
         let timeout_ns = wakeup_ns.saturating_sub(began_ns).min(LONGEST_SLEEP_NS);

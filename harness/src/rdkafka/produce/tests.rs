@@ -162,7 +162,8 @@ fn giving_up_ends_everything() {
 
 #[test]
 fn what_is_open_of_a_chunk() {
-    let tag = BatchTag { first_pseq: 10, ..BatchTag::default() };
+    let mut tag = BatchTag::default();
+    tag.first_pseq = 10;
     let mut chunk = Chunk { tag, count: 10, bytes: 0, ended: Vec::new() };
     assert_eq!(chunk.open(), [10..20]);
     chunk.ended.extend([14..16, 10..12]);
