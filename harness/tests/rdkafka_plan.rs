@@ -39,7 +39,7 @@ fn assert_golden(name: &str, text: &str) {
 fn a_plan_shows_what_librdkafka_is_set_to_and_warns_of_limits_on_numbers() {
     let output = plan(
         "  producers:\n    driver: rdkafka\n    count: 2\n    config:\n      batch.size: 1000000\n      linger.ms: 20\n\
-         \x20     rdkafka: { batch.num.messages: 1000, queue.buffering.max.messages: 100_000 }\n\
+         \x20     rdkafka: { batch.num.messages: 1000, queue.buffering.max.messages: 100000 }\n\
          \x20 consumers: { driver: rdkafka, config: { rdkafka: { queued.min.messages: 1000000 } } }\n",
         "expect: [client.queue max < 100_000, client.rtt_p99 mean < 20ms]\n",
     );
@@ -77,17 +77,26 @@ fn what_librdkafka_refuses_is_refused_at_its_line() {
             "",
         ),
         (
-            "together",
-            "  consumers:\n    driver: rdkafka\n    config:\n      fetch.max.bytes: 1000\n",
+            "with a unit, which librdkafka would leave out in silence",
+            "  producers:\n    driver: rdkafka\n    config:\n      rdkafka:\n        queue.buffering.max.messages: 100_000\n",
             "",
         ),
+        ("together", "  consumers:\n    driver: rdkafka\n    config:\n      fetch.max.bytes: 1000\n", ""),
         (
             "metrics of the other driver",
             "  producers: { driver: rdkafka }\n",
             "expect: [produce.service_time p99 < 10ms]\n",
         ),
-        ("metrics without the driver", "  producers: {}\n", "expect: [client.queue max < 10, client.rtt_p50 max < 1s]\n"),
-        ("a queue that nobody has", "  consumers: { driver: rdkafka }\n", "expect: [client.queue max < 10]\n"),
+        (
+            "metrics without the driver",
+            "  producers: {}\n",
+            "expect: [client.queue max < 10, client.rtt_p50 max < 1s]\n",
+        ),
+        (
+            "a queue that nobody has",
+            "  consumers: { driver: rdkafka }\n",
+            "expect: [client.queue max < 10]\n",
+        ),
     ] {
         all += &format!("# {title}\n{}\n", refusal(workload, rest).trim_end());
     }

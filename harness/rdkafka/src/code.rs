@@ -20,7 +20,8 @@ impl Code {
     /// `_FATAL`: the client can't go on.
     pub const FATAL: Code = Code(rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FATAL as i32);
     /// `_AUTO_OFFSET_RESET`: the position is not in the log.
-    pub const AUTO_OFFSET_RESET: Code = Code(rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32);
+    pub const AUTO_OFFSET_RESET: Code =
+        Code(rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32);
     /// `_LOG_TRUNCATION`: the log was cut below the position (KIP-320).
     pub const LOG_TRUNCATION: Code = Code(rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__LOG_TRUNCATION as i32);
     /// `_BAD_MSG`: a batch can't be read, or its checksum is wrong.

@@ -109,7 +109,9 @@ impl Config {
         };
         match result {
             rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
-            rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN => Err(SettingError::Unknown { name: name.to_owned() }),
+            rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN => {
+                Err(SettingError::Unknown { name: name.to_owned() })
+            }
             rd_kafka_conf_res_t::RD_KAFKA_CONF_INVALID => Err(refused(said(&text).trim_end())),
         }
     }
@@ -160,7 +162,8 @@ impl Config {
             _ => None,
         });
         // Behind `[thrd:app]: `. That it can connect to nobody is on purpose.
-        let plain = warnings.map(|text| text.split_once("]: ").map_or(text.clone(), |(_, rest)| rest.to_owned()));
+        let plain =
+            warnings.map(|text| text.split_once("]: ").map_or(text.clone(), |(_, rest)| rest.to_owned()));
         Ok(plain.filter(|text| !text.contains("bootstrap.servers")).collect())
     }
 

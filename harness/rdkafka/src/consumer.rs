@@ -65,7 +65,14 @@ impl Consumer {
         let main = Queue::main(&client, wakeup);
         let records = Queue::new(&client, wakeup);
         let topic = Topic::new(&client, topic)?;
-        Ok(Consumer { messages: Vec::with_capacity(BATCH_MAX), started: Vec::new(), topic, records, main, client })
+        Ok(Consumer {
+            messages: Vec::with_capacity(BATCH_MAX),
+            started: Vec::new(),
+            topic,
+            records,
+            main,
+            client,
+        })
     }
 
     /// Reads a partition from `offset` on.

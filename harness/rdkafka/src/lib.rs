@@ -42,7 +42,9 @@ mod tests {
     #[test]
     fn everything_that_the_format_promises_is_built_in() {
         let features = Config::new().get("builtin.features").unwrap();
-        for feature in ["gzip", "snappy", "lz4", "zstd", "ssl", "sasl_plain", "sasl_scram", "sasl_oauthbearer"] {
+        for feature in
+            ["gzip", "snappy", "lz4", "zstd", "ssl", "sasl_plain", "sasl_scram", "sasl_oauthbearer"]
+        {
             assert!(features.split(',').any(|f| f.trim() == feature), "{feature} is not in {features}");
         }
         assert!(version().starts_with("2."), "{}", version());

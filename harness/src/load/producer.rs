@@ -346,8 +346,7 @@ impl ProducerLoad {
         };
         let mut index = first.index;
         while index < until
-            && (index == first.index
-                || target.bytes() + plan.records.bytes_of(partition, index) <= max_bytes)
+            && (index == first.index || target.bytes() + plan.records.bytes_of(partition, index) <= max_bytes)
         {
             identity.intended_ns = times.next_ns();
             let timestamp_ms = ((identity.intended_ns + plan.unix_minus_monotonic_ns) / 1_000_000) as i64;

@@ -70,7 +70,8 @@ fn buffered(block: &ProducerBlock) -> usize {
 fn fetched(block: &ReaderBlock) -> usize {
     let Some(settings) = block.driver.rdkafka() else { return block.max_bytes * 2 };
     let set = settings.iter().find(|s| s.name == "queued.max.messages.kbytes");
-    let ahead = set.and_then(|s| s.value.parse::<usize>().ok()).map_or(RDKAFKA_FETCHED_BYTES, |kib| kib << 10);
+    let ahead =
+        set.and_then(|s| s.value.parse::<usize>().ok()).map_or(RDKAFKA_FETCHED_BYTES, |kib| kib << 10);
     ahead + block.max_bytes
 }
 

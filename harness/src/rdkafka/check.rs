@@ -19,8 +19,9 @@ pub fn look(settings: &[Setting], kind: Kind) -> (Vec<Objection>, Vec<String>) {
     let mut config = Config::new();
     let mut objections = Vec::new();
     for setting in settings {
-        if let Err(error) = config.set(&setting.name, &setting.value) {
-            objections.push(Objection { from: setting.from.clone(), message: error.to_string() });
+        let refused = config.set(&setting.name, &setting.value).err().map(|error| error.to_string());
+        if let Some(message) = refused.or_else(|| misread(&config, setting)) {
+            objections.push(Objection { from: setting.from.clone(), message });
         }
     }
     if !objections.is_empty() {
@@ -29,11 +30,24 @@ pub fn look(settings: &[Setting], kind: Kind) -> (Vec<Objection>, Vec<String>) {
     match config.check(kind) {
         Err(error) => (vec![Objection { from: None, message: error.to_string() }], Vec::new()),
         Ok(warnings) => {
-            let (ignored, other) = warnings.into_iter().partition(|warning| warning.contains("will be ignored"));
+            let (ignored, other) =
+                warnings.into_iter().partition(|warning| warning.contains("will be ignored"));
             let ignored: Vec<String> = ignored;
             (ignored.iter().map(|warning| ignored_property(warning, settings)).collect(), other)
         }
     }
+}
+
+/// librdkafka takes the digits that a value begins with for the whole: `5s` for 5, `100_000` for 100.
+fn misread(config: &Config, setting: &Setting) -> Option<String> {
+    let is_raw = setting.from.as_ref().is_some_and(|from| from.starts_with("rdkafka."));
+    let read = config.get(&setting.name).filter(|_| is_raw)?;
+    let number: f64 = read.parse().ok()?;
+    let is_same = setting.value.trim().parse().is_ok_and(|written: f64| written == number);
+    let Setting { name, value, .. } = setting;
+    (!is_same).then(|| {
+        format!("librdkafka reads `{value}` of `{name}` as {read}: a number stands without unit here")
+    })
 }
 
 /// librdkafka would run without it; a scenario that sets something for nothing has a mistake.
@@ -59,6 +73,18 @@ mod tests {
         let from: Vec<_> = objections.iter().map(|o| o.from.as_deref()).collect();
         assert_eq!(from, [Some("rdkafka.batch.size"), Some("rdkafka.batch.sise")], "{objections:?}");
         assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn a_number_with_more_behind_it_is_refused() {
+        let settings = [
+            setting("batch.num.messages", "5k"),
+            setting("compression.level", "-1"),
+            setting("debug", "msg"),
+        ];
+        let (objections, _) = look(&settings, Kind::Producer);
+        assert_eq!(objections.len(), 1, "{objections:?}");
+        assert!(objections[0].message.contains("reads `5k` of `batch.num.messages` as 5"), "{objections:?}");
     }
 
     #[test]

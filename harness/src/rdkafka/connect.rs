@@ -81,7 +81,8 @@ impl ClientPlan {
     pub fn renew(&self, set: impl FnOnce(&Token<'_>) -> Result<(), String>) -> Result<(), String> {
         /// For a token that does not say how long it lives.
         const LIFETIME: Duration = Duration::from_secs(3600);
-        let Some(Credentials::Token(source)) = self.security.login.as_ref().map(|login| login.credentials()) else {
+        let Some(Credentials::Token(source)) = self.security.login.as_ref().map(|login| login.credentials())
+        else {
             return Err("this client does not log in by a token".to_owned());
         };
         let token = source.current()?;
@@ -124,15 +125,14 @@ fn secure(config: &mut Config, security: &Security) -> Result<(), SettingError> 
 mod tests {
     use std::sync::Arc;
 
-    use gauntlet_wire::security::{
-        ClientIdentity, Login, ScramHash, Secret, Tls, TlsSettings, TokenSource,
-    };
+    use gauntlet_wire::security::{ClientIdentity, Login, ScramHash, Secret, Tls, TlsSettings, TokenSource};
 
     use super::*;
 
     fn plan(security: Security) -> ClientPlan {
+        let log = Setting { name: "log.queue".to_owned(), value: "true".to_owned(), from: None };
         ClientPlan {
-            settings: Vec::new(),
+            settings: vec![log],
             bootstrap: vec!["127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()],
             client_id: "gauntlet-producer-0".to_owned(),
             security,
@@ -157,14 +157,29 @@ mod tests {
         for (security, protocol, mechanism) in [
             (Security::default(), "plaintext", ""),
             (Security { tls: Some(tls(true)), login: None }, "ssl", ""),
-            (Security { tls: None, login: Some(Arc::new(Login::plain("tim", Secret::new("x")))) }, "sasl_plaintext", "PLAIN"),
+            (
+                Security { tls: None, login: Some(Arc::new(Login::plain("tim", Secret::new("x")))) },
+                "sasl_plaintext",
+                "PLAIN",
+            ),
             (Security { tls: None, login: scram(ScramHash::Sha256) }, "sasl_plaintext", "SCRAM-SHA-256"),
-            (Security { tls: Some(tls(false)), login: scram(ScramHash::Sha512) }, "sasl_ssl", "SCRAM-SHA-512"),
-            (Security { tls: None, login: Some(Arc::new(Login::oauthbearer(token))) }, "sasl_plaintext", "OAUTHBEARER"),
+            (
+                Security { tls: Some(tls(false)), login: scram(ScramHash::Sha512) },
+                "sasl_ssl",
+                "SCRAM-SHA-512",
+            ),
+            (
+                Security { tls: None, login: Some(Arc::new(Login::oauthbearer(token))) },
+                "sasl_plaintext",
+                "OAUTHBEARER",
+            ),
         ] {
             let config = plan(security.clone()).config().unwrap();
             let get = |name: &str| config.get(name).unwrap_or_default();
-            assert_eq!((get("security.protocol").as_str(), get("bootstrap.servers").as_str()), (protocol, "127.0.0.1:1,127.0.0.1:2"));
+            assert_eq!(
+                (get("security.protocol").as_str(), get("bootstrap.servers").as_str()),
+                (protocol, "127.0.0.1:1,127.0.0.1:2")
+            );
             if !mechanism.is_empty() {
                 assert_eq!(get("sasl.mechanism"), mechanism);
             }
@@ -182,7 +197,10 @@ mod tests {
         let login = Some(Arc::new(Login::plain("tim", Secret::new("hunter2\0"))));
         let plan = plan(Security { tls: Some(tls(true)), login });
         let secrets = plan.secrets();
-        assert!(secrets.iter().any(|s| s.contains("PRIVATE KEY")) && secrets.iter().any(|s| s.contains("hunter2")));
+        assert!(
+            secrets.iter().any(|s| s.contains("PRIVATE KEY"))
+                && secrets.iter().any(|s| s.contains("hunter2"))
+        );
         let error = plan.config().unwrap_err().to_string();
         assert!(error.contains("sasl.password") && !error.contains("hunter2"), "{error}");
     }

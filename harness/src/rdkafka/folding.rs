@@ -47,8 +47,12 @@ pub fn fate(report: &Report) -> Fate {
     let code = report.code;
     match report.persistence {
         Persistence::Yes => Fate::Acked,
+        // acks=0: nobody will say more.
+        _ if code.is_ok() => Fate::Acked,
         Persistence::Possibly => Fate::Open(code),
-        Persistence::Not if code.is_of_broker() && !of_broker(code).rejected_before_append() => Fate::Open(code),
+        Persistence::Not if code.is_of_broker() && !of_broker(code).rejected_before_append() => {
+            Fate::Open(code)
+        }
         Persistence::Not => Fate::Failed(code),
     }
 }
@@ -111,7 +115,13 @@ mod tests {
 
     use super::*;
 
-    fn report(partition: usize, pseq: u64, offset: Option<i64>, code: i32, persistence: Persistence) -> Report {
+    fn report(
+        partition: usize,
+        pseq: u64,
+        offset: Option<i64>,
+        code: i32,
+        persistence: Persistence,
+    ) -> Report {
         Report { tag: pack(partition, pseq), offset, code: Code(code), persistence }
     }
 
@@ -120,6 +130,7 @@ mod tests {
         use Persistence::{Not, Possibly, Yes};
         let says = |code: i32, persistence| fate(&report(0, 0, None, code, persistence));
         assert_eq!(says(0, Yes), Fate::Acked);
+        assert_eq!(says(0, Possibly), Fate::Acked, "with acks=0 there is no more to know");
         assert_eq!(says(-192, Not), Fate::Failed(Code(-192)), "timed out, never sent");
         assert_eq!(says(-192, Possibly), Fate::Open(Code(-192)), "timed out after it was sent");
         assert_eq!(says(19, Not), Fate::Failed(Code(19)), "NOT_ENOUGH_REPLICAS is decided before the append");
@@ -139,17 +150,18 @@ mod tests {
 
     fn reports() -> impl Strategy<Value = Vec<Report>> {
         // Few values, so that neighbours often go on with each other and often do not.
-        let one = (0..2usize, 0..12u64, prop::option::of(0..12i64), 0..3u8).prop_map(|(partition, pseq, offset, kind)| {
-            match kind {
+        let one = (0..2usize, 0..12u64, prop::option::of(0..12i64), 0..3u8).prop_map(
+            |(partition, pseq, offset, kind)| match kind {
                 0 => report(partition, pseq, offset, 0, Persistence::Yes),
                 1 => report(partition, pseq, None, -192, Persistence::Not),
                 _ => report(partition, pseq, None, 7, Persistence::Possibly),
-            }
-        });
+            },
+        );
         // And runs, as batches are.
         let batch = (0..2usize, 0..1_000_000u64, prop::option::of(0..100i64), 1..9u64).prop_map(
             |(partition, first, offset, count)| {
-                let of = |i: u64| report(partition, first + i, offset.map(|o| o + i as i64), 0, Persistence::Yes);
+                let of =
+                    |i: u64| report(partition, first + i, offset.map(|o| o + i as i64), 0, Persistence::Yes);
                 (0..count).map(of).collect::<Vec<_>>()
             },
         );

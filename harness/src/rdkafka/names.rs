@@ -125,7 +125,9 @@ pub fn owner(side: Side, name: &str) -> Option<Owner> {
         return Some(Owner::Block("cluster.bootstrap_servers"));
     }
     let secures = ["sasl.", "ssl.", "ssl_", "https.", "security."].iter().any(|part| name.starts_with(part));
-    if secures || matches!(name, "enable.ssl.certificate.verification" | "enable.sasl.oauthbearer.unsecure.jwt") {
+    if secures
+        || matches!(name, "enable.ssl.certificate.verification" | "enable.sasl.oauthbearer.unsecure.jwt")
+    {
         return Some(Owner::Block("cluster.security"));
     }
     if name.ends_with("_cb") {
@@ -165,10 +167,15 @@ mod tests {
 
     #[test]
     fn what_gauntlet_needs_may_not() {
-        for name in ["dr_msg_cb", "statistics.interval.ms", "test.mock.num.brokers", "delivery.report.only.error"] {
+        for name in
+            ["dr_msg_cb", "statistics.interval.ms", "test.mock.num.brokers", "delivery.report.only.error"]
+        {
             assert!(matches!(owner(Side::Producer, name), Some(Owner::Gauntlet(_))), "{name}");
         }
         assert_eq!(owner(Side::Consumer, "sasl.password"), Some(Owner::Block("cluster.security")));
-        assert_eq!(owner(Side::Producer, "metadata.broker.list"), Some(Owner::Block("cluster.bootstrap_servers")));
+        assert_eq!(
+            owner(Side::Producer, "metadata.broker.list"),
+            Some(Owner::Block("cluster.bootstrap_servers"))
+        );
     }
 }

@@ -111,7 +111,8 @@ impl Clerk {
         if self.written >= LOG_BYTES_MAX {
             return;
         }
-        let level = usize::try_from(level).ok().and_then(|level| LEVELS.get(level)).copied().unwrap_or("debug");
+        let level =
+            usize::try_from(level).ok().and_then(|level| LEVELS.get(level)).copied().unwrap_or("debug");
         let mut line = format!("{} {} {level} {facility}: {text}\n", note.at_ns, name(note.from));
         for secret in &self.secrets {
             if line.contains(secret.as_str()) {
@@ -212,12 +213,19 @@ mod tests {
         thread.join().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(" producer-4 error FAIL: 127.0.0.1:9092/1: Connect failed, ***\n"), "{text}");
-        assert!(text.contains(" producer-4 critical FATAL: it is over\n") && !text.contains("hunter2"), "{text}");
+        assert!(
+            text.contains(" producer-4 critical FATAL: it is over\n") && !text.contains("hunter2"),
+            "{text}"
+        );
         assert!(text.contains("warning STATISTICS: cannot be read"), "{text}");
         let received: Vec<Interval> = received.iter().collect();
         assert_eq!(received.iter().map(|i| i.wire_bytes).collect::<Vec<_>>(), [10, 10, 5]);
         let seen: Vec<ClientStats> = received.iter().filter_map(|i| i.client).collect();
-        assert_eq!(seen.iter().map(|s| s.requests).collect::<Vec<_>>(), [10, 20, 25], "the third is another client");
+        assert_eq!(
+            seen.iter().map(|s| s.requests).collect::<Vec<_>>(),
+            [10, 20, 25],
+            "the third is another client"
+        );
         let last = ClientStats {
             queue_records: 3,
             queue_bytes: 300,

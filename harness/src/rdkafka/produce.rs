@@ -19,9 +19,9 @@ use gauntlet_wire::lateness::Lateness;
 use gauntlet_wire::monotonic_ns;
 use gauntlet_wire::producer::{BatchOutcome, ProducerStats, Settled, TakeRequest, Turn, Workload};
 
+use super::TICK_NS;
 use super::connect::{ClientPlan, DriverError};
 use super::folding::{Fate, Folder, Run, of_broker, pack};
-use super::TICK_NS;
 use super::notes::Notes;
 use crate::load::producer::BatchTag;
 use crate::load::records::RecordTarget;
@@ -457,7 +457,8 @@ impl Driver {
                 for part in chunk.open() {
                     let tag = self.load.part_of(partition, &chunk.tag, part.start - chunk.first());
                     let outcome = BatchOutcome::Indeterminate { code: None };
-                    self.load.settled(&settled(tag, partition, (part.end - part.start) as u32, 0, outcome), turn);
+                    self.load
+                        .settled(&settled(tag, partition, (part.end - part.start) as u32, 0, outcome), turn);
                 }
             }
             self.load.expire_unsent(partition, u64::MAX);
@@ -496,7 +497,16 @@ fn settled(
     outcome: BatchOutcome,
 ) -> Settled<BatchTag> {
     // What went over the wire is known per client and second only (see `notes`), when it went, not at all.
-    Settled { tag, partition, count, wire_bytes: 0, uncompressed_bytes, outcome, first_written_ns: None, attempts: 1 }
+    Settled {
+        tag,
+        partition,
+        count,
+        wire_bytes: 0,
+        uncompressed_bytes,
+        outcome,
+        first_written_ns: None,
+        attempts: 1,
+    }
 }
 
 /// Records that are made and not yet handed over. Reused; once it is warm, nothing is allocated.

@@ -206,7 +206,12 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, text).unwrap();
         }
-        assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "{}; UPDATE=1 rewrites it", path.display());
+        assert_eq!(
+            text,
+            std::fs::read_to_string(&path).unwrap_or_default(),
+            "{}; UPDATE=1 rewrites it",
+            path.display()
+        );
     }
 
     #[test]
@@ -251,9 +256,15 @@ mod tests {
             ]
         );
         // 16 KiB are 164 records, 256 MiB are 2.7 million.
-        assert_eq!(warned("{ batch.num.messages: 164, queue.buffering.max.messages: 2684355 }", million), [""; 0]);
+        assert_eq!(
+            warned("{ batch.num.messages: 164, queue.buffering.max.messages: 2684355 }", million),
+            [""; 0]
+        );
         assert_eq!(warned("{ queue.buffering.max.messages: 0 }", million), [""; 0], "0 is no limit");
         let unknown = Expected { per_s: None, record_bytes: 100.0 };
-        assert!(warned("{ queue.buffering.max.messages: 10 }", unknown)[0].ends_with("it holds about 1 000 bytes"));
+        assert!(
+            warned("{ queue.buffering.max.messages: 10 }", unknown)[0]
+                .ends_with("it holds about 1 000 bytes")
+        );
     }
 }

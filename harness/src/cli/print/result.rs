@@ -33,7 +33,11 @@ pub(in crate::cli) fn result(out: &mut impl Write, record: &RunRecord) -> std::i
         }
     }
     if !record.not_looked_for.is_empty() {
-        writeln!(out, " · not looked for: {}; a reader does not show what it takes", record.not_looked_for.join(", "))?;
+        writeln!(
+            out,
+            " · not looked for: {}; a reader does not show what it takes",
+            record.not_looked_for.join(", ")
+        )?;
     }
     for fault in &record.faults {
         recovery(out, fault)?;

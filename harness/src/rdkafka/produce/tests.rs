@@ -31,7 +31,12 @@ impl Ran {
 }
 
 /// `records` records within a second, to a mock cluster, with these settings.
-fn run(records: u64, settings: &[(&str, &str)], control: &Arc<Control>, act: impl FnOnce(&mut Driver)) -> Ran {
+fn run(
+    records: u64,
+    settings: &[(&str, &str)],
+    control: &Arc<Control>,
+    act: impl FnOnce(&mut Driver),
+) -> Ran {
     let origin_ns = monotonic_ns();
     control.begin_at(origin_ns);
     control.end_load(origin_ns + S);
@@ -65,11 +70,8 @@ fn run(records: u64, settings: &[(&str, &str)], control: &Arc<Control>, act: imp
     let log = BufWriter::new(std::fs::File::create(dir.path().join("log")).unwrap());
     let (notes, clerk) = Notes::new(log, Vec::new(), intervals);
     let clerk = std::thread::spawn(move || clerk.run());
-    let setting = |(name, value): (&str, &str)| Setting {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        from: None,
-    };
+    let setting =
+        |(name, value): (&str, &str)| Setting { name: name.to_owned(), value: value.to_owned(), from: None };
     let usual = [("test.mock.num.brokers", "1"), ("log.queue", "true"), ("linger.ms", "1")];
     let setup = ProducerSetup {
         client: ClientPlan {

@@ -46,7 +46,12 @@ fn client(client_id: &str, settings: &[Setting], bootstrap: &[String], security:
 }
 
 /// A client of this run, and where it tells what it has to tell.
-fn made(shared: &Shared, settings: &[Setting], client_id: &str, what: &str) -> Result<(ClientPlan, Notes), ThreadError> {
+fn made(
+    shared: &Shared,
+    settings: &[Setting],
+    client_id: &str,
+    what: &str,
+) -> Result<(ClientPlan, Notes), ThreadError> {
     let notes = shared.notes.clone().ok_or_else(|| ThreadError::Loop {
         what: what.to_owned(),
         source: "nobody takes what librdkafka has to tell; this is a bug in gauntlet".into(),
