@@ -4,6 +4,7 @@
 mod franz_go;
 mod kafka_tools;
 mod peer_build;
+mod rdkafka;
 mod rdkafka_performance;
 mod wire;
 
@@ -26,8 +27,8 @@ pub const LINGER: &str = "linger.ms";
 pub const REFERENCE: &str = wire::CHECKED;
 /// The same without its checker.
 pub const UNCHECKED: &str = wire::UNCHECKED;
-/// librdkafka's own tool.
-pub const LIBRDKAFKA: &str = rdkafka_performance::NAME;
+/// librdkafka, with the same records at the same times.
+pub const LIBRDKAFKA: &str = rdkafka::NAME;
 /// A franz-go client.
 pub const FRANZ_GO: &str = franz_go::NAME;
 
@@ -174,9 +175,10 @@ pub struct Missing(pub String);
 type Find = fn(&Kit) -> Result<Box<dyn Contender>, Missing>;
 
 /// All contenders there are. A new one is a file and a line here.
-const ALL: [(&str, Find); 5] = [
+const ALL: [(&str, Find); 6] = [
     (wire::CHECKED, wire::find_checked),
     (wire::UNCHECKED, wire::find_unchecked),
+    (rdkafka::NAME, rdkafka::find),
     (kafka_tools::NAME, kafka_tools::find),
     (rdkafka_performance::NAME, rdkafka_performance::find),
     (franz_go::NAME, franz_go::find),

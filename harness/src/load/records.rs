@@ -24,6 +24,27 @@ const KEYS: u64 = 2;
 /// See [`SplitMix::seed`]; the purpose of random arrivals.
 pub const ARRIVALS: u64 = 3;
 
+/// Where records are written to, one after the other: the batch of a client that is ours, or what is handed over to another.
+pub trait RecordTarget {
+    /// Bytes so far.
+    fn bytes(&self) -> usize;
+
+    /// Appends a record; `write_value` gets the zeroed slice that its value is to be written into.
+    fn append(&mut self, spec: &RecordSpec<'_>, write_value: impl FnOnce(&mut [u8]));
+}
+
+impl RecordTarget for BatchBuilder {
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    #[inline]
+    fn append(&mut self, spec: &RecordSpec<'_>, write_value: impl FnOnce(&mut [u8])) {
+        self.append(spec, write_value);
+    }
+}
+
 /// Makes the records of one producer.
 #[derive(Debug, Clone)]
 pub struct RecordMaker {
@@ -71,6 +92,11 @@ impl RecordMaker {
         self.sizes.of(partition, index) + self.overhead_bytes
     }
 
+    /// Headers of every record.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
     /// What writes records of one partition into a batch; made once per batch.
     pub fn writer<'a>(
         &'a self,
@@ -97,7 +123,13 @@ pub struct RecordWriter<'a> {
 impl RecordWriter<'_> {
     /// Appends record `index` of the partition, identity first.
     #[inline]
-    pub fn append(&mut self, index: u64, identity: &Identity, timestamp_ms: i64, builder: &mut BatchBuilder) {
+    pub fn append(
+        &mut self,
+        index: u64,
+        identity: &Identity,
+        timestamp_ms: i64,
+        target: &mut impl RecordTarget,
+    ) {
         let maker = self.maker;
         let key = maker.keys.as_deref().map(|keys| {
             keys.write(maker.key_seed, self.partition, index, self.key);
@@ -105,7 +137,7 @@ impl RecordWriter<'_> {
         });
         let value_bytes = maker.sizes.of(self.partition, index);
         let spec = RecordSpec { timestamp_ms, key, value_bytes, headers: &self.headers };
-        builder.append(&spec, |value| {
+        target.append(&spec, |value| {
             maker.body.fill(self.partition as u32, index, &mut value[IDENTITY_LEN..]);
             // The plan refuses values that are too short for an identity.
             let encoded = gauntlet_verify::identity::encode(identity, self.seed, value);

@@ -13,8 +13,8 @@ use gauntlet_wire::producer::ProducerStats;
 use super::host_usage::HostTicks;
 use crate::cluster_view::InSync;
 use crate::hlog;
-use crate::intervals::{IntervalLine, Second, SlotLine};
-use crate::load::{Interval, Origin};
+use crate::intervals::{ClientSecond, IntervalLine, Second, SlotLine};
+use crate::load::{ClientStats, Interval, Origin};
 use crate::recorder::{
     Counts, LatencyHistogram, Slip, Slot, SlotMap, add_histogram, latency_histogram, slot_of,
 };
@@ -83,6 +83,8 @@ pub struct Collected {
     pub uncompressed_bytes: u64,
     /// Last ack per (producer, partition), for gaps that never ended.
     pub last_acks: BTreeMap<(u16, usize), u64>,
+    /// (when, what clients that are not ours said about themselves), once per second.
+    pub clients: Vec<(u64, ClientSecond)>,
 }
 
 /// Whether p99 has settled, and the load keeps to its schedule; see `scenario-format` (`warmup: {until: stable}`).
@@ -179,6 +181,7 @@ pub(crate) struct Collector {
     lines: BufWriter<File>,
     collected: Collected,
     per_producer: BTreeMap<u16, ProducerStats>,
+    per_client: BTreeMap<Origin, ClientStats>,
     lateness: BTreeMap<Origin, Charge>,
     lag_of: BTreeMap<u16, u64>,
     seen: Totals,
@@ -208,6 +211,7 @@ impl Collector {
             lines: dir.append(INTERVALS)?,
             collected: Collected::default(),
             per_producer: BTreeMap::new(),
+            per_client: BTreeMap::new(),
             lateness: BTreeMap::new(),
             lag_of: BTreeMap::new(),
             seen: Totals { cpu_ns: usage.cpu_ns, ..Totals::default() },
@@ -262,7 +266,11 @@ impl Collector {
 
     fn take_in(&mut self, interval: &Interval) {
         self.lateness.insert(interval.origin, interval.lateness);
+        if let Some(client) = interval.client {
+            self.per_client.insert(interval.origin, client);
+        }
         match interval.origin {
+            Origin::ProducerClient(_) | Origin::ReaderClient(_) => {}
             Origin::Producer(producer) => {
                 if let Some(stats) = &interval.producer {
                     self.per_producer.insert(producer, stats.clone());
@@ -294,6 +302,7 @@ impl Collector {
         slots.values().for_each(|s| all.merge(s));
         self.stability.add(now_ns, &all.latency, all.counts.acked);
         self.collected.producers = sum_stats(self.per_producer.values());
+        let client = self.clients(now_ns);
         let sent = self.collected.producers.records_sent;
         let errors: u64 = self.collected.producers.errors.values().sum();
         let late = self.lateness.values().fold((0, 0), |sum, c| (sum.0 + c.host_ns, sum.1 + c.gauntlet_ns));
@@ -327,10 +336,34 @@ impl Collector {
             rss_mib: usage.rss_bytes as f64 / 1_048_576.0,
             host,
             retries: self.collected.producers.retries,
+            client,
         };
         self.seen = Totals { sent, errors, cpu_ns: usage.cpu_ns, lateness: late };
         self.collected.usage.push(usage);
         second
+    }
+
+    /// What clients that are not ours said last, and adds to the totals of producers what only those know.
+    fn clients(&mut self, now_ns: u64) -> Option<ClientSecond> {
+        let totals = &mut self.collected.producers;
+        for (origin, client) in &self.per_client {
+            if let Origin::ProducerClient(_) = origin {
+                totals.requests += client.requests;
+                totals.retries += client.retries;
+                totals.throttle_ms_max = totals.throttle_ms_max.max(client.throttle_ms_max);
+            }
+        }
+        let all = || self.per_client.values();
+        let ms = |us: u64| us as f64 / 1_000.0;
+        let second = ClientSecond {
+            queue: all().map(|client| client.queue_records).sum(),
+            queue_bytes: all().map(|client| client.queue_bytes).sum(),
+            rtt_p50_ms: all().filter_map(|client| client.rtt_p50_us).max().map(ms),
+            rtt_p99_ms: all().filter_map(|client| client.rtt_p99_us).max().map(ms),
+        };
+        let second = (!self.per_client.is_empty()).then_some(second)?;
+        self.collected.clients.push((now_ns, second));
+        Some(second)
     }
 
     fn write(&mut self, now_ns: u64, second: &Second, slots: &SlotMap) -> std::io::Result<()> {
@@ -378,9 +411,10 @@ fn sum_stats<'a>(all: impl Iterator<Item = &'a ProducerStats>) -> ProducerStats 
     sum
 }
 
-/// Errors by Kafka's name, for reports.
+/// Errors by Kafka's name, or librdkafka's for its own, for reports.
 pub fn errors_by_name(errors: &BTreeMap<ErrorCode, u64>) -> BTreeMap<String, u64> {
-    errors.iter().map(|(code, count)| (code.name(), *count)).collect()
+    let name = |code: &ErrorCode| crate::rdkafka::code_name(code.0).unwrap_or_else(|| code.name());
+    errors.iter().map(|(code, count)| (name(code), *count)).collect()
 }
 
 /// CPU time and memory of this process.

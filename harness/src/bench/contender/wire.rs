@@ -34,7 +34,7 @@ const CONSUME: &[Knob] = &[
     Knob { name: "readers", values: &["1", "2"] },
 ];
 
-const BOTH: &[Knob] = &[
+pub(super) const BOTH: &[Knob] = &[
     Knob { name: LINGER, values: &["20", "5", "50"] },
     Knob { name: "batch.size", values: &["262144", "65536", "1048576"] },
     Knob { name: "buffer.memory", values: &["268435456", "67108864"] },
@@ -97,8 +97,8 @@ impl Contender for Wire {
     }
 
     fn command(&self, trial: &Trial<'_>) -> Result<Command, BenchError> {
-        let mut command = Command::new(&self.kit.gauntlet);
         if trial.cell.mode == Mode::Consume {
+            let mut command = Command::new(&self.kit.gauntlet);
             command
                 .args(["bench-worker", "consume", "--topic", trial.topic, "--bootstrap"])
                 .arg(trial.servers())
@@ -111,15 +111,11 @@ impl Contender for Wire {
             }
             return Ok(command);
         }
-        let path = trial.dir.join("scenario.yaml");
-        std::fs::write(&path, scenario(trial, self.checked)).map_err(on_file("write", &path))?;
-        command.arg("run").arg(&path).arg("--quiet").arg("--out").arg(trial.dir.join("out"));
-        Ok(command)
+        run_command(&self.kit, trial, self.checked, "wire")
     }
 
-    /// 5 and 99: the rate was not reached, which is a result here.
     fn ended_well(&self, code: Option<i32>) -> bool {
-        matches!(code, Some(0 | 5 | 99))
+        run_ended_well(code)
     }
 
     fn read(&self, trial: &Trial<'_>) -> Result<Said, String> {
@@ -129,12 +125,36 @@ impl Contender for Wire {
             let read = Read { records: consumed.records, seconds: consumed.seconds };
             return Ok(Said { read: Some(read), ..Said::default() });
         }
-        let path = trial.dir.join("out/latest").join(RUN_JSON);
-        let json = std::fs::read(&path).map_err(|error| format!("no {RUN_JSON}: {error}"))?;
-        let run: RunRecord =
-            serde_json::from_slice(&json).map_err(|error| format!("{RUN_JSON} can't be read: {error}"))?;
-        said(&run, trial.cell.mode, self.checked)
+        said_by_run(trial, self.checked)
     }
+}
+
+/// `gauntlet run` of the scenario of a trial.
+pub(super) fn run_command(
+    kit: &Kit,
+    trial: &Trial<'_>,
+    checked: bool,
+    driver: &str,
+) -> Result<Command, BenchError> {
+    let path = trial.dir.join("scenario.yaml");
+    std::fs::write(&path, scenario(trial, checked, driver)).map_err(on_file("write", &path))?;
+    let mut command = Command::new(&kit.gauntlet);
+    command.arg("run").arg(&path).arg("--quiet").arg("--out").arg(trial.dir.join("out"));
+    Ok(command)
+}
+
+/// 5 and 99: the rate was not reached, which is a result here.
+pub(super) fn run_ended_well(code: Option<i32>) -> bool {
+    matches!(code, Some(0 | 5 | 99))
+}
+
+/// What the run of a trial said.
+pub(super) fn said_by_run(trial: &Trial<'_>, checked: bool) -> Result<Said, String> {
+    let path = trial.dir.join("out/latest").join(RUN_JSON);
+    let json = std::fs::read(&path).map_err(|error| format!("no {RUN_JSON}: {error}"))?;
+    let run: RunRecord =
+        serde_json::from_slice(&json).map_err(|error| format!("{RUN_JSON} can't be read: {error}"))?;
+    said(&run, trial.cell.mode, checked)
 }
 
 /// What a run says of itself. One that lost a record, or checked none, is no result.
@@ -163,8 +183,8 @@ fn said(run: &RunRecord, mode: Mode, checked: bool) -> Result<Said, String> {
     })
 }
 
-/// The scenario of a trial.
-fn scenario(trial: &Trial<'_>, checked: bool) -> String {
+/// The scenario of a trial, for one of gauntlet's drivers.
+pub(super) fn scenario(trial: &Trial<'_>, checked: bool, driver: &str) -> String {
     let cell = trial.cell;
     let length_s = (trial.load_time() - trial.warmup).as_secs();
     let warmup_s = trial.warmup.as_secs();
@@ -175,7 +195,7 @@ fn scenario(trial: &Trial<'_>, checked: bool) -> String {
     let reads = cell.mode == Mode::Both;
     let consumers = if reads {
         format!(
-            "{{ members: {}, config: {{ fetch.min.bytes: {}, fetch.max.wait.ms: 10, max.partition.fetch.bytes: {} }} }}",
+            "{{ members: {}, driver: {driver}, config: {{ fetch.min.bytes: {}, fetch.max.wait.ms: 10, max.partition.fetch.bytes: {} }} }}",
             trial.setting("readers"),
             trial.setting("fetch.min.bytes"),
             trial.setting("max.partition.fetch.bytes"),
@@ -197,7 +217,7 @@ fn scenario(trial: &Trial<'_>, checked: bool) -> String {
          cluster: {{ bootstrap_servers: \"{servers}\" }}\n\
          topics: [{{ name: {topic}, partitions: {partitions}, lifecycle: reuse }}]\n\
          workload:\n  payload: {{ size: {size}, random_fraction: {RANDOM_FRACTION} }}\n  \
-         producers: {{ count: {count}, config: {{ {config} }} }}\n  consumers: {consumers}\n\
+         producers: {{ count: {count}, driver: {driver}, config: {{ {config} }} }}\n  consumers: {consumers}\n\
          load: {{ {shape}, warmup: {warmup_s}s, duration: {length_s}s, drain: {DRAIN_S}s }}\n\
          verify: {verify}\nreport: {{ formats: [] }}\nexpect: []\n",
         seed = trial.seed,
@@ -227,7 +247,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for mode in [Mode::Produce, Mode::Both] {
             for pace in [Pace::FlatOut, Pace::At(Rate::per_second(1_000_000))] {
-                for checked in [true, false] {
+                for (checked, driver) in [(true, "wire"), (false, "wire"), (true, "rdkafka")] {
                     let settings = first_settings(if mode == Mode::Both { BOTH } else { PRODUCE });
                     let trial = Trial {
                         cell: Cell { mode, size: Bytes::new(100), codec: Codec::Lz4, pace },
@@ -244,7 +264,7 @@ mod tests {
                         records: 0,
                     };
                     let path = dir.path().join("scenario.yaml");
-                    let text = scenario(&trial, checked);
+                    let text = scenario(&trial, checked, driver);
                     std::fs::write(&path, &text).unwrap();
                     let loaded = ScenarioFile::load(&path, &LoadOptions::default());
                     let ScenarioFile::Single(loaded) =

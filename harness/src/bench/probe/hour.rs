@@ -141,6 +141,7 @@ fn send(
         lateness: Charge::default(),
         producer: is_producer.then(ProducerStats::default),
         reader: None,
+        client: None,
         lag: if is_producer {
             Vec::new()
         } else {
