@@ -244,6 +244,22 @@ fn a_sender_that_sleeps_proves_nothing_about_the_broker() {
 }
 
 #[test]
+fn records_that_a_sleeping_sender_gave_up_are_not_the_brokers() {
+    let _alone = alone();
+    let case = foreign(
+        "gave-up",
+        "{ shape: constant, rate: 5k/s, warmup: 2s, duration: 4s, drain: 1s }",
+        "expect: [produce.failed == 0, produce.error_rate < 1%]\n",
+    );
+    // It sleeps until load and drain are over.
+    let output = case.command("run").env("GAUNTLET_TEST_STUMBLE", "500,9000").output().unwrap();
+    let record = case.record();
+    assert_verdict(&output, &record, "INCONCLUSIVE", 5);
+    assert!(record["produce"]["failed"].as_u64().unwrap() > 1_000, "{:#}", record["produce"]);
+    assert!(record["load"]["ours_ratio"].as_f64().unwrap() > 0.9, "{:#}", record["load"]);
+}
+
+#[test]
 fn a_gauntlet_that_is_stopped_proves_nothing_about_the_broker() {
     let _alone = alone();
     let case = foreign(

@@ -87,6 +87,8 @@ pub struct Interval {
     pub origin: Origin,
     /// When it was taken.
     pub at_ns: u64,
+    /// No other will come from this thread.
+    pub is_last: bool,
     /// Counts and histograms.
     pub slots: SlotMap,
     /// Bytes of acked batches as sent, and before compression.

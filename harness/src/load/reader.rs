@@ -187,11 +187,12 @@ impl Reader {
             .sum()
     }
 
-    fn send_interval(&mut self, at_ns: u64) {
+    fn send_interval(&mut self, at_ns: u64, is_last: bool) {
         self.lag_samples.push((at_ns, self.lag()));
         let interval = Interval {
             origin: Origin::Reader(self.plan.reader),
             at_ns,
+            is_last,
             slots: self.recorder.take(),
             wire_bytes: 0,
             uncompressed_bytes: 0,
@@ -210,7 +211,7 @@ impl Reader {
     /// `end_is_final`: the end offsets were taken after the last ack with every replica in sync.
     pub fn finish(mut self, end_is_final: bool, reader_was_limit: bool) -> ReaderEnd {
         self.accept_settlements();
-        self.send_interval(gauntlet_wire::monotonic_ns());
+        self.send_interval(gauntlet_wire::monotonic_ns(), true);
         let mut end =
             ReaderEnd { reports: Vec::new(), short: Vec::new(), broken: self.broken, broken_batches: 0 };
         for (index, partition) in self.partitions {
@@ -354,7 +355,7 @@ impl RecordSink for Reader {
         if turn.now_ns >= self.next_interval_ns {
             self.next_interval_ns = (turn.now_ns / self.interval_ns + 1) * self.interval_ns;
             self.last_stats.clone_from(stats);
-            self.send_interval(turn.now_ns);
+            self.send_interval(turn.now_ns, false);
         }
         self.next_interval_ns
     }

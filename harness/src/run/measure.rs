@@ -268,7 +268,38 @@ impl Observations for Measurement {
         if self.cut_short && metric.name == "load.achieved_ratio" {
             return Some("the load was ended before its time".to_owned());
         }
-        let timed = [
+        if self.warm == Some(false) && metric.name.contains("latency") {
+            return Some("the warm-up ended without a stable p99".to_owned());
+        }
+        let m = self.measured.get(window)?;
+        let (ratio, of) = match Subject::of(metric)? {
+            Subject::Time => (ours_ratio(m), "records were late"),
+            Subject::Unanswered => (unanswered_ours_ratio(m), "records without an ack were late"),
+        };
+        (ratio > OURS_MAX).then(|| {
+            let stolen = self.host(window).map_or(String::new(), |host| {
+                format!("; the hypervisor kept {:.1} % of the host's CPU time", host.steal * 100.0)
+            });
+            format!(
+                "{:.1} % of the window's {of} because of gauntlet or the host, not the broker{stolen}",
+                ratio * 100.0
+            )
+        })
+    }
+}
+
+/// What of a metric can be our own doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    /// When records came to their end.
+    Time,
+    /// How many of them got no ack.
+    Unanswered,
+}
+
+impl Subject {
+    fn of(metric: &Metric) -> Option<Self> {
+        const TIMED: [&str; 8] = [
             "latency",
             "service_time",
             "throughput",
@@ -277,33 +308,27 @@ impl Observations for Measurement {
             "lag",
             "p99_back",
             "drained",
-        ]
-        .iter()
-        .any(|part| metric.name.ends_with(part));
-        if !timed {
-            return None;
+        ];
+        match metric.name {
+            "produce.failed" | "produce.indeterminate" | "produce.error_rate" => Some(Subject::Unanswered),
+            name => TIMED.iter().any(|part| name.ends_with(part)).then_some(Subject::Time),
         }
-        if self.warm == Some(false) && metric.name.contains("latency") {
-            return Some("the warm-up ended without a stable p99".to_owned());
-        }
-        let m = self.measured.get(window)?;
-        let ratio = ours_ratio(m);
-        (ratio > OURS_MAX).then(|| {
-            let stolen = self.host(window).map_or(String::new(), |host| {
-                format!("; the hypervisor kept {:.1} % of the host's CPU time", host.steal * 100.0)
-            });
-            format!(
-                "{:.1} % of the window's records were late because of gauntlet or the host, not the broker{stolen}",
-                ratio * 100.0
-            )
-        })
     }
 }
 
-/// Share of records whose latency is mostly ours: of acked ones, or of those read if that is more.
+fn share(part: u64, all: u64) -> f64 {
+    if all == 0 { 0.0 } else { part as f64 / all as f64 }
+}
+
+/// Share of records whose latency is mostly ours: of those that ended, or of those read if that is more.
 pub(super) fn ours_ratio(m: &Measured) -> f64 {
-    let share = |ours: u64, all: u64| if all == 0 { 0.0 } else { ours as f64 / all as f64 };
-    share(m.counts.ours, m.counts.acked).max(share(m.counts.read_ours, m.counts.read))
+    let c = &m.counts;
+    share(c.ours + c.unanswered_ours, c.acked + c.failed + c.indeterminate).max(share(c.read_ours, c.read))
+}
+
+/// The same of the records that ended without an ack.
+fn unanswered_ours_ratio(m: &Measured) -> f64 {
+    share(m.counts.unanswered_ours, m.counts.failed + m.counts.indeterminate)
 }
 
 fn distribution(histogram: Option<&LatencyHistogram>, stat: Option<Stat>) -> Observed {

@@ -288,7 +288,7 @@ impl Workload for SampleLoad {
         (self.next > first).then_some(first)
     }
 
-    fn expire_unsent(&mut self, _partition: usize, _before_ns: u64) {
+    fn expire_unsent(&mut self, _: usize, _: u64, _: Option<u64>, _: Turn<'_>) {
         // What was not sent is missing from `acked`.
         self.next = self.samples.len();
     }
