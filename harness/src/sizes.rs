@@ -1,9 +1,12 @@
 //! Sizes of values: one, or drawn for each record.
 
+use std::sync::Arc;
+
 use rand::distr::Distribution;
 use rand_distr::LogNormal;
 
 use crate::random::SplitMix;
+use crate::trace::Trace;
 
 /// How long values are.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +33,8 @@ pub enum SizePlan {
     },
     /// Certain lengths, each with a weight. At least one weight is above 0.
     Weighted(Vec<(usize, f64)>),
+    /// As recorded.
+    Recorded(Arc<Trace>),
 }
 
 impl SizePlan {
@@ -39,6 +44,7 @@ impl SizePlan {
             SizePlan::Fixed(bytes) => *bytes,
             SizePlan::Uniform { min, .. } | SizePlan::LogNormal { min, .. } => *min,
             SizePlan::Weighted(sizes) => sizes.iter().map(|(bytes, _)| *bytes).min().unwrap_or(0),
+            SizePlan::Recorded(trace) => trace.value_bytes_range().0,
         }
     }
 
@@ -48,6 +54,7 @@ impl SizePlan {
             SizePlan::Fixed(bytes) => *bytes,
             SizePlan::Uniform { max, .. } | SizePlan::LogNormal { max, .. } => *max,
             SizePlan::Weighted(sizes) => sizes.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0),
+            SizePlan::Recorded(trace) => trace.value_bytes_range().1,
         }
     }
 
@@ -60,6 +67,7 @@ impl SizePlan {
                 let weights: f64 = sizes.iter().map(|(_, weight)| weight).sum();
                 sizes.iter().map(|(bytes, weight)| *bytes as f64 * weight).sum::<f64>() / weights
             }
+            SizePlan::Recorded(trace) => trace.value_bytes_mean(),
             SizePlan::LogNormal { .. } => {
                 const DRAWS: u64 = 100_000;
                 let sizes = Sizes::new(self.clone(), 0);
@@ -97,6 +105,7 @@ impl Sizes {
     pub fn of(&self, partition: usize, index: u64) -> usize {
         match &self.plan {
             SizePlan::Fixed(bytes) => *bytes,
+            SizePlan::Recorded(trace) => trace.size(partition, index),
             plan => self.draw(plan, &mut SplitMix::of(self.seed, partition as u64, index)),
         }
     }
@@ -119,6 +128,7 @@ impl Sizes {
                 }
                 plan.max()
             }
+            SizePlan::Recorded(_) => plan.max(),
         }
     }
 }

@@ -562,6 +562,38 @@ fn shapes_arrivals_keys_and_sizes() {
     reports(&case);
 }
 
+/// A recording is sent record by record: what its first second excludes as warm-up apart, everything counts.
+#[test]
+fn a_recording_is_replayed() {
+    let _alone = alone();
+    let lines = (0..4_000).map(|i| {
+        let key = if i % 4 == 0 { String::new() } else { format!("customer-{}", i % 7) };
+        format!("{},{key},{}\n", 1_763_769_600.0 + f64::from(i) / 1_000.0, 100 + i % 300)
+    });
+    let trace = format!("time,key,size\n{}", lines.collect::<String>());
+    let load = |file: &str| format!("{{ shape: replay, file: \"{file}\", warmup: 1s, drain: 20s }}");
+    let topic = "topics: [{ name: \"replay-${run.id}\", partitions: 3 }]\n";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("shop.csv");
+    std::fs::write(&path, &trace).unwrap();
+    let case = foreign("replay", &load(&path.display().to_string()), topic);
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "PASS", 0);
+    assert_eq!(record["verify"]["checked"], 4_000);
+    assert_eq!(record["warmup_s"], 1.0);
+    assert_eq!(record["produce"]["acked"], 3_000, "from the end of the warm-up on");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("4 000 records as recorded, 7 keys"), "{text}");
+    reports(&case);
+
+    std::fs::write(&path, trace.replace(",100\n", ",10\n")).unwrap();
+    let output =
+        foreign("replay", &load(&path.display().to_string()), topic).command("run").output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("shop.csv:2: a value of 10 bytes") && error.contains("case.yaml:"), "{error}");
+}
+
 /// A closed model of one record under way: each goes alone, and nothing is sent before its answer.
 #[test]
 fn a_producer_that_waits_for_each_answer() {

@@ -9,6 +9,7 @@ use crate::keys::KeySpace;
 use crate::payload::BodyMaker;
 use crate::random::SplitMix;
 use crate::sizes::{SizePlan, Sizes};
+use crate::trace::Trace;
 
 /// Upper bound of what a record takes in a batch besides key, value and headers: length, attributes, deltas, counts.
 const RECORD_OVERHEAD_BYTES: usize = 24;
@@ -24,12 +25,40 @@ const KEYS: u64 = 2;
 /// See [`SplitMix::seed`]; the purpose of random arrivals.
 pub const ARRIVALS: u64 = 3;
 
+/// Where records get their keys from.
+#[derive(Debug, Clone)]
+pub enum Keys {
+    /// Drawn for each.
+    Drawn(Arc<KeySpace>),
+    /// As recorded; a record may have none.
+    Recorded(Arc<Trace>),
+}
+
+impl Keys {
+    /// What part of the records each partition gets; `None` where that is recorded.
+    pub fn shares(&self) -> Option<Arc<[f64]>> {
+        match self {
+            Keys::Drawn(keys) => Some(keys.shares()),
+            Keys::Recorded(_) => None,
+        }
+    }
+
+    /// Bytes of the longest key.
+    fn bytes_max(&self) -> usize {
+        match self {
+            Keys::Drawn(keys) => keys.bytes(),
+            Keys::Recorded(trace) => trace.key_bytes_max(),
+        }
+    }
+}
+
 /// Makes the records of one producer.
 #[derive(Debug, Clone)]
 pub struct RecordMaker {
     body: BodyMaker,
     sizes: Sizes,
-    keys: Option<Arc<KeySpace>>,
+    keys: Option<Keys>,
+    key_bytes: usize,
     key_seed: u64,
     headers: Headers,
     overhead_bytes: usize,
@@ -43,18 +72,20 @@ impl RecordMaker {
         producer: u16,
         body: BodyMaker,
         (sizes, usual_value_bytes): (&SizePlan, usize),
-        keys: Option<Arc<KeySpace>>,
+        keys: Option<Keys>,
         headers: Headers,
     ) -> Self {
         let in_headers: usize =
             headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_OVERHEAD_BYTES).sum();
-        let overhead_bytes = RECORD_OVERHEAD_BYTES + keys.as_ref().map_or(0, |k| k.bytes()) + in_headers;
+        let key_bytes = keys.as_ref().map_or(0, Keys::bytes_max);
+        let overhead_bytes = RECORD_OVERHEAD_BYTES + key_bytes + in_headers;
         RecordMaker {
             body,
             sizes: Sizes::new(sizes.clone(), SplitMix::seed(seed, producer, SIZES)),
             key_seed: SplitMix::seed(seed, producer, KEYS),
             usual_bytes: usual_value_bytes + overhead_bytes,
             keys,
+            key_bytes,
             headers,
             overhead_bytes,
         }
@@ -78,7 +109,7 @@ impl RecordMaker {
         seed: &'a CrcSeed,
         key: &'a mut Vec<u8>,
     ) -> RecordWriter<'a> {
-        key.resize(self.keys.as_ref().map_or(0, |k| k.bytes()), 0);
+        key.resize(self.key_bytes, 0);
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
         RecordWriter { maker: self, partition, seed, key, headers }
     }
@@ -99,10 +130,14 @@ impl RecordWriter<'_> {
     #[inline]
     pub fn append(&mut self, index: u64, identity: &Identity, timestamp_ms: i64, builder: &mut BatchBuilder) {
         let maker = self.maker;
-        let key = maker.keys.as_deref().map(|keys| {
-            keys.write(maker.key_seed, self.partition, index, self.key);
-            self.key.as_slice()
-        });
+        let key = match &maker.keys {
+            None => None,
+            Some(Keys::Drawn(keys)) => {
+                keys.write(maker.key_seed, self.partition, index, self.key);
+                Some(self.key.as_slice())
+            }
+            Some(Keys::Recorded(trace)) => trace.key(self.partition, index),
+        };
         let value_bytes = maker.sizes.of(self.partition, index);
         let spec = RecordSpec { timestamp_ms, key, value_bytes, headers: &self.headers };
         builder.append(&spec, |value| {

@@ -484,7 +484,7 @@ mod tests {
     #[test]
     fn a_second_is_complete_when_every_running_thread_has_told_of_it() {
         let root = tempfile::tempdir().unwrap();
-        let dir = RunDir::create(root.path(), "late", "1").unwrap();
+        let dir = RunDir::create(&root.path().join("late"), "late", "1").unwrap();
         let (sender, intervals) = crossbeam_channel::unbounded();
         let mut collector = Collector::new(&dir, intervals, 0).unwrap();
         let heard = |origin, at_ns, is_last| {

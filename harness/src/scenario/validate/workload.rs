@@ -66,7 +66,7 @@ fn own_load(path: &str, own: &Load, scenario: &Scenario, problems: &mut Problems
             path,
             message: "producers with a load of their own need a scenario that ends at a known time"
                 .to_owned(),
-            label: "`load` ends after so many messages",
+            label: "`load` ends with its last message",
             help: "give `load` a `duration`",
         });
     };

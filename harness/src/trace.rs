@@ -1,0 +1,268 @@
+//! A recorded load: when each of its records came, how long it was, and which key it had, laid out over the partitions of a
+//! topic as Kafka's own clients would have (`load.shape: replay`).
+//!
+//! A trace is held in memory, 16 bytes per record and each key once. That bounds it ([`read::RECORDS_MAX`]) and makes every record's
+//! time, size and key a look-up, like those of a computed load.
+
+use std::collections::HashMap;
+
+use crate::keys::partition_of;
+use crate::recorder::SLOT_NS;
+use crate::schedule::Segment;
+
+pub mod read;
+
+/// Stands for "no key" among the numbers of keys.
+const NO_KEY: u32 = u32::MAX;
+const SECOND_NS: u64 = 1_000_000_000;
+/// A rate is shown per second, and of a longer trace for this many equal parts.
+const RATE_PARTS_MAX: u64 = 10_000;
+
+/// One record of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Row {
+    /// Since the first record.
+    at_ns: u64,
+    /// Bytes of the value, where the recording says.
+    size: Option<u32>,
+    key: u32,
+}
+
+/// A recording as it was read: its records in order of time.
+#[derive(Debug, Clone, Default)]
+pub struct Recording {
+    rows: Vec<Row>,
+    keys: Vec<Box<[u8]>>,
+}
+
+/// The records of one partition, in order of time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct PartitionTrace {
+    times_ns: Vec<u64>,
+    sizes: Vec<u32>,
+    keys: Vec<u32>,
+}
+
+/// A recording, laid out over partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    partitions: Vec<PartitionTrace>,
+    keys: Vec<Box<[u8]>>,
+    length_ns: u64,
+    records: u64,
+    value_bytes: u64,
+}
+
+impl Recording {
+    /// Records without key and size at these times, for tests of what uses them.
+    #[cfg(test)]
+    pub(crate) fn at(times_ns: impl IntoIterator<Item = u64>) -> Self {
+        let row = |at_ns| Row { at_ns, size: None, key: NO_KEY };
+        Recording::new(times_ns.into_iter().map(row).collect(), Vec::new())
+    }
+
+    /// Takes records in any order; `keys` by their numbers.
+    fn new(mut rows: Vec<Row>, keys: Vec<Box<[u8]>>) -> Self {
+        // Stable: records of one instant keep the order of the file.
+        rows.sort_by_key(|row| row.at_ns);
+        let first_ns = rows.first().map_or(0, |row| row.at_ns);
+        rows.iter_mut().for_each(|row| row.at_ns -= first_ns);
+        Recording { rows, keys }
+    }
+
+    /// Lays the recording out over `partitions`: a record with a key goes where Kafka's default partitioner puts it, records
+    /// without take turns. Records without a size of their own get `size`; time runs `speed` times as fast.
+    pub fn lay_out(self, partitions: u32, size: u32, speed: f64) -> Trace {
+        let of_key: Vec<u32> = self.keys.iter().map(|key| partition_of(key, partitions)).collect();
+        let mut all = vec![PartitionTrace::default(); partitions as usize];
+        let mut keyless = 0;
+        let (mut last_ns, mut value_bytes) = (0, 0);
+        for row in &self.rows {
+            let partition = of_key.get(row.key as usize).copied().unwrap_or_else(|| {
+                keyless += 1;
+                (keyless - 1) % partitions
+            });
+            let at_ns = (row.at_ns as f64 / speed) as u64;
+            let size = row.size.unwrap_or(size);
+            let trace = &mut all[partition as usize];
+            trace.times_ns.push(at_ns);
+            trace.sizes.push(size);
+            trace.keys.push(row.key);
+            (last_ns, value_bytes) = (at_ns, value_bytes + u64::from(size));
+        }
+        Trace {
+            partitions: all,
+            keys: self.keys,
+            // The load ends behind the last record, at the edge of a slot.
+            length_ns: (last_ns + 1).next_multiple_of(SLOT_NS),
+            records: self.rows.len() as u64,
+            value_bytes,
+        }
+    }
+}
+
+impl Trace {
+    /// From its first record until it is over, nanoseconds; whole slots.
+    pub fn length_ns(&self) -> u64 {
+        self.length_ns
+    }
+
+    /// How many records it has.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Records per second over its whole length, at least 1.
+    pub fn mean_per_s(&self) -> u64 {
+        ((self.records as f64 * 1e9 / self.length_ns as f64).round() as u64).max(1)
+    }
+
+    /// Mean length of a value, bytes.
+    pub fn value_bytes_mean(&self) -> f64 {
+        self.value_bytes as f64 / self.records.max(1) as f64
+    }
+
+    /// The shortest value and the longest, bytes.
+    pub fn value_bytes_range(&self) -> (usize, usize) {
+        let sizes = || self.partitions.iter().flat_map(|p| &p.sizes).copied();
+        (sizes().min().unwrap_or(0) as usize, sizes().max().unwrap_or(0) as usize)
+    }
+
+    /// Bytes of the longest key; 0 without keys.
+    pub fn key_bytes_max(&self) -> usize {
+        self.keys.iter().map(|key| key.len()).max().unwrap_or(0)
+    }
+
+    /// How many different keys it has.
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        let keys: usize = self.keys.iter().map(|key| key.len() + size_of::<Box<[u8]>>()).sum();
+        self.records * (size_of::<u64>() + 2 * size_of::<u32>()) as u64 + keys as u64
+    }
+
+    /// When the records of a partition come, nanoseconds since the first of all; ascending.
+    #[inline]
+    pub fn times_ns(&self, partition: usize) -> &[u64] {
+        &self.partitions[partition].times_ns
+    }
+
+    /// Bytes of the value of record `index` of a partition.
+    #[inline]
+    pub fn size(&self, partition: usize, index: u64) -> usize {
+        self.partitions[partition].sizes.get(index as usize).map_or(0, |size| *size as usize)
+    }
+
+    /// The key of record `index` of a partition, if it has one.
+    #[inline]
+    pub fn key(&self, partition: usize, index: u64) -> Option<&[u8]> {
+        let key = *self.partitions[partition].keys.get(index as usize)?;
+        self.keys.get(key as usize).map(|key| &**key)
+    }
+
+    /// How many records come before `at_ns`.
+    pub fn records_before(&self, at_ns: u64) -> u64 {
+        self.partitions.iter().map(|p| p.times_ns.partition_point(|ns| *ns < at_ns) as u64).sum()
+    }
+
+    /// Its rate from `from_ns` on, second by second, for plans and charts; each rounded to whole records per second.
+    pub fn rates(&self, from_ns: u64) -> Vec<Segment> {
+        let left_ns = self.length_ns.saturating_sub(from_ns);
+        let part_ns = left_ns.div_ceil(RATE_PARTS_MAX).next_multiple_of(SECOND_NS);
+        let edges = (0..=left_ns.div_ceil(part_ns)).map(|part| from_ns + (part * part_ns).min(left_ns));
+        let counted: Vec<(u64, u64)> = edges.map(|at_ns| (at_ns, self.records_before(at_ns))).collect();
+        let segment = |pair: &[(u64, u64)]| {
+            let length_ns = pair[1].0 - pair[0].0;
+            let per_s = ((pair[1].1 - pair[0].1) as f64 * 1e9 / length_ns as f64).round() as u64;
+            Segment { from_per_s: per_s, to_per_s: per_s, length_ns }
+        };
+        counted.windows(2).map(segment).collect()
+    }
+}
+
+/// Gives each key a number, the same one every time.
+#[derive(Debug, Default)]
+struct KeyNumbers {
+    numbers: HashMap<Box<[u8]>, u32>,
+}
+
+impl KeyNumbers {
+    fn of(&mut self, key: &[u8]) -> u32 {
+        if let Some(number) = self.numbers.get(key) {
+            return *number;
+        }
+        let number = self.numbers.len() as u32;
+        self.numbers.insert(key.into(), number);
+        number
+    }
+
+    fn into_keys(self) -> Vec<Box<[u8]>> {
+        let mut keys = vec![Box::default(); self.numbers.len()];
+        for (key, number) in self.numbers {
+            keys[number as usize] = key;
+        }
+        keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recording() -> Recording {
+        let mut numbers = KeyNumbers::default();
+        let row = |at_s: u64, size, key| Row { at_ns: at_s * SECOND_NS, size, key };
+        let (a, b) = (numbers.of(b"a"), numbers.of(b"b"));
+        let rows = vec![
+            row(12, Some(300), b),
+            row(10, Some(100), a),
+            row(10, None, NO_KEY),
+            row(11, Some(200), a),
+            row(13, None, NO_KEY),
+        ];
+        Recording::new(rows, numbers.into_keys())
+    }
+
+    #[test]
+    fn every_record_is_on_one_partition_in_order_of_time() {
+        for partitions in [1, 3, 12] {
+            let trace = recording().lay_out(partitions, 50, 1.0);
+            let mut records = 0;
+            for partition in 0..partitions as usize {
+                let times = trace.times_ns(partition);
+                assert!(times.is_sorted());
+                records += times.len() as u64;
+                for index in 0..times.len() as u64 {
+                    if let Some(key) = trace.key(partition, index) {
+                        assert_eq!(partition_of(key, partitions) as usize, partition);
+                    }
+                }
+            }
+            assert_eq!((records, trace.records()), (5, 5));
+            assert_eq!(trace.value_bytes_mean(), (300 + 100 + 50 + 200 + 50) as f64 / 5.0);
+            assert_eq!(trace.value_bytes_range(), (50, 300));
+        }
+    }
+
+    #[test]
+    fn time_begins_with_the_first_record_and_ends_behind_the_last() {
+        let trace = recording().lay_out(1, 50, 1.0);
+        assert_eq!(trace.times_ns(0), [0, 0, SECOND_NS, 2 * SECOND_NS, 3 * SECOND_NS]);
+        assert_eq!(trace.length_ns(), 3 * SECOND_NS + SLOT_NS);
+        assert_eq!(trace.key(0, 0), Some(b"a".as_slice()), "records of one instant keep their order");
+        let fast = recording().lay_out(1, 50, 2.0);
+        assert_eq!(fast.times_ns(0)[2], SECOND_NS / 2);
+    }
+
+    #[test]
+    fn rates_count_every_record() {
+        let trace = recording().lay_out(2, 50, 1.0);
+        let rates: Vec<(u64, u64)> = trace.rates(0).iter().map(|s| (s.from_per_s, s.length_ns)).collect();
+        assert_eq!(rates, [(2, SECOND_NS), (1, SECOND_NS), (1, SECOND_NS), (10, SLOT_NS)]);
+        assert_eq!(trace.rates(2 * SECOND_NS).len(), 2);
+        assert_eq!(trace.records_before(SECOND_NS + 1), 3);
+    }
+}
