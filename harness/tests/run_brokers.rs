@@ -594,6 +594,42 @@ fn a_recording_is_replayed() {
     assert!(error.contains("shop.csv:2: a value of 10 bytes") && error.contains("case.yaml:"), "{error}");
 }
 
+/// JSON messages are checked whole, with the identity in a header; another client reads what the envelope promises.
+#[test]
+fn json_messages_are_checked_and_are_json() {
+    let _alone = alone();
+    let payload = "{ format: json, size: { distribution: uniform, min: 400B, max: 2KiB }, random_fraction: 0.5, \
+                   envelope: { type: order.created, source: shop, version: 3, tenants: 20 }, headers: { origin: test } }";
+    let bootstrap = shared().cluster.bootstrap().join(",");
+    let case = Case::new(&format!(
+        "version: 1\nname: json\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n\
+         topics: [{{ name: json-messages, partitions: 3, lifecycle: keep }}]\n\
+         workload: {{ payload: {payload}, key: {{ distribution: uniform, cardinality: 50 }}, \
+         producers: {{ count: 1, config: {{ compression.type: lz4 }} }} }}\n\
+         load: {{ shape: constant, rate: 2k/s, warmup: 1s, duration: 3s, drain: 20s }}\n"
+    ));
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "PASS", 0);
+    assert_eq!(record["verify"]["checked"], 8_000);
+    let consumed = Command::new("kcat")
+        .args(["-b", &bootstrap, "-C", "-t", "json-messages", "-o", "beginning", "-e", "-q", "-f", "%S %h %s\n"])
+        .output()
+        .unwrap();
+    assert!(consumed.status.success(), "{}", String::from_utf8_lossy(&consumed.stderr));
+    let mut ids = BTreeMap::new();
+    for line in String::from_utf8_lossy(&consumed.stdout).lines() {
+        let (length, rest) = line.split_once(' ').unwrap();
+        let json = &rest[rest.find(" {\"id\"").unwrap() + 1..];
+        assert_eq!(length.parse::<usize>().unwrap(), json.len());
+        assert!(rest.starts_with("gauntlet-identity=") && rest.contains("origin=test"), "{rest}");
+        let message: Value = serde_json::from_str(json).unwrap();
+        assert_eq!(message["type"], "order.created");
+        assert_eq!(message["metadata"]["source"], "shop");
+        *ids.entry(message["id"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+    }
+    assert_eq!(ids.len(), 8_000, "every message has an id of its own");
+}
+
 /// A closed model of one record under way: each goes alone, and nothing is sent before its answer.
 #[test]
 fn a_producer_that_waits_for_each_answer() {

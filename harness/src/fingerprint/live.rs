@@ -454,7 +454,13 @@ mod tests {
         for first in (0..batches).map(|batch| first_offset + batch * 5) {
             let mut builder = BatchBuilder::new(Codec::None);
             for offset in first..first + 5 {
-                let spec = RecordSpec { timestamp_ms: offset, key: None, value_bytes: 10, headers: &[] };
+                let spec = RecordSpec {
+                    timestamp_ms: offset,
+                    key: None,
+                    value_bytes: 10,
+                    own_header: None,
+                    headers: &[],
+                };
                 builder.append(&spec, |_| {});
             }
             let mut bytes = builder.seal(BatchStamp::NONE).bytes().to_vec();

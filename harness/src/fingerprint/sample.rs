@@ -347,6 +347,7 @@ mod tests {
                 timestamp_ms: 1_000 + i * 10,
                 key: Some(key),
                 value_bytes: 100,
+                own_header: None,
                 headers: &headers[..if i < 5 { 3 } else { 1 }],
             };
             builder.append(&spec, |_| {});

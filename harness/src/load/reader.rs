@@ -8,13 +8,14 @@ use crossbeam_channel::{Receiver, Sender};
 use gauntlet_verify::{
     BatchHeader as CheckedHeader, CrcSeed, Identity, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks,
 };
-use gauntlet_wire::batch::{BatchError, BatchHeader, RecordsBuffer};
+use gauntlet_wire::batch::{BatchError, BatchHeader, RecordView, RecordsBuffer};
 use gauntlet_wire::fetcher::{FetcherStats, Jump, PartitionState, RecordSink};
 use gauntlet_wire::lateness::Charge;
 use gauntlet_wire::producer::Turn;
 
 use super::control::{Control, Interval, Origin};
 use super::producer::PartitionSettlement;
+use super::records::IDENTITY_HEADER;
 use crate::recorder::{Recorder, add_sample, is_ours, latency_us};
 
 /// Where each partition's log ends, once that is known. `-1` until then.
@@ -92,6 +93,8 @@ pub struct Reader {
     next_interval_ns: u64,
     recorder: Recorder,
     buffer: RecordsBuffer,
+    /// Identity and value of a record whose identity is in a header.
+    apart: Vec<u8>,
     last_stats: FetcherStats,
     last_lateness: Charge,
     broken: Vec<String>,
@@ -162,6 +165,7 @@ impl Reader {
             next_interval_ns: 0,
             recorder: Recorder::default(),
             buffer: RecordsBuffer::default(),
+            apart: Vec::new(),
             last_stats: FetcherStats::default(),
             last_lateness: Charge::default(),
             broken: Vec::new(),
@@ -234,6 +238,18 @@ impl Reader {
     }
 }
 
+/// Identity and body of a record in one piece: the value, or what is in its identity header and then the value.
+#[inline]
+fn joined<'a>(record: &RecordView<'a>, apart: &'a mut Vec<u8>) -> &'a [u8] {
+    let value = record.value.unwrap_or_default();
+    let own = record.headers().find(|(name, _)| *name == IDENTITY_HEADER.as_bytes());
+    let Some((_, Some(identity))) = own else { return value };
+    apart.clear();
+    apart.extend_from_slice(identity);
+    apart.extend_from_slice(value);
+    apart
+}
+
 /// The checker's view of a batch header.
 fn checked(header: &BatchHeader) -> CheckedHeader {
     CheckedHeader {
@@ -276,7 +292,7 @@ impl RecordSink for Reader {
                     if record.offset < from_offset || header.is_control() {
                         continue;
                     }
-                    let value = record.value.unwrap_or_default();
+                    let value = joined(&record, &mut self.apart);
                     let identity: Option<Identity> = match &mut state.shard {
                         Some(shard) => shard.record(record.offset, value),
                         None => gauntlet_verify::identity::decode(value, self.plan.run, &state.seed).ok(),

@@ -52,6 +52,9 @@ impl Keys {
     }
 }
 
+/// Name of the record header that holds the identity where the value has no room for it.
+pub const IDENTITY_HEADER: &str = "gauntlet-identity";
+
 /// Makes the records of one producer.
 #[derive(Debug, Clone)]
 pub struct RecordMaker {
@@ -78,7 +81,12 @@ impl RecordMaker {
         let in_headers: usize =
             headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_OVERHEAD_BYTES).sum();
         let key_bytes = keys.as_ref().map_or(0, Keys::bytes_max);
-        let overhead_bytes = RECORD_OVERHEAD_BYTES + key_bytes + in_headers;
+        let own_header = if body.is_whole_value() {
+            IDENTITY_HEADER.len() + IDENTITY_LEN + HEADER_OVERHEAD_BYTES
+        } else {
+            0
+        };
+        let overhead_bytes = RECORD_OVERHEAD_BYTES + key_bytes + in_headers + own_header;
         RecordMaker {
             body,
             sizes: Sizes::new(sizes.clone(), SplitMix::seed(seed, producer, SIZES)),
@@ -111,7 +119,7 @@ impl RecordMaker {
     ) -> RecordWriter<'a> {
         key.resize(self.key_bytes, 0);
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
-        RecordWriter { maker: self, partition, seed, key, headers }
+        RecordWriter { maker: self, partition, seed, key, headers, apart: Vec::new() }
     }
 }
 
@@ -123,6 +131,8 @@ pub struct RecordWriter<'a> {
     seed: &'a CrcSeed,
     key: &'a mut Vec<u8>,
     headers: Vec<(&'a str, &'a [u8])>,
+    /// Identity and value of a record whose identity is in a header.
+    apart: Vec<u8>,
 }
 
 impl RecordWriter<'_> {
@@ -139,12 +149,24 @@ impl RecordWriter<'_> {
             Some(Keys::Recorded(trace)) => trace.key(self.partition, index),
         };
         let value_bytes = maker.sizes.of(self.partition, index);
-        let spec = RecordSpec { timestamp_ms, key, value_bytes, headers: &self.headers };
-        builder.append(&spec, |value| {
-            maker.body.fill(self.partition as u32, index, &mut value[IDENTITY_LEN..]);
+        let headers = &self.headers;
+        let (partition, seed) = (self.partition as u32, self.seed);
+        let write = |value: &mut [u8]| {
+            maker.body.fill(partition, index, timestamp_ms, &mut value[IDENTITY_LEN..]);
             // The plan refuses values that are too short for an identity.
-            let encoded = gauntlet_verify::identity::encode(identity, self.seed, value);
+            let encoded = gauntlet_verify::identity::encode(identity, seed, value);
             debug_assert!(encoded.is_ok());
-        });
+        };
+        if maker.body.is_whole_value() {
+            // Put together as if the identity were in front of the value, so that it is checked as any other.
+            self.apart.clear();
+            self.apart.resize(IDENTITY_LEN + value_bytes, 0);
+            write(&mut self.apart);
+            let (own, whole) = self.apart.split_at(IDENTITY_LEN);
+            let own_header = Some((IDENTITY_HEADER, own));
+            let spec = RecordSpec { timestamp_ms, key, value_bytes, own_header, headers };
+            return builder.append(&spec, |value| value.copy_from_slice(whole));
+        }
+        builder.append(&RecordSpec { timestamp_ms, key, value_bytes, own_header: None, headers }, write);
     }
 }

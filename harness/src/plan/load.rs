@@ -85,8 +85,16 @@ fn replay(
     // The scenario was checked to have one block of producers, and only topics of its own.
     let block = &scenario.workload.producers[0];
     let partitions = topics.iter().find(|t| t.name == block.topic).map_or(1, |topic| topic.partitions);
-    let size = sizes(&block.payload.size);
+    let least = block.payload.body.value_bytes_min() as usize;
+    let size = sizes(&block.payload.size, least);
     let trace = recording.lay_out(partitions, size.mean() as u32, speed);
+    let shortest = trace.value_bytes_range().0;
+    if shortest < least {
+        let message = format!(
+            "the recording has values of {shortest} bytes, below the {least} that these messages need"
+        );
+        return Err(refuse("load.file", message, "raise them in the file, or use `payload.format: raw`"));
+    }
     let warmup = match scenario.load.warmup {
         file::Warmup::For(length) | file::Warmup::UntilStable { min: length, .. } => length.as_ns(),
     };
@@ -183,11 +191,12 @@ pub(crate) fn record_plan(block: &file::Producers) -> RecordPlan {
 
 /// How the records of a block look.
 pub(super) fn records(index: usize, block: &file::Producers, refusals: &mut Vec<Refusal>) -> RecordPlan {
-    let sizes = sizes(&block.payload.size);
+    let sizes = sizes(&block.payload.size, block.payload.body.value_bytes_min() as usize);
     let value_bytes_mean = sizes.mean();
     let path = |field: &str| format!("workload.producers[{index}].payload.{field}");
     let body = match &block.payload.body {
         file::Body::Random(fraction) => Ok(BodyPlan::Random(fraction.get())),
+        file::Body::Json(json) => Ok(BodyPlan::Json(Arc::new(json.envelope()))),
         file::Body::Ratio { codec: named, ratio } => {
             let batch_bytes = block.config.batch_size_bytes as usize;
             calibrate(value_bytes_mean as usize, codec(*named), ratio.get(), batch_bytes)
@@ -210,17 +219,15 @@ pub(super) fn records(index: usize, block: &file::Producers, refusals: &mut Vec<
     }
 }
 
-fn sizes(size: &file::Size) -> SizePlan {
+/// Sizes of values, none below `least`.
+fn sizes(size: &file::Size, least: usize) -> SizePlan {
     let bytes = |bytes: crate::units::Bytes| bytes.get() as usize;
     match size {
         file::Size::Fixed(size) => SizePlan::Fixed(bytes(*size)),
         file::Size::Uniform { min, max } => SizePlan::Uniform { min: bytes(*min), max: bytes(*max) },
-        file::Size::LogNormal { median, sigma, max } => SizePlan::LogNormal {
-            median: bytes(*median),
-            sigma: *sigma,
-            min: gauntlet_verify::IDENTITY_LEN,
-            max: bytes(*max),
-        },
+        file::Size::LogNormal { median, sigma, max } => {
+            SizePlan::LogNormal { median: bytes(*median), sigma: *sigma, min: least, max: bytes(*max) }
+        }
         file::Size::Weighted(sizes) => {
             SizePlan::Weighted(sizes.iter().map(|s| (bytes(s.size), s.weight)).collect())
         }

@@ -247,7 +247,7 @@ fn pace_of(plan: &Plan, block: &ProducerBlock, index: u16, nth: u64, keys: Optio
 fn record_maker(plan: &Plan, block: &ProducerBlock, index: u16, keys: Option<Keys>) -> RecordMaker {
     let records = &block.records;
     let value_bytes = records.value_bytes_mean as usize;
-    let body_bytes = value_bytes.saturating_sub(gauntlet_verify::IDENTITY_LEN);
+    let body_bytes = value_bytes.saturating_sub(records.body.identity_bytes());
     let body = BodyMaker::new(plan.seed, index, records.body.clone(), body_bytes);
     let sizes = (&records.sizes, value_bytes);
     RecordMaker::new(plan.seed, index, body, sizes, keys, Arc::clone(&records.headers))

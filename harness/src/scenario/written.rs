@@ -26,7 +26,8 @@ pub(crate) use forms::{
 };
 pub(crate) use properties::{ConsumerProperties, Number, ProducerProperties};
 pub(crate) use records::{
-    KeyName, KeyOptionsWritten, KeyWritten, PayloadWritten, SizeName, SizeOptionsWritten, SizeWritten,
+    EnvelopeWritten, KeyName, KeyOptionsWritten, KeyWritten, PayloadFormat, PayloadWritten, SizeName,
+    SizeOptionsWritten, SizeWritten,
 };
 pub(crate) use security::{
     EndpointWritten, MechanismWritten, ProtocolWritten, SecretWritten, SecurityProperties,

@@ -281,6 +281,7 @@ impl Workload for SampleLoad {
                 timestamp_ms: 1_700_000_000_000,
                 key: sample.key.as_deref().map(str::as_bytes),
                 value_bytes: sample.value.len(),
+                own_header: None,
                 headers: &headers,
             };
             builder.append(&spec, |value| value.copy_from_slice(sample.value.as_bytes()));

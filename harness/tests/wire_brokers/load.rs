@@ -174,6 +174,7 @@ impl Workload for Load {
                 timestamp_ms: 1_700_000_000_000 + pseq as i64,
                 key: None,
                 value_bytes: batch.value_bytes,
+                own_header: None,
                 headers: &[],
             };
             builder.append(&spec, |value| {
