@@ -1,8 +1,8 @@
 //! A recorded load: when each of its records came, how long it was, and which key it had, laid out over the partitions of a
 //! topic as Kafka's own clients would have (`load.shape: replay`).
 //!
-//! A trace is held in memory, 16 bytes per record and each key once. That bounds it ([`read::RECORDS_MAX`]) and makes every record's
-//! time, size and key a look-up, like those of a computed load.
+//! A trace is held in memory, 16 bytes per record and each key once, which makes every record's time, size and key a look-up, like
+//! those of a computed load. What reading takes is bounded ([`read::RECORDS_MAX`], [`read::KEY_BYTES_MAX`]).
 
 use std::collections::HashMap;
 
@@ -17,6 +17,8 @@ const NO_KEY: u32 = u32::MAX;
 const SECOND_NS: u64 = 1_000_000_000;
 /// A rate is shown per second, and of a longer trace for this many equal parts.
 const RATE_PARTS_MAX: u64 = 10_000;
+/// Of a slow trace a part has so many records, on average: fewer would be rounded to another rate.
+const RECORDS_PER_PART_MIN: u64 = 1;
 
 /// One record of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,16 @@ struct PartitionTrace {
     keys: Vec<u32>,
 }
 
+impl PartitionTrace {
+    fn with_room(records: usize) -> Self {
+        PartitionTrace {
+            times_ns: Vec::with_capacity(records),
+            sizes: Vec::with_capacity(records),
+            keys: Vec::with_capacity(records),
+        }
+    }
+}
+
 /// A recording, laid out over partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
@@ -51,6 +63,7 @@ pub struct Trace {
     length_ns: u64,
     records: u64,
     value_bytes: u64,
+    key_bytes: u64,
 }
 
 impl Recording {
@@ -74,21 +87,28 @@ impl Recording {
     /// without take turns. Records without a size of their own get `size`; time runs `speed` times as fast.
     pub fn lay_out(self, partitions: u32, size: u32, speed: f64) -> Trace {
         let of_key: Vec<u32> = self.keys.iter().map(|key| partition_of(key, partitions)).collect();
-        let mut all = vec![PartitionTrace::default(); partitions as usize];
         let mut keyless = 0;
-        let (mut last_ns, mut value_bytes) = (0, 0);
-        for row in &self.rows {
-            let partition = of_key.get(row.key as usize).copied().unwrap_or_else(|| {
+        let mut partition_of_next = |row: &Row| {
+            of_key.get(row.key as usize).copied().unwrap_or_else(|| {
                 keyless += 1;
                 (keyless - 1) % partitions
-            });
+            }) as usize
+        };
+        let homes: Vec<usize> = self.rows.iter().map(&mut partition_of_next).collect();
+        let mut counts = vec![0; partitions as usize];
+        homes.iter().for_each(|partition| counts[*partition] += 1);
+        let mut all: Vec<PartitionTrace> = counts.into_iter().map(PartitionTrace::with_room).collect();
+        let (mut last_ns, mut value_bytes, mut key_bytes) = (0, 0, 0);
+        for (row, partition) in self.rows.iter().zip(homes) {
             let at_ns = (row.at_ns as f64 / speed) as u64;
             let size = row.size.unwrap_or(size);
-            let trace = &mut all[partition as usize];
+            let trace = &mut all[partition];
             trace.times_ns.push(at_ns);
             trace.sizes.push(size);
             trace.keys.push(row.key);
-            (last_ns, value_bytes) = (at_ns, value_bytes + u64::from(size));
+            last_ns = at_ns;
+            value_bytes += u64::from(size);
+            key_bytes += self.keys.get(row.key as usize).map_or(0, |key| key.len() as u64);
         }
         Trace {
             partitions: all,
@@ -97,6 +117,7 @@ impl Recording {
             length_ns: (last_ns + 1).next_multiple_of(SLOT_NS),
             records: self.rows.len() as u64,
             value_bytes,
+            key_bytes,
         }
     }
 }
@@ -128,9 +149,17 @@ impl Trace {
         (sizes().min().unwrap_or(0) as usize, sizes().max().unwrap_or(0) as usize)
     }
 
-    /// Bytes of the longest key; 0 without keys.
-    pub fn key_bytes_max(&self) -> usize {
-        self.keys.iter().map(|key| key.len()).max().unwrap_or(0)
+    /// Mean length of a record's key, bytes; records without count as 0.
+    pub fn key_bytes_mean(&self) -> f64 {
+        self.key_bytes as f64 / self.records.max(1) as f64
+    }
+
+    /// Bytes of the longest record, key and value together.
+    pub fn record_bytes_max(&self) -> usize {
+        let records = self.partitions.iter().flat_map(|p| p.sizes.iter().zip(&p.keys));
+        let bytes =
+            |(size, key): (&u32, &u32)| *size as usize + self.keys.get(*key as usize).map_or(0, |k| k.len());
+        records.map(bytes).max().unwrap_or(0)
     }
 
     /// How many different keys it has.
@@ -168,18 +197,22 @@ impl Trace {
         self.partitions.iter().map(|p| p.times_ns.partition_point(|ns| *ns < at_ns) as u64).sum()
     }
 
-    /// Its rate from `from_ns` on, second by second, for plans and charts; each rounded to whole records per second.
+    /// Its rate from `from_ns` on, for plans and charts: second by second, or in longer parts where there would be too many, or where a
+    /// second has too few records for a rate of whole records. The last part may be shorter.
     pub fn rates(&self, from_ns: u64) -> Vec<Segment> {
         let left_ns = self.length_ns.saturating_sub(from_ns);
-        let part_ns = left_ns.div_ceil(RATE_PARTS_MAX).next_multiple_of(SECOND_NS);
-        let edges = (0..=left_ns.div_ceil(part_ns)).map(|part| from_ns + (part * part_ns).min(left_ns));
-        let counted: Vec<(u64, u64)> = edges.map(|at_ns| (at_ns, self.records_before(at_ns))).collect();
-        let segment = |pair: &[(u64, u64)]| {
-            let length_ns = pair[1].0 - pair[0].0;
-            let per_s = ((pair[1].1 - pair[0].1) as f64 * 1e9 / length_ns as f64).round() as u64;
+        let sparse = (RECORDS_PER_PART_MIN as f64 * left_ns as f64 / self.records.max(1) as f64) as u64;
+        let part_ns = left_ns.div_ceil(RATE_PARTS_MAX).max(sparse).max(1).next_multiple_of(SECOND_NS);
+        let mut counts = vec![0u64; left_ns.div_ceil(part_ns) as usize];
+        for at_ns in self.partitions.iter().flat_map(|p| &p.times_ns).filter(|at_ns| **at_ns >= from_ns) {
+            counts[((at_ns - from_ns) / part_ns) as usize] += 1;
+        }
+        let segment = |(part, count): (u64, &u64)| {
+            let length_ns = part_ns.min(left_ns - part * part_ns);
+            let per_s = (*count as f64 * 1e9 / length_ns as f64).round() as u64;
             Segment { from_per_s: per_s, to_per_s: per_s, length_ns }
         };
-        counted.windows(2).map(segment).collect()
+        (0..).zip(&counts).map(segment).collect()
     }
 }
 
@@ -187,6 +220,8 @@ impl Trace {
 #[derive(Debug, Default)]
 struct KeyNumbers {
     numbers: HashMap<Box<[u8]>, u32>,
+    /// Of all of them together.
+    bytes: usize,
 }
 
 impl KeyNumbers {
@@ -195,6 +230,7 @@ impl KeyNumbers {
             return *number;
         }
         let number = self.numbers.len() as u32;
+        self.bytes += key.len();
         self.numbers.insert(key.into(), number);
         number
     }

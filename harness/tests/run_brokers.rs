@@ -612,7 +612,19 @@ fn json_messages_are_checked_and_are_json() {
     assert_verdict(&output, &record, "PASS", 0);
     assert_eq!(record["verify"]["checked"], 8_000);
     let consumed = Command::new("kcat")
-        .args(["-b", &bootstrap, "-C", "-t", "json-messages", "-o", "beginning", "-e", "-q", "-f", "%S %h %s\n"])
+        .args([
+            "-b",
+            &bootstrap,
+            "-C",
+            "-t",
+            "json-messages",
+            "-o",
+            "beginning",
+            "-e",
+            "-q",
+            "-f",
+            "%S %h %s\n",
+        ])
         .output()
         .unwrap();
     assert!(consumed.status.success(), "{}", String::from_utf8_lossy(&consumed.stderr));

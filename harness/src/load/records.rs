@@ -43,11 +43,19 @@ impl Keys {
         }
     }
 
-    /// Bytes of the longest key.
-    fn bytes_max(&self) -> usize {
+    /// Bytes of a key, where all are as long.
+    fn bytes(&self) -> usize {
         match self {
             Keys::Drawn(keys) => keys.bytes(),
-            Keys::Recorded(trace) => trace.key_bytes_max(),
+            Keys::Recorded(_) => 0,
+        }
+    }
+
+    /// Bytes of a key, as a rule.
+    fn usual_bytes(&self) -> usize {
+        match self {
+            Keys::Drawn(keys) => keys.bytes(),
+            Keys::Recorded(trace) => trace.key_bytes_mean().ceil() as usize,
         }
     }
 }
@@ -80,7 +88,8 @@ impl RecordMaker {
     ) -> Self {
         let in_headers: usize =
             headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_OVERHEAD_BYTES).sum();
-        let key_bytes = keys.as_ref().map_or(0, Keys::bytes_max);
+        let key_bytes = keys.as_ref().map_or(0, Keys::bytes);
+        let usual_key_bytes = keys.as_ref().map_or(0, Keys::usual_bytes);
         let own_header = if body.is_whole_value() {
             IDENTITY_HEADER.len() + IDENTITY_LEN + HEADER_OVERHEAD_BYTES
         } else {
@@ -91,7 +100,7 @@ impl RecordMaker {
             body,
             sizes: Sizes::new(sizes.clone(), SplitMix::seed(seed, producer, SIZES)),
             key_seed: SplitMix::seed(seed, producer, KEYS),
-            usual_bytes: usual_value_bytes + overhead_bytes,
+            usual_bytes: usual_value_bytes + overhead_bytes - key_bytes + usual_key_bytes,
             keys,
             key_bytes,
             headers,
@@ -107,7 +116,11 @@ impl RecordMaker {
     /// At most what record `index` of a partition takes in a batch.
     #[inline]
     pub fn bytes_of(&self, partition: usize, index: u64) -> usize {
-        self.sizes.of(partition, index) + self.overhead_bytes
+        let recorded_key_bytes = match &self.keys {
+            Some(Keys::Recorded(trace)) => trace.key(partition, index).map_or(0, <[u8]>::len),
+            _ => 0,
+        };
+        self.sizes.of(partition, index) + self.overhead_bytes + recorded_key_bytes
     }
 
     /// What writes records of one partition into a batch; made once per batch.

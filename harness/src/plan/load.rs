@@ -10,8 +10,8 @@ use super::{KeyChoice, LoadPlan, PacePlan, RecordPlan, TopicPlan, WarmupPlan};
 use crate::disk::sample_batch;
 use crate::keys::{KeyPlan, KeyWeights, digits};
 use crate::payload::BodyPlan;
-use crate::scenario::Scenario;
 use crate::scenario::types as file;
+use crate::scenario::{BATCH_OVERHEAD_BYTES, Scenario};
 use crate::schedule::{Arrival, Curve, Segment};
 use crate::sizes::SizePlan;
 use crate::trace;
@@ -88,6 +88,15 @@ fn replay(
     let least = block.payload.body.value_bytes_min() as usize;
     let size = sizes(&block.payload.size, least);
     let trace = recording.lay_out(partitions, size.mean() as u32, speed);
+    let (longest, room) = (trace.record_bytes_max(), block.config.max_request_size_bytes as usize);
+    if longest + BATCH_OVERHEAD_BYTES as usize > room {
+        let message = format!(
+            "the recording has a record of {longest} bytes, which max.request.size ({room}) has no room for"
+        );
+        let help =
+            "raise `workload.producers[].config: { max.request.size }`, and the topic's max.message.bytes";
+        return Err(refuse("load.file", message, help));
+    }
     let shortest = trace.value_bytes_range().0;
     if shortest < least {
         let message = format!(

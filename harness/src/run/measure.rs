@@ -7,7 +7,7 @@ use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_chaos::history::{ClusterHistory, TopicPartition};
 use gauntlet_reports::metric::{Metric, Scope};
 use gauntlet_reports::record::HostRecord;
-use gauntlet_reports::{Observations, Observed, Stat};
+use gauntlet_reports::{Doubt, Observations, Observed, Stat, Truth};
 use gauntlet_verify::Summary;
 
 use super::collect::Collected;
@@ -263,27 +263,34 @@ impl Observations for Measurement {
         }
     }
 
-    fn doubt(&self, metric: &Metric, _label: Option<&str>, window: &str) -> Option<String> {
+    fn doubt(&self, metric: &Metric, _label: Option<&str>, window: &str) -> Option<Doubt> {
         // What was under way when somebody ended the load had no time to be acked.
         if self.cut_short && metric.name == "load.achieved_ratio" {
-            return Some("the load was ended before its time".to_owned());
+            return Some(Doubt {
+                truth: Truth::AtLeast,
+                why: "the load was ended before its time".to_owned(),
+            });
         }
         if self.warm == Some(false) && metric.name.contains("latency") {
-            return Some("the warm-up ended without a stable p99".to_owned());
+            let why = "the warm-up ended without a stable p99".to_owned();
+            return Some(Doubt { truth: Truth::AtMost, why });
         }
         let m = self.measured.get(window)?;
-        let (ratio, of) = match Subject::of(metric)? {
-            Subject::Time => (ours_ratio(m), "records were late"),
-            Subject::Unanswered => (unanswered_ours_ratio(m), "records without an ack were late"),
+        let (ratio, of, truth) = match Subject::of(metric)? {
+            Subject::Time(truth) => (ours_ratio(m), "records were late", truth),
+            Subject::Unanswered => {
+                (unanswered_ours_ratio(m), "records without an ack were late", Truth::AtMost)
+            }
         };
         (ratio > OURS_MAX).then(|| {
             let stolen = self.host(window).map_or(String::new(), |host| {
                 format!("; the hypervisor kept {:.1} % of the host's CPU time", host.steal * 100.0)
             });
-            format!(
+            let why = format!(
                 "{:.1} % of the window's {of} because of gauntlet or the host, not the broker{stolen}",
                 ratio * 100.0
-            )
+            );
+            Doubt { truth, why }
         })
     }
 }
@@ -291,27 +298,24 @@ impl Observations for Measurement {
 /// What of a metric can be our own doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
-    /// When records came to their end.
-    Time,
+    /// When records came to their end, and so how many in a time; and where the truth is if we were late.
+    Time(Truth),
     /// How many of them got no ack.
     Unanswered,
 }
 
 impl Subject {
     fn of(metric: &Metric) -> Option<Self> {
-        const TIMED: [&str; 8] = [
-            "latency",
-            "service_time",
-            "throughput",
-            "bytes",
-            "achieved_ratio",
-            "lag",
-            "p99_back",
-            "drained",
-        ];
         match metric.name {
             "produce.failed" | "produce.indeterminate" | "produce.error_rate" => Some(Subject::Unanswered),
-            name => TIMED.iter().any(|part| name.ends_with(part)).then_some(Subject::Time),
+            "produce.latency" | "e2e.latency" | "consumer.lag" => Some(Subject::Time(Truth::AtMost)),
+            "recovery.p99_back" | "recovery.lag_drained" => Some(Subject::Time(Truth::AtMost)),
+            "produce.throughput" | "produce.bytes" | "consume.throughput" | "load.achieved_ratio" => {
+                Some(Subject::Time(Truth::AtLeast))
+            }
+            // It begins after our slip, so it can look better than it is, and ends when we read the answer.
+            "produce.service_time" => Some(Subject::Time(Truth::Anywhere)),
+            _ => None,
         }
     }
 }

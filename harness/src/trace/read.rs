@@ -18,8 +18,10 @@ use serde::Deserialize;
 
 use super::{KeyNumbers, NO_KEY, Recording, Row};
 
-/// Most records that a recording may have: 16 bytes each are held in memory.
+/// Most records that a recording may have: 16 bytes each are held in memory, and three times as much while it is read.
 pub const RECORDS_MAX: usize = 20_000_000;
+/// Most bytes of all its different keys together.
+pub const KEY_BYTES_MAX: usize = 1 << 30;
 /// Longest value that a recording may ask for: far above every broker's `message.max.bytes`.
 const SIZE_MAX: u32 = 1 << 30;
 
@@ -96,7 +98,7 @@ fn json(file: impl BufRead, name: &str, rows: &mut Rows) -> Result<(), ReadError
 }
 
 fn csv(file: impl BufRead, name: &str, rows: &mut Rows) -> Result<(), ReadError> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(file);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(file);
     let line_of = |error: &csv::Error| error.position().map_or(1, csv::Position::line);
     let at = |line: u64, message: String| ReadError::Line { path: name.to_owned(), line, message };
     let headers = reader.headers().map_err(|error| at(line_of(&error), error.to_string()))?.clone();
@@ -150,18 +152,25 @@ impl Rows {
             None | Some("") => NO_KEY,
             Some(key) => self.keys.of(key.as_bytes()),
         };
+        if self.keys.bytes > KEY_BYTES_MAX {
+            return Err(format!(
+                "more than {KEY_BYTES_MAX} bytes of different keys; they are held in memory"
+            ));
+        }
         self.rows.push(Row { at_ns, size: line.size, key });
         Ok(())
     }
 }
 
+/// Thirty thousand years either way: what is beyond is no time in seconds.
+const SECONDS_MAX: f64 = 1e12;
 /// Fifty years.
 const FAR_NS: i128 = 50 * 365 * 86_400 * 1_000_000_000;
 
 fn instant_ns(line: &Line) -> Result<i128, String> {
     match (line.time, line.timestamp) {
         // Microseconds: as many digits as a double has left for the seconds since 1970.
-        (Some(seconds), None) if seconds.is_finite() => Ok((seconds * 1e6).round() as i128 * 1_000),
+        (Some(seconds), None) if seconds.abs() < SECONDS_MAX => Ok((seconds * 1e6).round() as i128 * 1_000),
         (Some(seconds), None) => Err(format!("`time` is {seconds}")),
         (None, Some(ms)) => Ok(i128::from(ms) * 1_000_000),
         (Some(_), Some(_)) => Err("both `time` and `timestamp`; one is enough".to_owned()),
@@ -192,13 +201,20 @@ mod tests {
     fn both_forms_say_the_same() {
         let key = |text: &str| Some(text.to_owned());
         let expected = vec![(0, Some(120), key("a,b")), (500, None, None), (1500, Some(34), key("c"))];
-        let csv = "# from the shop\ntime, size ,key\n10.5,,\n10,120,\"a,b\"\n11.5,34,c\n";
+        let csv = "time, size ,key\n10.5,,\n10,120,\"a,b\"\n11.5,34,c\n";
         assert_eq!(rows(csv), expected);
         let json = "{\"time\": 10, \"size\": 120, \"key\": \"a,b\"}\n\n{\"time\": 10.5}\n{\"time\": 11.5, \"size\": 34, \"key\": \"c\"}\n";
         assert_eq!(rows(json), expected);
         let timestamps =
             "timestamp,key,size\n1700000000500,,\n1700000000000,\"a,b\",120\n1700000001500,c,34\n";
         assert_eq!(rows(timestamps), expected);
+    }
+
+    #[test]
+    fn keys_are_taken_as_they_are() {
+        let keys = |text: &str| rows(text).into_iter().map(|row| row.2.unwrap()).collect::<Vec<_>>();
+        assert_eq!(keys("key,time\n#1,1\n\" a\",2\n b ,3\n"), ["#1", " a", " b "]);
+        assert_eq!(keys("{\"time\": 1, \"key\": \" a\"}\n"), [" a"]);
     }
 
     #[test]
@@ -221,7 +237,8 @@ mod tests {
             ("time,size\n1,100\n2,20\n", "trace:3: a value of 20 bytes"),
             ("time,timestamp\n1,2\n", "trace:2: both `time` and `timestamp`"),
             ("time,size\n,100\n", "trace:2: neither `time` nor `timestamp`"),
-            ("time\n0\n1e12\n", "trace:3: more than 50 years"),
+            ("time\n0\n1e11\n", "trace:3: more than 50 years"),
+            ("time\n1.7e33\n", "trace:2: `time` is 17"),
             ("{\"time\": 1}\n{\"time\": 2, \"sise\": 3}\n", "trace:2: unknown field `sise`"),
         ];
         for (text, expected) in cases {

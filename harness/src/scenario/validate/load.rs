@@ -1,7 +1,7 @@
 //! Rules of `load`.
 
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Acks, Extent, Key, Scenario, Search, Shape, Warmup};
+use crate::scenario::types::{Acks, Extent, Key, Lifecycle, Scenario, Search, Shape, Warmup};
 use crate::units::{Duration, Rate};
 
 /// Most pieces that a staircase may have: a larger number is a typo.
@@ -183,6 +183,15 @@ fn fits_a_search(scenario: &Scenario, problems: &mut Problems<'_>) {
             message: "a search has no faults".to_owned(),
             label: "a fault leaves its traces for the next trial",
             help: "remove `faults`; run the rate that was found with them, as `shape: constant`",
+        });
+    }
+    let topics = scenario.topics.iter().enumerate();
+    for (index, _) in topics.filter(|(_, topic)| topic.lifecycle != Lifecycle::PerRun) {
+        problems.add(Finding {
+            path: &format!("topics[{index}].lifecycle"),
+            message: "each trial of a search has topics of its own".to_owned(),
+            label: "what one leaves behind would slow down the next",
+            help: "remove it: topics are made before a trial and deleted after it",
         });
     }
     let blocks = scenario.workload.producers.iter().enumerate();

@@ -8,7 +8,7 @@ use crate::scenario::types::{
 use crate::units::Duration;
 
 /// Bytes around one record in a batch of its own, at most: batch header (61) and the record's own fields.
-const BATCH_OVERHEAD_BYTES: u64 = 61 + 24;
+pub(crate) const BATCH_OVERHEAD_BYTES: u64 = 61 + 24;
 /// Most clients of one block. Each is a thread: a larger number is a typo.
 const CLIENTS_MAX: u16 = 1_000;
 
