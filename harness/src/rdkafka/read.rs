@@ -216,9 +216,9 @@ fn note_error(message: &Message<'_>, sink: &mut Reader, stats: &mut FetcherStats
     *stats.errors.entry(of_broker(code)).or_insert(0) += 1;
     match code {
         Code::AUTO_OFFSET_RESET | Code::LOG_TRUNCATION => {
-            if !astray.iter().any(|a| a.partition == partition) {
-                astray.push(Astray { partition, not_before_ns: 0 });
-            }
+            // It says so once; twice would start it twice.
+            astray.retain(|a| a.partition != partition);
+            astray.push(Astray { partition, not_before_ns: 0 });
         }
         Code::BAD_MSG | Code::BAD_COMPRESSION => {
             sink.note_broken(partition as usize, &message.error_text());
