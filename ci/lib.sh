@@ -24,7 +24,12 @@ java_version() {
 # Names of Debian packages without which something is missing here, one a line.
 missing_packages() {
     local version
-    command -v cc >/dev/null || say build-essential
+    # librdkafka is C++ in part, and built by make.
+    command -v cc >/dev/null && command -v c++ >/dev/null && command -v make >/dev/null || say build-essential
+    # What librdkafka is built against.
+    command -v pkg-config >/dev/null || say pkg-config
+    [[ -e /usr/include/openssl/ssl.h ]] || pkg-config --exists openssl 2>/dev/null || say libssl-dev
+    [[ -e /usr/include/zlib.h ]] || pkg-config --exists zlib 2>/dev/null || say zlib1g-dev
     version="$(java_version)"
     ((${version:-0} >= 17)) || say default-jre-headless
     command -v mvn >/dev/null || say maven

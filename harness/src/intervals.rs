@@ -62,6 +62,23 @@ pub struct Second {
     pub host: Option<HostRecord>,
     /// Batches sent again since the run began.
     pub retries: u64,
+    /// What clients that are not ours say about themselves, where there are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientSecond>,
+}
+
+/// What clients that are not ours said last about themselves, all together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientSecond {
+    /// Records in the queues of producers.
+    pub queue: u64,
+    /// Bytes of their keys and values.
+    pub queue_bytes: u64,
+    /// Median of round trips in milliseconds, at the client and broker where it is highest; `null` if nobody answered.
+    pub rtt_p50_ms: Option<f64>,
+    /// 99th percentile of the same.
+    pub rtt_p99_ms: Option<f64>,
 }
 
 /// What became known in that second about the records intended in one slot. Lines about the same slot add up.

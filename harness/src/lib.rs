@@ -11,6 +11,7 @@ pub mod load;
 pub mod payload;
 pub mod plan;
 pub mod random;
+pub mod rdkafka;
 pub mod recorder;
 pub mod report;
 pub mod run;

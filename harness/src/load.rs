@@ -5,6 +5,6 @@ pub mod producer;
 pub mod reader;
 pub mod records;
 
-pub use control::{Control, Interval, Origin};
+pub use control::{ClientStats, Control, Interval, Origin};
 pub use producer::{ProducerLoad, ProducerPlan};
 pub use reader::{Reader, ReaderPlan};

@@ -4,6 +4,7 @@ mod convert;
 mod load;
 mod needs;
 mod permissions;
+mod rdkafka;
 mod security;
 mod settings;
 
@@ -21,6 +22,7 @@ use gauntlet_wire::{LinkConfig, Security, codec::Codec};
 use crate::keys::KeyPlan;
 use crate::load::records::Headers;
 use crate::payload::BodyPlan;
+use crate::rdkafka::settings::Setting;
 use crate::schedule::{Arrival, Curve};
 use crate::sizes::SizePlan;
 use crate::trace::Trace;
@@ -92,6 +94,26 @@ pub struct TopicPlan {
     pub lifecycle: Lifecycle,
 }
 
+/// The client that sends or reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DriverPlan {
+    /// gauntlet's own.
+    Wire,
+    /// librdkafka, with these settings.
+    Rdkafka(Vec<Setting>),
+}
+
+impl DriverPlan {
+    /// The settings of librdkafka, if it is that.
+    #[must_use]
+    pub fn rdkafka(&self) -> Option<&[Setting]> {
+        match self {
+            DriverPlan::Wire => None,
+            DriverPlan::Rdkafka(settings) => Some(settings),
+        }
+    }
+}
+
 /// A block of producers that are alike.
 #[derive(Debug, Clone)]
 pub struct ProducerBlock {
@@ -99,6 +121,8 @@ pub struct ProducerBlock {
     pub topic: usize,
     /// How many.
     pub count: u16,
+    /// The client that sends.
+    pub driver: DriverPlan,
     /// Connections and time-outs.
     pub links: LinkConfig,
     /// `acks`.
@@ -171,6 +195,8 @@ pub struct ReaderBlock {
     pub topic: usize,
     /// How many threads.
     pub members: u16,
+    /// The client that reads.
+    pub driver: DriverPlan,
     /// Connections and time-outs.
     pub links: LinkConfig,
     /// `fetch.max.wait.ms`.
@@ -328,6 +354,7 @@ impl ReaderBlock {
         ReaderBlock {
             topic,
             members: 1,
+            driver: DriverPlan::Wire,
             links: LinkConfig::default(),
             max_wait: Duration::from_millis(100),
             min_bytes: 1,

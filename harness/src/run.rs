@@ -28,7 +28,7 @@ use gauntlet_wire::{ConnectOptions, Security, WireError, monotonic_ns};
 pub use interrupt::{Asked, Interrupt};
 pub(crate) use judge::fault_as_told;
 pub use judge::guarantee_in_words;
-pub use threads::ThreadError;
+pub use threads::{LoopFailure, ThreadError};
 pub use topics::TopicError;
 
 use crate::intervals::Second;
@@ -384,6 +384,7 @@ fn first_record(plan: &Plan) -> RunRecord {
         guarantee: plan.verify.map(|v| judge::guarantee_in_words(&v.guarantee)),
         evidence: plan.evidence.to_owned(),
         verify: None,
+        not_looked_for: Vec::new(),
         findings: Vec::new(),
         faults: Vec::new(),
         expect: Vec::new(),

@@ -36,6 +36,8 @@ pub const FAULTS: &str = "faults.ndjson";
 pub const CLUSTER: &str = "cluster.ndjson";
 /// Name of the findings with their witnesses.
 pub const VIOLATIONS: &str = "violations.json";
+/// Name of what librdkafka logged, where it is a driver.
+pub const RDKAFKA_LOG: &str = "logs/librdkafka.log";
 /// Name of the scenario as it was run.
 pub const SCENARIO: &str = "scenario.resolved.yaml";
 /// Name of the report for people.

@@ -358,6 +358,9 @@ mod tests {
 
     fn everything() -> Capabilities {
         Capabilities {
+            hides_writes: false,
+            queues: true,
+            statistics: true,
             acks: true,
             readers: true,
             verify: true,

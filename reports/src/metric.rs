@@ -126,6 +126,12 @@ pub enum Needs {
     Schedule,
     /// A search for the highest rate that holds.
     Search,
+    /// Producers that tell when they write the first byte of a batch.
+    FirstWrite,
+    /// A producer that has a queue of its own, and statistics about it.
+    Queue,
+    /// A client that has statistics of its own.
+    Statistics,
 }
 
 /// A metric.
@@ -191,7 +197,7 @@ pub const METRICS: &[Metric] = &[
         "produce.service_time",
         Unit::Milliseconds,
         Shape::Distribution,
-        Needs::Acks,
+        Needs::FirstWrite,
         "first byte written to ack",
     ),
     window("produce.acked", Unit::Count, Shape::Single, Needs::Acks, "records acked"),
@@ -261,6 +267,27 @@ pub const METRICS: &[Metric] = &[
         Shape::Single,
         Needs::Nothing,
         "highest resident memory of gauntlet",
+    ),
+    window(
+        "client.queue",
+        Unit::Count,
+        Shape::Level,
+        Needs::Queue,
+        "records in the queues of librdkafka's producers, by its statistics, once per second",
+    ),
+    window(
+        "client.rtt_p50",
+        Unit::Milliseconds,
+        Shape::Level,
+        Needs::Statistics,
+        "median of a second's round trips of librdkafka, at the client and broker where it is highest",
+    ),
+    window(
+        "client.rtt_p99",
+        Unit::Milliseconds,
+        Shape::Level,
+        Needs::Statistics,
+        "99th percentile of a second's round trips of librdkafka, at the client and broker where it is highest",
     ),
     window(
         "host.busy",
@@ -343,6 +370,12 @@ pub struct Capabilities {
     pub schedule: bool,
     /// The load is a search for the highest rate that holds.
     pub search: bool,
+    /// Some producer does not tell when it writes the first byte of a batch.
+    pub hides_writes: bool,
+    /// Some producer has a queue of its own, and statistics about it.
+    pub queues: bool,
+    /// Some client has statistics of its own.
+    pub statistics: bool,
     /// Names of the faults.
     pub faults: BTreeSet<String>,
 }
@@ -358,6 +391,14 @@ impl Capabilities {
                 Some("a load of shape `unlimited` has no schedule to achieve")
             }
             Needs::Search if !self.search => Some("only a load of shape `max-search` looks for it"),
+            Needs::FirstWrite if !self.acks => self.lacks(Needs::Acks),
+            Needs::FirstWrite if self.hides_writes => {
+                Some("a producer has `driver: rdkafka`, and librdkafka does not tell when it writes")
+            }
+            Needs::Queue if !self.queues => Some("only producers with `driver: rdkafka` have such a queue"),
+            Needs::Statistics if !self.statistics => {
+                Some("only clients with `driver: rdkafka` have statistics of their own")
+            }
             _ => None,
         }
     }

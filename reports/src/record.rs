@@ -145,6 +145,12 @@ pub struct ClientRecord {
     pub cpu_ns_per_message: Option<f64>,
     /// Highest resident memory, in MiB.
     pub rss_mb: f64,
+    /// Most records in the queues of librdkafka's producers at the end of a second; left out without such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_max: Option<f64>,
+    /// Highest 99th percentile of a second's round trips of librdkafka, in milliseconds; left out without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtt_p99_ms: Option<f64>,
 }
 
 /// What the host of gauntlet did, and of the brokers, where they are local.
@@ -325,6 +331,10 @@ pub struct RunRecord {
     pub evidence: String,
     /// The checker's counts; `null` with `verify: off`.
     pub verify: Option<VerifyCounts>,
+    /// Classes of findings that nobody looked for on some topic, because its reader does not show what it takes; left out if
+    /// every rule was evaluated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_looked_for: Vec<String>,
     /// What it found.
     pub findings: Vec<FindingRecord>,
     /// Faults, in order.

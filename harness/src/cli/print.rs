@@ -19,7 +19,7 @@ pub(super) use sweep::{sweep_begin, sweep_files, sweep_plan, sweep_result, sweep
 
 use gauntlet_wire::{Permission, Resource};
 
-use crate::plan::{ClusterPlan, Lifecycle, PacePlan, Plan, Planned, WarmupPlan};
+use crate::plan::{ClusterPlan, DriverPlan, Lifecycle, PacePlan, Plan, Planned, WarmupPlan};
 use crate::schedule::Arrival;
 use crate::sizes::SizePlan;
 use crate::units::Bytes;
@@ -61,9 +61,10 @@ pub(super) fn header(out: &mut impl Write, planned: &Planned) -> std::io::Result
         seconds(planned.needs.wall),
     )?;
     match &plan.verify {
-        Some(verify) => writeln!(out, "judged {}", crate::run::guarantee_in_words(&verify.guarantee)),
-        None => writeln!(out, "judged NOT VERIFIED: `verify` is off"),
+        Some(verify) => writeln!(out, "judged {}", crate::run::guarantee_in_words(&verify.guarantee))?,
+        None => writeln!(out, "judged NOT VERIFIED: `verify` is off")?,
     }
+    planned.warnings.iter().try_for_each(|warning| writeln!(out, "warning {warning}"))
 }
 
 /// A load in few words.
@@ -122,6 +123,11 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
             writeln!(out, "          {key}={value}")?;
         }
     }
+    let senders = plan.producers.iter().map(|block| ("producers", block.topic, &block.driver));
+    let readers = plan.readers.iter().map(|block| ("consumers", block.topic, &block.driver));
+    for (who, topic, driver) in senders.chain(readers) {
+        rdkafka(out, &format!("{who} of {}", plan.topics[topic].name), driver)?;
+    }
     if let Some(records) = needs.records {
         let sizes = plan.producers.iter().map(|b| &b.records.sizes);
         let (min, max) = (sizes.clone().map(SizePlan::min).min(), sizes.map(SizePlan::max).max());
@@ -165,6 +171,17 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
         let builtin = if e.builtin { " (built in)" } else { "" };
         let during = if e.during == "all" { String::new() } else { format!(" during {}", e.during) };
         writeln!(out, "  {}{during}{builtin}", e.rule)?;
+    }
+    Ok(())
+}
+
+/// What librdkafka is set to, where it is the driver. Brokers, `client.id` and secrets are set when the run begins.
+fn rdkafka(out: &mut impl Write, who: &str, driver: &DriverPlan) -> std::io::Result<()> {
+    let Some(settings) = driver.rdkafka() else { return Ok(()) };
+    let version = crate::rdkafka::version().map_or_else(String::new, |version| format!(" {version}"));
+    writeln!(out, "driver  {who} · librdkafka{version}, set to")?;
+    for setting in settings {
+        writeln!(out, "          {}={}", setting.name, setting.value)?;
     }
     Ok(())
 }

@@ -78,6 +78,29 @@ pub enum Origin {
     Producer(u16),
     /// A reader, by index.
     Reader(u16),
+    /// The client of a producer, where that is not ours and speaks for itself.
+    ProducerClient(u16),
+    /// The client of a reader, where that is not ours and speaks for itself.
+    ReaderClient(u16),
+}
+
+/// What a client that is not ours says about itself. Totals count from its start; the rest is of its last second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientStats {
+    /// Records in its queue.
+    pub queue_records: u64,
+    /// Bytes of their keys and values.
+    pub queue_bytes: u64,
+    /// Median of its round trips, at the broker where that is highest; `None` if no broker answered.
+    pub rtt_p50_us: Option<u64>,
+    /// 99th percentile of the same.
+    pub rtt_p99_us: Option<u64>,
+    /// Requests sent, in all.
+    pub requests: u64,
+    /// Requests sent again, in all.
+    pub retries: u64,
+    /// Longest time that a broker told it to wait, since it began.
+    pub throttle_ms_max: u32,
 }
 
 /// What one thread did since its last interval.
@@ -101,10 +124,32 @@ pub struct Interval {
     pub producer: Option<ProducerStats>,
     /// Running totals of a reader.
     pub reader: Option<FetcherStats>,
+    /// What its client says about itself.
+    pub client: Option<ClientStats>,
     /// (when, records between the reader's positions and the high watermarks that it knows).
     pub lag: Vec<(u64, u64)>,
     /// First and last ack of each partition in this interval, and the longest time without one.
     pub acks: Vec<AckSpan>,
+}
+
+impl Interval {
+    /// An interval in which nothing happened.
+    pub fn empty(origin: Origin, at_ns: u64) -> Self {
+        Interval {
+            origin,
+            at_ns,
+            is_last: false,
+            slots: SlotMap::new(),
+            wire_bytes: 0,
+            uncompressed_bytes: 0,
+            lateness: Charge::default(),
+            producer: None,
+            reader: None,
+            client: None,
+            lag: Vec::new(),
+            acks: Vec::new(),
+        }
+    }
 }
 
 /// Acks of one partition in one interval.

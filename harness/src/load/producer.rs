@@ -10,7 +10,7 @@ use gauntlet_wire::lateness::Charge;
 use gauntlet_wire::producer::{BatchOutcome, ProducerStats, Settled, TakeRequest, Turn, Workload};
 
 use super::control::{AckSpan, Control, Interval, Origin};
-use super::records::RecordMaker;
+use super::records::{RecordMaker, RecordTarget};
 use crate::recorder::{
     Recorder, add_sample, add_samples, is_ours, latency_histogram, latency_us, slot_end_ns,
 };
@@ -53,7 +53,8 @@ pub struct ProducerPlan {
     pub records: RecordMaker,
     /// Intended time of the load's first record, CLOCK_MONOTONIC.
     pub origin_ns: u64,
-    /// `linger.ms` in nanoseconds: leaving this much later than intended is as configured.
+    /// Leaving this much later than intended is as configured: `linger.ms`, or, where another client lingers by itself, how
+    /// often its loop turns.
     pub linger_ns: u64,
     /// Unix time minus CLOCK_MONOTONIC, for record timestamps.
     pub unix_minus_monotonic_ns: u64,
@@ -89,10 +90,11 @@ struct Cursor {
 }
 
 /// What is remembered of a batch until it ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct BatchTag {
     first: Position,
-    first_pseq: u64,
+    /// Number of its first record in its stream.
+    pub(crate) first_pseq: u64,
     incarnation: u16,
     taken_ns: u64,
     blocked_ns: Option<u64>,
@@ -189,6 +191,14 @@ impl Cursor {
         match &self.arrivals {
             Some(arrivals) => IntendedTimes::Scheduled(arrivals.times(line, from)),
             None => IntendedTimes::Same(taken_ns),
+        }
+    }
+
+    /// The position so many records behind another.
+    fn after(&self, from: Position, count: u64) -> Position {
+        match &self.arrivals {
+            Some(arrivals) => arrivals.skip(from, count),
+            None => from.plus(count),
         }
     }
 }
@@ -291,11 +301,12 @@ impl ProducerLoad {
         StreamKey { producer: self.plan.producer, incarnation }
     }
 
-    /// Latency, service time and "ours" of an acked batch.
+    /// Latency, service time and "ours" of an acked batch. There is no service time of a client that does not tell when it
+    /// writes.
     fn record_acked(&mut self, settled: &Settled<BatchTag>, turn: Turn<'_>) {
         let BatchTag { first, taken_ns, blocked_ns, .. } = settled.tag;
         let written_ns = settled.first_written_ns.unwrap_or(taken_ns);
-        let service_us = latency_us(written_ns, turn.now_ns);
+        let service_us = settled.first_written_ns.map(|written_ns| latency_us(written_ns, turn.now_ns));
         let line = self.line();
         let mut times = self.cursors[settled.partition].times(line, first, taken_ns);
         let mut intended_ns = times.next_ns();
@@ -312,7 +323,9 @@ impl ProducerLoad {
                 in_slot += 1;
             }
             slot.counts.acked += in_slot;
-            add_samples(&mut slot.service, service_us, in_slot);
+            if let Some(service_us) = service_us {
+                add_samples(&mut slot.service, service_us, in_slot);
+            }
             left -= in_slot;
         }
         let slip = turn.lateness.between_blocked(oldest_ns, taken_ns, blocked_ns);
@@ -343,7 +356,13 @@ impl ProducerLoad {
     }
 
     /// Writes due records of a partition up to `until` into a batch; how many.
-    fn fill(&mut self, partition: usize, until: u64, max_bytes: usize, builder: &mut BatchBuilder) -> u64 {
+    fn fill(
+        &mut self,
+        partition: usize,
+        until: u64,
+        max_bytes: usize,
+        target: &mut impl RecordTarget,
+    ) -> u64 {
         let line = self.line();
         let Self { plan, cursors, key, now_ns, .. } = self;
         let cursor = &mut cursors[partition];
@@ -361,20 +380,16 @@ impl ProducerLoad {
         };
         let mut index = first.index;
         while index < until
-            && (index == first.index
-                || builder.bytes() + plan.records.bytes_of(partition, index) <= max_bytes)
+            && (index == first.index || target.bytes() + plan.records.bytes_of(partition, index) <= max_bytes)
         {
             identity.intended_ns = times.next_ns();
             let timestamp_ms = ((identity.intended_ns + plan.unix_minus_monotonic_ns) / 1_000_000) as i64;
-            writer.append(index, &identity, timestamp_ms, builder);
+            writer.append(index, &identity, timestamp_ms, target);
             identity.pseq += 1;
             index += 1;
         }
         cursor.next_pseq = identity.pseq;
-        cursor.next = match &cursor.arrivals {
-            Some(arrivals) => arrivals.skip(first, index - first.index),
-            None => first.plus(index - first.index),
-        };
+        cursor.next = cursor.after(first, index - first.index);
         index - first.index
     }
 
@@ -446,17 +461,14 @@ impl ProducerLoad {
 
     fn send_interval(&mut self, at_ns: u64, is_last: bool, lateness: Charge, stats: &ProducerStats) {
         let interval = Interval {
-            origin: Origin::Producer(self.plan.producer),
-            at_ns,
             is_last,
             slots: self.recorder.take(),
             wire_bytes: std::mem::take(&mut self.wire_bytes),
             uncompressed_bytes: std::mem::take(&mut self.uncompressed_bytes),
             lateness,
             producer: Some(stats.clone()),
-            reader: None,
-            lag: Vec::new(),
             acks: self.cursors.iter_mut().filter_map(|c| c.acks.take()).collect(),
+            ..Interval::empty(Origin::Producer(self.plan.producer), at_ns)
         };
         // The collector only goes away when the run is being torn down; nobody is left to tell.
         let _ = self.intervals.send(interval);
@@ -469,6 +481,71 @@ impl ProducerLoad {
         }
         let (stats, lateness) = (std::mem::take(&mut self.last_stats), self.last_lateness);
         self.send_interval(gauntlet_wire::monotonic_ns(), true, lateness, &stats);
+    }
+
+    /// Writes records of a partition that are due into `target`, at most about `request.max_bytes` of them. `None` if none is.
+    pub fn take_into(
+        &mut self,
+        request: &TakeRequest,
+        turn: Turn<'_>,
+        target: &mut impl RecordTarget,
+    ) -> Option<BatchTag> {
+        self.now_ns = turn.now_ns;
+        let partition = request.partition;
+        // The shortest record there can be is far longer than this.
+        let limit = (request.max_bytes / gauntlet_verify::IDENTITY_LEN + 1) as u64;
+        let due = self.due_until(partition, turn.now_ns + 1, limit);
+        let cursor = &mut self.cursors[partition];
+        if cursor.incarnation != request.incarnation {
+            cursor.incarnation = request.incarnation;
+            cursor.next_pseq = 0;
+        }
+        let tag = BatchTag {
+            first: cursor.next,
+            first_pseq: cursor.next_pseq,
+            incarnation: cursor.incarnation,
+            taken_ns: turn.now_ns,
+            blocked_ns: request.blocked_since_ns,
+        };
+        let taken = self.fill(partition, due.index, request.max_bytes, target);
+        if taken == 0 {
+            return None;
+        }
+        self.under_way += taken;
+        self.batches += 1;
+        if let Some(stumble) = self.plan.stumble.filter(|s| s.after_batches == self.batches) {
+            std::thread::sleep(stumble.sleep);
+        }
+        Some(tag)
+    }
+
+    /// Takes back all but the first `accepted` of the `taken` records that were taken last, and as `tag`, from a partition:
+    /// the client had no room for them. They will be made again.
+    pub fn give_back(&mut self, partition: usize, tag: &BatchTag, taken: u64, accepted: u64) {
+        let cursor = &mut self.cursors[partition];
+        debug_assert_eq!(cursor.next_pseq, tag.first_pseq + taken);
+        cursor.next_pseq = tag.first_pseq + accepted;
+        cursor.next = cursor.after(tag.first, accepted);
+        self.under_way -= taken - accepted;
+    }
+
+    /// What stands for the records of a batch from the `skip`th on.
+    #[must_use]
+    pub fn part_of(&self, partition: usize, tag: &BatchTag, skip: u64) -> BatchTag {
+        let first = self.cursors[partition].after(tag.first, skip);
+        BatchTag { first, first_pseq: tag.first_pseq + skip, ..*tag }
+    }
+
+    /// Number of partitions.
+    #[must_use]
+    pub fn partitions(&self) -> usize {
+        self.cursors.len()
+    }
+
+    /// What it was made of.
+    #[must_use]
+    pub fn plan(&self) -> &ProducerPlan {
+        &self.plan
     }
 }
 
@@ -509,33 +586,7 @@ impl Workload for ProducerLoad {
         turn: Turn<'_>,
         builder: &mut BatchBuilder,
     ) -> Option<BatchTag> {
-        self.now_ns = turn.now_ns;
-        let partition = request.partition;
-        // The shortest record there can be is far longer than this.
-        let limit = (request.max_bytes / gauntlet_verify::IDENTITY_LEN + 1) as u64;
-        let due = self.due_until(partition, turn.now_ns + 1, limit);
-        let cursor = &mut self.cursors[partition];
-        if cursor.incarnation != request.incarnation {
-            cursor.incarnation = request.incarnation;
-            cursor.next_pseq = 0;
-        }
-        let tag = BatchTag {
-            first: cursor.next,
-            first_pseq: cursor.next_pseq,
-            incarnation: cursor.incarnation,
-            taken_ns: turn.now_ns,
-            blocked_ns: request.blocked_since_ns,
-        };
-        let taken = self.fill(partition, due.index, request.max_bytes, builder);
-        if taken == 0 {
-            return None;
-        }
-        self.under_way += taken;
-        self.batches += 1;
-        if let Some(stumble) = self.plan.stumble.filter(|s| s.after_batches == self.batches) {
-            std::thread::sleep(stumble.sleep);
-        }
-        Some(tag)
+        self.take_into(request, turn, builder)
     }
 
     fn expire_unsent(

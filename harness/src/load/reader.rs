@@ -194,20 +194,93 @@ impl Reader {
     fn send_interval(&mut self, at_ns: u64, is_last: bool) {
         self.lag_samples.push((at_ns, self.lag()));
         let interval = Interval {
-            origin: Origin::Reader(self.plan.reader),
-            at_ns,
             is_last,
             slots: self.recorder.take(),
-            wire_bytes: 0,
-            uncompressed_bytes: 0,
             lateness: self.last_lateness,
-            producer: None,
             reader: Some(self.last_stats.clone()),
             lag: std::mem::take(&mut self.lag_samples),
-            acks: Vec::new(),
+            ..Interval::empty(Origin::Reader(self.plan.reader), at_ns)
         };
         // The collector only goes away when the run is being torn down; nobody is left to tell.
         let _ = self.intervals.send(interval);
+    }
+
+    /// Consecutive records of a partition, up to and with `last_offset`, from a client that shows no batches. All were
+    /// appended under `leader_epoch` (-1: not known). Offsets that it left out count as read and not there.
+    pub fn records<'a>(
+        &mut self,
+        partition: usize,
+        leader_epoch: i32,
+        last_offset: i64,
+        records: impl Iterator<Item = (i64, &'a [u8])>,
+        turn: Turn<'_>,
+    ) {
+        let Some(state) = self.partitions.get_mut(&partition) else { return };
+        let arrived = Arrived::now(self.plan.run, turn);
+        if let Some(shard) = &mut state.shard {
+            shard.begin_batch(&CheckedHeader {
+                base_offset: state.position,
+                last_offset,
+                leader_epoch,
+                producer_id: -1,
+                producer_epoch: -1,
+                base_sequence: -1,
+                control: false,
+                transactional: false,
+            });
+        }
+        let mut read = 0;
+        for (offset, value) in records {
+            read += note_record(state, &mut self.recorder, arrived, offset, value);
+        }
+        self.recorder.slot(arrived.decoded_ns).counts.reads += read;
+        self.pass(partition, last_offset);
+    }
+
+    /// A batch of a partition that can't be read, and why not.
+    pub fn note_broken(&mut self, partition: usize, why: &dyn std::fmt::Display) {
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            state.broken_batches += 1;
+        }
+        if self.broken.len() < BROKEN_DESCRIBED_MAX {
+            self.broken.push(format!("{}-{partition}: {why}", self.plan.topic));
+        }
+    }
+
+    /// The high watermark of a partition, from a client that does not tell which replica said so: for the lag only.
+    pub fn note_high_watermark(&mut self, partition: usize, high_watermark: i64) {
+        let Some(state) = self.partitions.get_mut(&partition) else { return };
+        state.state = Some(PartitionState {
+            position: state.position,
+            high_watermark,
+            last_stable_offset: -1,
+            log_start_offset: -1,
+            leader: -1,
+            leader_epoch: -1,
+        });
+    }
+
+    /// The offset that a partition is read from next; `None` if it is not read here.
+    #[must_use]
+    pub fn position(&self, partition: usize) -> Option<i64> {
+        self.partitions.get(&partition).map(|state| state.position)
+    }
+
+    /// What is read, and from where.
+    #[must_use]
+    pub fn plan(&self) -> &ReaderPlan {
+        &self.plan
+    }
+
+    /// Everything of a partition up to an offset has been handed in.
+    fn pass(&mut self, partition: usize, last_offset: i64) {
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            state.position = last_offset + 1;
+            if let Some(shard) = &mut state.shard {
+                shard.end_batch();
+                shard.advance(state.position);
+            }
+        }
     }
 
     /// Judges what was read. Called when the loop has ended and every producer is done.
@@ -250,6 +323,49 @@ fn joined<'a>(record: &RecordView<'a>, apart: &'a mut Vec<u8>) -> &'a [u8] {
     apart
 }
 
+/// What records that are decoded together have in common.
+#[derive(Debug, Clone, Copy)]
+struct Arrived {
+    run: u32,
+    /// One reading of the clock for all of them.
+    decoded_ns: u64,
+    /// How late they may be because of us.
+    late: Charge,
+    ours_possible: bool,
+}
+
+impl Arrived {
+    fn now(run: u32, turn: Turn<'_>) -> Self {
+        let late = turn.lateness.of_answer(0);
+        let ours_possible = is_ours(late, 0);
+        Arrived { run, decoded_ns: gauntlet_wire::monotonic_ns(), late, ours_possible }
+    }
+}
+
+/// One record, to the checker and the recorder. Returns 1 if it is one of the run's, 0 if not.
+#[inline]
+fn note_record(
+    state: &mut Partition,
+    recorder: &mut Recorder,
+    arrived: Arrived,
+    offset: i64,
+    value: &[u8],
+) -> u64 {
+    let identity: Option<Identity> = match &mut state.shard {
+        Some(shard) => shard.record(offset, value),
+        None => gauntlet_verify::identity::decode(value, arrived.run, &state.seed).ok(),
+    };
+    let Some(identity) = identity else { return 0 };
+    let slot = recorder.slot(identity.intended_ns);
+    slot.counts.read += 1;
+    add_sample(&mut slot.e2e, latency_us(identity.intended_ns, arrived.decoded_ns));
+    if arrived.ours_possible {
+        let age_ns = arrived.decoded_ns.saturating_sub(identity.intended_ns);
+        slot.counts.read_ours += u64::from(is_ours(arrived.late, age_ns));
+    }
+    1
+}
+
 /// The checker's view of a batch header.
 fn checked(header: &BatchHeader) -> CheckedHeader {
     CheckedHeader {
@@ -275,9 +391,7 @@ impl RecordSink for Reader {
     ) {
         let Some(state) = self.partitions.get_mut(&partition) else { return };
         // Read once per batch and before the checker: the checker's own time is nobody's latency.
-        let decoded_ns = gauntlet_wire::monotonic_ns();
-        let late = turn.lateness.of_answer(0);
-        let ours_possible = is_ours(late, 0);
+        let arrived = Arrived::now(self.plan.run, turn);
         if let Some(shard) = &mut state.shard {
             shard.begin_batch(&checked(header));
         }
@@ -293,19 +407,7 @@ impl RecordSink for Reader {
                         continue;
                     }
                     let value = joined(&record, &mut self.apart);
-                    let identity: Option<Identity> = match &mut state.shard {
-                        Some(shard) => shard.record(record.offset, value),
-                        None => gauntlet_verify::identity::decode(value, self.plan.run, &state.seed).ok(),
-                    };
-                    let Some(identity) = identity else { continue };
-                    let slot = self.recorder.slot(identity.intended_ns);
-                    slot.counts.read += 1;
-                    read += 1;
-                    add_sample(&mut slot.e2e, latency_us(identity.intended_ns, decoded_ns));
-                    if ours_possible {
-                        let age_ns = decoded_ns.saturating_sub(identity.intended_ns);
-                        slot.counts.read_ours += u64::from(is_ours(late, age_ns));
-                    }
+                    read += note_record(state, &mut self.recorder, arrived, record.offset, value);
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -314,23 +416,12 @@ impl RecordSink for Reader {
                 }
             }
         }
-        self.recorder.slot(decoded_ns).counts.reads += read;
-        if let Some(state) = self.partitions.get_mut(&partition) {
-            state.position = header.last_offset() + 1;
-            if let Some(shard) = &mut state.shard {
-                shard.end_batch();
-                shard.advance(state.position);
-            }
-        }
+        self.recorder.slot(arrived.decoded_ns).counts.reads += read;
+        self.pass(partition, header.last_offset());
     }
 
     fn broken(&mut self, partition: usize, error: &BatchError, _turn: Turn<'_>) {
-        if let Some(state) = self.partitions.get_mut(&partition) {
-            state.broken_batches += 1;
-        }
-        if self.broken.len() < BROKEN_DESCRIBED_MAX {
-            self.broken.push(format!("{}-{partition}: {error}", self.plan.topic));
-        }
+        self.note_broken(partition, error);
     }
 
     fn jumped(&mut self, partition: usize, _from: i64, to: i64, why: Jump) {

@@ -63,6 +63,27 @@ impl Keys {
 /// Name of the record header that holds the identity where the value has no room for it.
 pub const IDENTITY_HEADER: &str = "gauntlet-identity";
 
+/// Where records are written to, one after the other: the batch of a client that is ours, or what is handed over to another.
+pub trait RecordTarget {
+    /// Bytes so far.
+    fn bytes(&self) -> usize;
+
+    /// Appends a record; `write_value` gets the zeroed slice that its value is to be written into.
+    fn append(&mut self, spec: &RecordSpec<'_>, write_value: impl FnOnce(&mut [u8]));
+}
+
+impl RecordTarget for BatchBuilder {
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    #[inline]
+    fn append(&mut self, spec: &RecordSpec<'_>, write_value: impl FnOnce(&mut [u8])) {
+        self.append(spec, write_value);
+    }
+}
+
 /// Makes the records of one producer.
 #[derive(Debug, Clone)]
 pub struct RecordMaker {
@@ -123,6 +144,11 @@ impl RecordMaker {
         self.sizes.of(partition, index) + self.overhead_bytes + recorded_key_bytes
     }
 
+    /// Headers of every record.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
     /// What writes records of one partition into a batch; made once per batch.
     pub fn writer<'a>(
         &'a self,
@@ -151,7 +177,13 @@ pub struct RecordWriter<'a> {
 impl RecordWriter<'_> {
     /// Appends record `index` of the partition, identity first.
     #[inline]
-    pub fn append(&mut self, index: u64, identity: &Identity, timestamp_ms: i64, builder: &mut BatchBuilder) {
+    pub fn append(
+        &mut self,
+        index: u64,
+        identity: &Identity,
+        timestamp_ms: i64,
+        target: &mut impl RecordTarget,
+    ) {
         let maker = self.maker;
         let key = match &maker.keys {
             None => None,
@@ -178,8 +210,8 @@ impl RecordWriter<'_> {
             let (own, whole) = self.apart.split_at(IDENTITY_LEN);
             let own_header = Some((IDENTITY_HEADER, own));
             let spec = RecordSpec { timestamp_ms, key, value_bytes, own_header, headers };
-            return builder.append(&spec, |value| value.copy_from_slice(whole));
+            return target.append(&spec, |value| value.copy_from_slice(whole));
         }
-        builder.append(&RecordSpec { timestamp_ms, key, value_bytes, own_header: None, headers }, write);
+        target.append(&RecordSpec { timestamp_ms, key, value_bytes, own_header: None, headers }, write);
     }
 }

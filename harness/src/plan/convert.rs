@@ -14,7 +14,7 @@ use gauntlet_wire::producer::Acks;
 
 use super::needs::{Needs, bound_disk, needs};
 use super::security::{self, process_environment};
-use super::{load, *};
+use super::{load, rdkafka, *};
 use crate::report::ReportForm;
 use crate::scenario::types as file;
 use crate::scenario::{ExpressionMistake, LoadedScenario, LoadedSecurity, Scenario, ScenarioError};
@@ -50,6 +50,8 @@ pub struct Planned {
     pub expectations: Vec<Expectation>,
     /// What it will take.
     pub needs: Needs,
+    /// What a person should know before it starts, one line each.
+    pub warnings: Vec<String>,
     /// Reports that are written at its end.
     pub reports: Vec<ReportForm>,
 }
@@ -72,7 +74,12 @@ pub(super) fn refuse(
 
 /// What a scenario can produce; its expectations are checked against it.
 pub fn capabilities(scenario: &Scenario) -> Capabilities {
+    let rdkafka_sends = scenario.workload.producers.iter().any(|p| p.driver == file::Driver::Rdkafka);
+    let rdkafka_reads = scenario.workload.consumers.iter().any(|c| c.driver == file::Driver::Rdkafka);
     Capabilities {
+        hides_writes: rdkafka_sends,
+        queues: rdkafka_sends,
+        statistics: rdkafka_sends || rdkafka_reads,
         acks: scenario.workload.producers.iter().any(|p| p.config.acks != file::Acks::None),
         readers: !scenario.workload.consumers.is_empty(),
         verify: scenario.verify != file::Verify::Off,
@@ -153,6 +160,7 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
     };
     let faults = faults(scenario, options.seed, &mut refusals);
     let load = load::load(scenario, &topics, &mut refusals);
+    let mut warnings = rdkafka::check(scenario, &mut refusals);
     let producers = producers(scenario, &topics, &load, &mut refusals);
     let Some(cluster) = cluster.filter(|_| refusals.is_empty()) else { return Err(refusals) };
     let mut plan = Plan {
@@ -169,6 +177,7 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
         evidence: "complete",
     };
     plan.verify = verify(scenario, &plan);
+    warnings.extend(rdkafka::warnings(scenario, &plan));
     let run_dir = match &options.out {
         Some(out) => out.join(&plan.name).join(&plan.run_id),
         None => scenario.report.path(),
@@ -185,7 +194,7 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
         written.iter().find(same).is_some_and(|e| e.severity == gauntlet_reports::Severity::Fail)
     };
     expectations.extend(Expectation::built_in(&capabilities).into_iter().filter(|e| !repeats(e)));
-    Ok(Planned { plan, run_dir, faults, expectations, needs, reports: reports(&scenario.report) })
+    Ok(Planned { plan, run_dir, faults, expectations, needs, warnings, reports: reports(&scenario.report) })
 }
 
 /// `json` needs no form: every run directory holds `run.json`.
@@ -342,6 +351,7 @@ fn producer_block(
         records,
         topic: index_of(topics, &producers.topic),
         count: producers.count,
+        driver: rdkafka::of_producers(producers),
         links: LinkConfig {
             bootstrap: Vec::new(),
             client_id: config.client_id.clone(),
@@ -377,6 +387,7 @@ fn reader_block(consumers: &file::Consumers, topics: &[TopicPlan]) -> ReaderBloc
     ReaderBlock {
         topic: index_of(topics, &consumers.topic),
         members: consumers.members,
+        driver: rdkafka::of_consumers(consumers),
         links: LinkConfig {
             client_id: config.client_id.clone(),
             request_timeout: config.request_timeout.to_std(),

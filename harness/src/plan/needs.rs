@@ -37,8 +37,8 @@ pub(super) fn needs(plan: &Plan, run_dir: &Path) -> Needs {
     const FRAGMENTS_EXPECTED: usize = 10_000;
     let streams = plan.producer_count() as usize;
     let checkers = partitions * gauntlet_verify::Shard::memory_bound_bytes(streams, FRAGMENTS_EXPECTED);
-    let buffers: usize = plan.producers.iter().map(|b| b.buffer_bytes * usize::from(b.count)).sum();
-    let fetches: usize = plan.readers.iter().map(|r| r.max_bytes * usize::from(r.members) * 2).sum();
+    let buffers: usize = plan.producers.iter().map(|b| buffered(b) * usize::from(b.count)).sum();
+    let fetches: usize = plan.readers.iter().map(|r| fetched(r) * usize::from(r.members)).sum();
     let recorded: u64 = plan.load.paces.iter().map(PacePlan::memory_bytes).sum();
     let load = plan.load.warmup.longest() + plan.load.duration.unwrap_or_default();
     Needs {
@@ -49,6 +49,31 @@ pub(super) fn needs(plan: &Plan, run_dir: &Path) -> Needs {
         wall: load + plan.load.drain + plan.verify.map(|v| v.final_read).unwrap_or_default(),
         stall: plan.load.drain,
     }
+}
+
+/// What librdkafka takes for each record that waits, besides key and value: `rd_kafka_msg_t`, and what the allocator adds.
+const RDKAFKA_RECORD_BYTES: usize = 200;
+/// `queued.max.messages.kbytes` of librdkafka, unless a scenario sets it: what is fetched ahead.
+const RDKAFKA_FETCHED_BYTES: usize = 64 << 20;
+
+/// Memory of what one producer of a block has not settled, at the most.
+fn buffered(block: &ProducerBlock) -> usize {
+    match block.driver {
+        DriverPlan::Wire => block.buffer_bytes,
+        DriverPlan::Rdkafka(_) => {
+            let records = block.buffer_bytes / (block.records.value_bytes_mean as usize).max(1);
+            block.buffer_bytes + records * RDKAFKA_RECORD_BYTES
+        }
+    }
+}
+
+/// Memory of what one reader of a block has not checked, at the most.
+fn fetched(block: &ReaderBlock) -> usize {
+    let Some(settings) = block.driver.rdkafka() else { return block.max_bytes * 2 };
+    let set = settings.iter().find(|s| s.name == "queued.max.messages.kbytes");
+    let ahead =
+        set.and_then(|s| s.value.parse::<usize>().ok()).map_or(RDKAFKA_FETCHED_BYTES, |kib| kib << 10);
+    ahead + block.max_bytes
 }
 
 /// What one producer of a block writes at the most, as stored in one replica.

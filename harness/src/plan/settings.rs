@@ -6,7 +6,7 @@ use gauntlet_wire::codec::Codec;
 use gauntlet_wire::fetcher::Isolation;
 use gauntlet_wire::producer::Acks;
 
-use super::{ClusterPlan, Plan, ProducerBlock, ReaderBlock};
+use super::{ClusterPlan, DriverPlan, Plan, ProducerBlock, ReaderBlock};
 
 /// Kafka 4's defaults of the topic properties that a plan sets by itself (TopicConfig).
 const TOPIC_DEFAULTS: [(&str, &str); 3] =
@@ -31,15 +31,28 @@ impl Plan {
         }
         for block in &self.producers {
             let name = free_name(&all, "producers", &self.topics[block.topic].name);
-            all.insert(name, changed(producer_settings(block)));
+            all.insert(name, with_driver(changed(producer_settings(block)), &block.driver));
         }
         for block in &self.readers {
             let name = free_name(&all, "consumers", &self.topics[block.topic].name);
-            all.insert(name, changed(reader_settings(block)));
+            all.insert(name, with_driver(changed(reader_settings(block)), &block.driver));
         }
         all.retain(|_, settings| !settings.is_empty());
         all
     }
+}
+
+/// Adds which client it is, if it is not gauntlet's own, and what was set by that client's own names.
+fn with_driver(mut changed: BTreeMap<String, String>, driver: &DriverPlan) -> BTreeMap<String, String> {
+    let Some(settings) = driver.rdkafka() else { return changed };
+    let version = crate::rdkafka::version().map_or_else(String::new, |version| format!(" {version}"));
+    changed.insert("driver".to_owned(), format!("librdkafka{version}"));
+    for setting in settings {
+        if let Some(from) = setting.from.as_ref().filter(|from| from.starts_with("rdkafka.")) {
+            changed.insert(from.clone(), setting.value.clone());
+        }
+    }
+    changed
 }
 
 /// How clients connect. Defaults: Kafka 4, CommonClientConfigs.

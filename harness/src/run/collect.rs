@@ -13,8 +13,8 @@ use gauntlet_wire::producer::ProducerStats;
 use super::host_usage::HostTicks;
 use crate::cluster_view::InSync;
 use crate::hlog;
-use crate::intervals::{IntervalLine, Second, SlotLine};
-use crate::load::{Interval, Origin};
+use crate::intervals::{ClientSecond, IntervalLine, Second, SlotLine};
+use crate::load::{ClientStats, Interval, Origin};
 use crate::recorder::{
     Counts, LatencyHistogram, Slip, Slot, SlotMap, add_histogram, latency_histogram, slot_of,
 };
@@ -83,6 +83,8 @@ pub struct Collected {
     pub uncompressed_bytes: u64,
     /// Last ack per (producer, partition), for gaps that never ended.
     pub last_acks: BTreeMap<(u16, usize), u64>,
+    /// (when, what clients that are not ours said about themselves), once per second.
+    pub clients: Vec<(u64, ClientSecond)>,
 }
 
 /// Whether p99 has settled, and the load keeps to its schedule; see `scenario-format` (`warmup: {until: stable}`).
@@ -183,6 +185,7 @@ pub(super) struct Collector {
     waiting: Vec<Interval>,
     /// When each running thread was last heard of.
     heard_ns: BTreeMap<Origin, u64>,
+    per_client: BTreeMap<Origin, ClientStats>,
     lateness: BTreeMap<Origin, Charge>,
     lag_of: BTreeMap<u16, u64>,
     seen: Totals,
@@ -214,6 +217,7 @@ impl Collector {
             per_producer: BTreeMap::new(),
             waiting: Vec::new(),
             heard_ns: BTreeMap::new(),
+            per_client: BTreeMap::new(),
             lateness: BTreeMap::new(),
             lag_of: BTreeMap::new(),
             seen: Totals { cpu_ns: usage.cpu_ns, ..Totals::default() },
@@ -245,10 +249,15 @@ impl Collector {
 
     fn hear(&mut self) {
         for interval in self.intervals.try_iter() {
-            if interval.is_last {
-                self.heard_ns.remove(&interval.origin);
-            } else {
-                self.heard_ns.insert(interval.origin, interval.at_ns);
+            match interval.origin {
+                Origin::Producer(_) | Origin::Reader(_) if interval.is_last => {
+                    self.heard_ns.remove(&interval.origin);
+                }
+                Origin::Producer(_) | Origin::Reader(_) => {
+                    self.heard_ns.insert(interval.origin, interval.at_ns);
+                }
+                // What a client says of itself comes when it likes.
+                Origin::ProducerClient(_) | Origin::ReaderClient(_) => {}
             }
             self.waiting.push(interval);
         }
@@ -287,7 +296,11 @@ impl Collector {
 
     fn take_in(&mut self, interval: &Interval) {
         self.lateness.insert(interval.origin, interval.lateness);
+        if let Some(client) = interval.client {
+            self.per_client.insert(interval.origin, client);
+        }
         match interval.origin {
+            Origin::ProducerClient(_) | Origin::ReaderClient(_) => {}
             Origin::Producer(producer) => {
                 if let Some(stats) = &interval.producer {
                     self.per_producer.insert(producer, stats.clone());
@@ -319,6 +332,7 @@ impl Collector {
         slots.values().for_each(|s| all.merge(s));
         self.stability.add(now_ns, &all.latency, all.counts.acked);
         self.collected.producers = sum_stats(self.per_producer.values());
+        let client = self.clients(now_ns);
         let sent = self.collected.producers.records_sent;
         let errors: u64 = self.collected.producers.errors.values().sum();
         let late = self.lateness.values().fold((0, 0), |sum, c| (sum.0 + c.host_ns, sum.1 + c.gauntlet_ns));
@@ -352,10 +366,34 @@ impl Collector {
             rss_mib: usage.rss_bytes as f64 / 1_048_576.0,
             host,
             retries: self.collected.producers.retries,
+            client,
         };
         self.seen = Totals { sent, errors, cpu_ns: usage.cpu_ns, lateness: late };
         self.collected.usage.push(usage);
         second
+    }
+
+    /// What clients that are not ours said last, and adds to the totals of producers what only those know.
+    fn clients(&mut self, now_ns: u64) -> Option<ClientSecond> {
+        let totals = &mut self.collected.producers;
+        for (origin, client) in &self.per_client {
+            if let Origin::ProducerClient(_) = origin {
+                totals.requests += client.requests;
+                totals.retries += client.retries;
+                totals.throttle_ms_max = totals.throttle_ms_max.max(client.throttle_ms_max);
+            }
+        }
+        let all = || self.per_client.values();
+        let ms = |us: u64| us as f64 / 1_000.0;
+        let second = ClientSecond {
+            queue: all().map(|client| client.queue_records).sum(),
+            queue_bytes: all().map(|client| client.queue_bytes).sum(),
+            rtt_p50_ms: all().filter_map(|client| client.rtt_p50_us).max().map(ms),
+            rtt_p99_ms: all().filter_map(|client| client.rtt_p99_us).max().map(ms),
+        };
+        let second = (!self.per_client.is_empty()).then_some(second)?;
+        self.collected.clients.push((now_ns, second));
+        Some(second)
     }
 
     fn write(&mut self, now_ns: u64, second: &Second, slots: &SlotMap) -> std::io::Result<()> {
@@ -403,9 +441,10 @@ fn sum_stats<'a>(all: impl Iterator<Item = &'a ProducerStats>) -> ProducerStats 
     sum
 }
 
-/// Errors by Kafka's name, for reports.
+/// Errors by Kafka's name, or librdkafka's for its own, for reports.
 pub fn errors_by_name(errors: &BTreeMap<ErrorCode, u64>) -> BTreeMap<String, u64> {
-    errors.iter().map(|(code, count)| (code.name(), *count)).collect()
+    let name = |code: &ErrorCode| crate::rdkafka::code_name(code.0).unwrap_or_else(|| code.name());
+    errors.iter().map(|(code, count)| (name(code), *count)).collect()
 }
 
 /// CPU time and memory of this process.
@@ -488,19 +527,7 @@ mod tests {
         let (sender, intervals) = crossbeam_channel::unbounded();
         let mut collector = Collector::new(&dir, intervals, 0).unwrap();
         let heard = |origin, at_ns, is_last| {
-            let interval = Interval {
-                origin,
-                at_ns,
-                is_last,
-                slots: SlotMap::new(),
-                wire_bytes: 0,
-                uncompressed_bytes: 0,
-                lateness: Charge::default(),
-                producer: None,
-                reader: None,
-                lag: Vec::new(),
-                acks: Vec::new(),
-            };
+            let interval = Interval { is_last, ..Interval::empty(origin, at_ns) };
             sender.send(interval).unwrap();
         };
         assert!(collector.is_complete(10), "nobody runs yet");

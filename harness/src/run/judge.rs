@@ -23,6 +23,16 @@ use crate::recorder::LatencyHistogram;
 use crate::rundir::{HISTOGRAMS, VIOLATIONS};
 use crate::windows::Measured;
 
+/// What librdkafka as a reader does not show: which replica told a watermark, and in which leader epoch. Batches are not
+/// shown either; what takes their headers is evidence only.
+const NOT_SHOWN_BY_RDKAFKA: [FindingClass; 2] =
+    [FindingClass::HighWatermarkRegression, FindingClass::LastStableOffsetRegression];
+
+/// The highest of some levels.
+fn highest(levels: &[f64]) -> Option<f64> {
+    levels.iter().copied().reduce(f64::max)
+}
+
 /// A guarantee in the words of its parts.
 pub fn guarantee_in_words(guarantee: &Guarantee) -> String {
     let mut parts = Vec::new();
@@ -160,6 +170,9 @@ impl Run<'_> {
             return Ok(0);
         };
         record.verify = Some(counts_of(&checked.summary));
+        if self.plan.readers.iter().any(|block| block.driver.rdkafka().is_some()) {
+            record.not_looked_for = NOT_SHOWN_BY_RDKAFKA.map(|class| class.to_string()).to_vec();
+        }
         let unclean_election = self.plan.topics.iter().any(|t| self.plan.unclean_election(t));
         let context = Context { unclean_election, ..Context::PLAIN };
         let mut violations = 0;
@@ -273,6 +286,9 @@ impl Run<'_> {
                 client: ClientRecord {
                     cpu_ns_per_message: measurement.cpu_ns_per_message(name),
                     rss_mb: measurement.rss_mib(name),
+                    queue_max: highest(&measurement.client_levels(name, |c| Some(c.queue as f64)))
+                        .filter(|_| self.plan.producers.iter().any(|b| b.driver.rdkafka().is_some())),
+                    rtt_p99_ms: highest(&measurement.client_levels(name, |c| c.rtt_p99_ms)),
                 },
                 host: measurement.host(name),
             };

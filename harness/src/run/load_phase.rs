@@ -93,7 +93,12 @@ impl Run<'_> {
         let (intervals, incoming) = unbounded();
         // Windows are made of slots: load and t = 0 begin at the edge of one.
         let origin_ns = (monotonic_ns() + HEAD_START_NS).next_multiple_of(SLOT_NS);
+        #[cfg(feature = "rdkafka")]
+        let notes =
+            super::threads::start_notes(self.plan, &self.options.dir, &intervals, &self.admin.security)?;
         let shared = Shared {
+            #[cfg(feature = "rdkafka")]
+            notes,
             control: Arc::new(Control::default()),
             intervals,
             origin_ns,

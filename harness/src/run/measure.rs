@@ -12,6 +12,7 @@ use gauntlet_verify::Summary;
 
 use super::collect::Collected;
 use crate::hlog::{Series, SlotHistograms};
+use crate::intervals::ClientSecond;
 use crate::plan::Plan;
 use crate::recorder::LatencyHistogram;
 use crate::windows::{FaultMoments, Measured, Slots, Windows, lay_out};
@@ -56,6 +57,7 @@ pub(super) struct Measurement {
     cut_short: bool,
     lag: Vec<(u64, u64)>,
     usage: Vec<super::collect::Usage>,
+    clients: Vec<(u64, ClientSecond)>,
     /// Mean length of a value.
     value_bytes: f64,
 }
@@ -102,6 +104,7 @@ impl Measurement {
             cut_short: raw.cut_short,
             lag: raw.collected.lag.clone(),
             usage: raw.collected.usage.clone(),
+            clients: raw.collected.clients.clone(),
             value_bytes: raw.plan.value_bytes_mean(),
         }
     }
@@ -234,10 +237,36 @@ impl Measurement {
                 None => Observed::Unknown("too short a window".to_owned()),
             },
             "client.rss_mb" => Observed::Value(self.rss_mib(window)),
+            "client.queue" => self.observe_client(stat, window, |client| Some(client.queue as f64)),
+            "client.rtt_p50" => self.observe_client(stat, window, |client| client.rtt_p50_ms),
+            "client.rtt_p99" => self.observe_client(stat, window, |client| client.rtt_p99_ms),
             "host.busy" => self.observe_host(window, |host| host.busy),
             "host.steal" => self.observe_host(window, |host| host.steal),
             other => Observed::Unknown(format!("`{other}` is not measured")),
         }
+    }
+
+    /// What clients that are not ours said about themselves in each second of a window.
+    pub(super) fn client_levels(&self, window: &str, of: impl Fn(&ClientSecond) -> Option<f64>) -> Vec<f64> {
+        let seconds = self.in_window(window, |(at, _)| *at, &self.clients);
+        seconds.into_iter().filter_map(|(_, client)| of(client)).collect()
+    }
+
+    fn observe_client(
+        &self,
+        stat: Option<Stat>,
+        window: &str,
+        of: impl Fn(&ClientSecond) -> Option<f64>,
+    ) -> Observed {
+        let levels = self.client_levels(window, of);
+        if levels.is_empty() {
+            return Observed::Unknown("librdkafka told nothing in this window".to_owned());
+        }
+        Observed::Value(match stat {
+            Some(Stat::Min) => levels.iter().copied().fold(f64::INFINITY, f64::min),
+            Some(Stat::Mean) => levels.iter().sum::<f64>() / levels.len() as f64,
+            _ => levels.iter().copied().fold(0.0, f64::max),
+        })
     }
 
     fn observe_lag(&self, stat: Option<Stat>, window: &str) -> Observed {

@@ -1,13 +1,19 @@
 //! The threads that load and read: started from the plan, joined with what they know.
 
+#[cfg(feature = "rdkafka")]
+mod rdkafka;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use gauntlet_wire::fetcher::{FetcherConfig, run_fetcher};
-use gauntlet_wire::producer::{LoopError, ProducerConfig, run_producers};
+use gauntlet_wire::producer::{ProducerConfig, run_producers};
 use gauntlet_wire::{LinkConfig, Security};
+
+#[cfg(feature = "rdkafka")]
+pub(super) use rdkafka::start_notes;
 
 use crate::keys::KeySpace;
 use crate::load::producer::{Pace, PartitionSettlement, Stumble, Unlimited};
@@ -15,7 +21,7 @@ use crate::load::reader::{CheckPlan, EndOffsets, ReaderEnd};
 use crate::load::records::{ARRIVALS, Keys, RecordMaker};
 use crate::load::{Control, Interval, ProducerLoad, ProducerPlan, Reader, ReaderPlan};
 use crate::payload::BodyMaker;
-use crate::plan::{KeyChoice, PacePlan, Plan, ProducerBlock, ReaderBlock};
+use crate::plan::{DriverPlan, KeyChoice, PacePlan, Plan, ProducerBlock, ReaderBlock};
 use crate::random::SplitMix;
 use crate::schedule::{Arrival, Curve, Share, Spread, share_of_partition};
 
@@ -23,6 +29,9 @@ use crate::schedule::{Arrival, Curve, Share, Spread, share_of_partition};
 pub(super) const INTERVAL_NS: u64 = 1_000_000_000;
 /// Fragments that the checker of one partition may hold before it gives up precision: about 100 MB at the worst.
 const FRAGMENTS_MAX: usize = 1_000_000;
+
+/// Why a loop ended: that of our own client and that of librdkafka have different reasons.
+pub type LoopFailure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A thread could not be started, or died.
 #[derive(Debug, thiserror::Error)]
@@ -35,13 +44,13 @@ pub enum ThreadError {
         /// Why.
         source: std::io::Error,
     },
-    /// Its event loop failed.
+    /// Its loop failed.
     #[error("{what}: {source}")]
     Loop {
         /// Which one.
         what: String,
         /// Why.
-        source: LoopError,
+        source: LoopFailure,
     },
     /// It panicked: a bug of gauntlet.
     #[error("{what} panicked; this is a bug in gauntlet")]
@@ -75,7 +84,7 @@ impl Routes {
 
 /// Running producers.
 pub(super) struct Producers {
-    threads: Vec<(String, JoinHandle<Result<(), LoopError>>)>,
+    threads: Vec<(String, JoinHandle<Result<(), LoopFailure>>)>,
 }
 
 /// What all threads of a run share.
@@ -89,6 +98,9 @@ pub(super) struct Shared {
     pub(super) bootstrap: Vec<String>,
     /// How producers and readers connect.
     pub(super) security: Security,
+    /// Where clients of librdkafka tell what they have to tell; `None` if there are none.
+    #[cfg(feature = "rdkafka")]
+    pub(super) notes: Option<crate::rdkafka::notes::Notes>,
 }
 
 impl Shared {
@@ -111,34 +123,29 @@ impl Producers {
         shared: &Shared,
         stumble: Option<Stumble>,
     ) -> Result<Self, ThreadError> {
-        let fleet = lay_out(plan, shared, stumble);
-        let threads = std::thread::available_parallelism().map_or(2, usize::from).min(fleet.len().max(1));
-        let mut groups: Vec<Vec<(ProducerConfig, ProducerPlan, usize)>> =
-            (0..threads).map(|_| Vec::new()).collect();
-        for (i, member) in fleet.into_iter().enumerate() {
-            groups[i % threads].push(member);
-        }
         let mut started = Vec::new();
+        let mut ours = Vec::new();
+        for member in lay_out(plan, shared, stumble) {
+            match &member.block.driver {
+                DriverPlan::Wire => ours.push(member),
+                #[cfg(feature = "rdkafka")]
+                DriverPlan::Rdkafka(settings) => {
+                    started.push(rdkafka::start_producer(&member, settings, routes, shared)?);
+                }
+                #[cfg(not(feature = "rdkafka"))]
+                DriverPlan::Rdkafka(_) => return Err(not_built(&member.records.topic)),
+            }
+        }
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).min(ours.len());
+        let mut groups: Vec<Vec<(ProducerConfig, ProducerLoad)>> = (0..threads).map(|_| Vec::new()).collect();
+        for (i, member) in ours.into_iter().enumerate() {
+            let config = client_of(plan, member.block, u64::from(member.records.producer), shared);
+            groups[i % threads].push((config, member.load(routes, shared)));
+        }
         for (i, group) in groups.into_iter().enumerate() {
             let what = format!("producer thread {i}");
-            let (control, intervals) = (Arc::clone(&shared.control), shared.intervals.clone());
-            let senders: Vec<_> = group.iter().map(|(_, _, topic)| routes[*topic].senders.clone()).collect();
             let body = move || {
-                let fleet = group
-                    .into_iter()
-                    .zip(senders)
-                    .map(|((config, plan, _), senders)| {
-                        let load = ProducerLoad::new(
-                            plan,
-                            Arc::clone(&control),
-                            senders,
-                            intervals.clone(),
-                            INTERVAL_NS,
-                        );
-                        (config, load)
-                    })
-                    .collect();
-                run_producers(fleet)?.into_iter().for_each(ProducerLoad::finish);
+                run_producers(group)?.into_iter().for_each(ProducerLoad::finish);
                 Ok(())
             };
             let handle = spawn(&what, format!("produce-{i}"), body)?;
@@ -175,12 +182,29 @@ fn spawn<T: Send + 'static>(
         .map_err(|source| ThreadError::Start { what: what.to_owned(), source })
 }
 
-/// Every producer of the plan: its client, its records, and the index of its topic.
-fn lay_out(
-    plan: &Plan,
-    shared: &Shared,
-    stumble: Option<Stumble>,
-) -> Vec<(ProducerConfig, ProducerPlan, usize)> {
+/// A producer of the plan.
+struct Member<'p> {
+    block: &'p ProducerBlock,
+    records: ProducerPlan,
+}
+
+impl Member<'_> {
+    /// What it has to send.
+    fn load(&self, routes: &[Routes], shared: &Shared) -> ProducerLoad {
+        let settlements = routes[self.block.topic].senders.clone();
+        let (control, intervals) = (Arc::clone(&shared.control), shared.intervals.clone());
+        ProducerLoad::new(self.records.clone(), control, settlements, intervals, INTERVAL_NS)
+    }
+}
+
+#[cfg(not(feature = "rdkafka"))]
+fn not_built(what: &str) -> ThreadError {
+    // The plan has refused it before; this is for plans that were made by hand.
+    ThreadError::Loop { what: what.to_owned(), source: crate::rdkafka::NOT_BUILT.into() }
+}
+
+/// Every producer of the plan.
+fn lay_out<'p>(plan: &'p Plan, shared: &Shared, stumble: Option<Stumble>) -> Vec<Member<'p>> {
     let mut fleet = Vec::new();
     let mut sharers = vec![0; plan.load.paces.len()];
     for block in &plan.producers {
@@ -200,12 +224,16 @@ fn lay_out(
                 pace: pace_of(plan, block, index, sharers[block.load], keys.as_ref()),
                 records: record_maker(plan, block, index, keys.clone()),
                 origin_ns: shared.origin_ns,
-                linger_ns: block.linger.as_nanos() as u64,
+                linger_ns: match block.driver {
+                    DriverPlan::Wire => block.linger.as_nanos() as u64,
+                    // It lingers by itself, with what it was given in time.
+                    DriverPlan::Rdkafka(_) => crate::rdkafka::TICK_NS,
+                },
                 unix_minus_monotonic_ns: shared.unix_minus_monotonic_ns,
                 stumble: stumble.filter(|_| index == 0),
             };
             sharers[block.load] += 1;
-            fleet.push((client_of(plan, block, u64::from(index), shared), records, block.topic));
+            fleet.push(Member { block, records });
         }
     }
     fleet
@@ -275,7 +303,7 @@ fn client_of(plan: &Plan, block: &ProducerBlock, index: u64, shared: &Shared) ->
 
 /// Running readers of one topic.
 pub(super) struct Readers {
-    threads: Vec<(String, JoinHandle<Result<Reader, LoopError>>)>,
+    threads: Vec<(String, JoinHandle<Result<Reader, LoopFailure>>)>,
     pub(super) ends: Arc<EndOffsets>,
 }
 
@@ -304,19 +332,19 @@ impl Readers {
                 shared.intervals.clone(),
                 INTERVAL_NS,
             );
-            let config = FetcherConfig {
-                links: shared.links(&block.links, &format!("reader-{index}")),
-                topic: topic.name.clone(),
-                partitions: topic.partitions as usize,
-                assigned,
-                max_wait: block.max_wait,
-                min_bytes: block.min_bytes,
-                max_bytes: block.max_bytes,
-                partition_max_bytes: block.partition_max_bytes,
-                isolation: block.isolation,
-            };
             let what = format!("reader {index} of {}", topic.name);
-            let handle = spawn(&what, format!("read-{index}"), move || run_fetcher(config, reader))?;
+            let handle = match &block.driver {
+                DriverPlan::Wire => {
+                    let config = fetcher_of(plan, block, index, assigned, shared);
+                    spawn(&what, format!("read-{index}"), move || Ok(run_fetcher(config, reader)?))?
+                }
+                #[cfg(feature = "rdkafka")]
+                DriverPlan::Rdkafka(settings) => {
+                    rdkafka::start_reader(&what, index, block, settings, reader, shared)?
+                }
+                #[cfg(not(feature = "rdkafka"))]
+                DriverPlan::Rdkafka(_) => return Err(not_built(&what)),
+            };
             threads.push((what, handle));
         }
         Ok(Readers { threads, ends })
@@ -341,6 +369,27 @@ impl Readers {
                 Err(_) => Err(ThreadError::Panicked { what }),
             })
             .collect()
+    }
+}
+
+fn fetcher_of(
+    plan: &Plan,
+    block: &ReaderBlock,
+    index: u16,
+    assigned: BTreeMap<usize, i64>,
+    shared: &Shared,
+) -> FetcherConfig {
+    let topic = &plan.topics[block.topic];
+    FetcherConfig {
+        links: shared.links(&block.links, &format!("reader-{index}")),
+        topic: topic.name.clone(),
+        partitions: topic.partitions as usize,
+        assigned,
+        max_wait: block.max_wait,
+        min_bytes: block.min_bytes,
+        max_bytes: block.max_bytes,
+        partition_max_bytes: block.partition_max_bytes,
+        isolation: block.isolation,
     }
 }
 

@@ -27,16 +27,17 @@ const LATER_FIELDS: [(&str, &[&str]); 13] = [
     ("report", &["attach"]),
     ("verify", &["checks", "keep_history"]),
     ("workload", &["processors", "identity"]),
-    ("workload.consumers", &["group", "delivery", "isolation", "driver", "identity", "protocol"]),
+    ("workload.consumers", &["group", "delivery", "isolation", "identity", "protocol"]),
     ("workload.producers", &["transaction", "transactions", "identity"]),
 ];
 
 /// Values of enumerations by their path.
-const LATER_VALUES: [(&str, &[&str]); 7] = [
+const LATER_VALUES: [(&str, &[&str]); 8] = [
     ("cluster.security.sasl.mechanism", &["GSSAPI"]),
     ("cluster.security.ssl.keystore.type", &["JKS", "PKCS12"]),
     ("cluster.security.ssl.truststore.type", &["JKS", "PKCS12"]),
-    ("workload.producers.driver", &["rdkafka", "external"]),
+    ("workload.consumers.driver", &["external"]),
+    ("workload.producers.driver", &["external"]),
     ("report.formats", &["hgrm", "markdown"]),
     ("topics.lifecycle", &["per-point"]),
     (

@@ -8,6 +8,7 @@ use super::problems::Problems;
 use super::types::Scenario;
 
 mod cluster;
+mod driver;
 mod expect;
 mod faults;
 mod load;

@@ -224,13 +224,16 @@ pub(crate) struct ProducersWritten {
 /// Readers that share the partitions of a topic by assignment.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "Consumers")]
-#[serde(deny_unknown_fields, expecting = "a map with `topic`, `members`, or `config`")]
+#[serde(deny_unknown_fields, expecting = "a map with `topic`, `members`, `driver`, or `config`")]
 pub(crate) struct ConsumersWritten {
     /// Topic to read. May be left out if there is only one.
     pub(crate) topic: Option<String>,
     /// How many share the partitions; 1 if left out.
     #[schemars(range(min = 1))]
     pub(crate) members: Option<u16>,
+    /// Client that reads.
+    #[serde(default)]
+    pub(crate) driver: Driver,
     /// Consumer properties by Kafka's names.
     #[serde(default)]
     pub(crate) config: ConsumerProperties,

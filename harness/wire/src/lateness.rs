@@ -51,6 +51,8 @@ pub struct Lateness {
     run_delay: RunDelay,
     poll_began_ns: u64,
     poll_ended_ns: u64,
+    /// Part of the current turn that was spent in the client under test.
+    lent_ns: u64,
     totals: Charge,
 }
 
@@ -62,8 +64,15 @@ impl Lateness {
             run_delay: RunDelay::of_this_thread(),
             poll_began_ns: now_ns,
             poll_ended_ns: now_ns,
+            lent_ns: 0,
             totals: Charge::default(),
         }
+    }
+
+    /// So much of the current turn was spent inside a client that is under test, not on work of ours: being busy with that
+    /// is no fault of gauntlet's. What the host does to the thread meanwhile is still the host's.
+    pub fn lend(&mut self, ns: u64) {
+        self.lent_ns += ns;
     }
 
     /// The loop goes to sleep.
@@ -74,6 +83,7 @@ impl Lateness {
     /// The loop is back: `timeout_ns` is how long it meant to sleep at most.
     pub fn poll_ended(&mut self, now_ns: u64, timeout_ns: u64) {
         let busy_ns = self.poll_began_ns.saturating_sub(self.poll_ended_ns);
+        let busy_ns = busy_ns.saturating_sub(std::mem::take(&mut self.lent_ns));
         // A thread stopped by a signal is not "runnable": only that it wakes late gives it away.
         let overslept_ns = now_ns.saturating_sub(self.poll_began_ns).saturating_sub(timeout_ns);
         let span_ns = now_ns.saturating_sub(self.poll_ended_ns);
@@ -210,6 +220,18 @@ mod tests {
         // Something that became due ten milliseconds before the end waited ten.
         assert_eq!(l.between(11 * MS, 21 * MS), Charge { host_ns: 0, gauntlet_ns: 10 * MS });
         assert_eq!(l.of_answer(16 * MS), Charge { host_ns: 0, gauntlet_ns: 5 * MS });
+    }
+
+    #[test]
+    fn time_in_the_client_under_test_is_not_ours() {
+        let mut l = quiet();
+        l.lend(15 * MS);
+        l.poll_begins(20 * MS);
+        l.poll_ended(21 * MS, 5 * MS);
+        assert_eq!(l.between(0, 21 * MS), Charge { host_ns: 0, gauntlet_ns: 5 * MS });
+        l.poll_begins(41 * MS);
+        l.poll_ended(42 * MS, 5 * MS);
+        assert_eq!(l.between(21 * MS, 42 * MS).gauntlet_ns, 20 * MS, "the next turn is its own");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(crate) mod transport;
 
 use std::sync::Arc;
 
-pub use sasl::{Login, TokenSource};
+pub use sasl::{Credentials, Login, Token, TokenSource};
 pub use scram::ScramHash;
 pub use secret::Secret;
 pub use tls::{ClientIdentity, Tls, TlsConfigError, TlsSettings, Trust};

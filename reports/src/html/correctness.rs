@@ -36,6 +36,11 @@ fn verified(record: &RunRecord, counts: &VerifyCounts) -> Markup {
             @if record.evidence == "complete" { "all evidence: no record was removed by retention before it was read." }
             @else { (record.evidence) " evidence: retention was on while the run went." }
         }
+        @if !record.not_looked_for.is_empty() {
+            p class="note" {
+                "Not looked for, because a reader does not show what it takes: " (record.not_looked_for.join(", ")) "."
+            }
+        }
         (counts_table(record, counts))
         (findings("Violations", "Not allowed under this guarantee.", "bad", &judged("violation")))
         (findings("Expected", "Anomalies that this guarantee does not forbid.", "doubt", &judged("expected")))

@@ -32,6 +32,13 @@ pub(in crate::cli) fn result(out: &mut impl Write, record: &RunRecord) -> std::i
             writeln!(out, "     {example}")?;
         }
     }
+    if !record.not_looked_for.is_empty() {
+        writeln!(
+            out,
+            " · not looked for: {}; a reader does not show what it takes",
+            record.not_looked_for.join(", ")
+        )?;
+    }
     for fault in &record.faults {
         recovery(out, fault)?;
     }

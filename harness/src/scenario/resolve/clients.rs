@@ -1,11 +1,13 @@
 //! Producers and readers with Kafka's defaults.
 
+use std::collections::BTreeMap;
+
 use super::super::problems::Problems;
 use super::super::types::{
     Acks, ConsumerConfig, Consumers, Key, Payload, ProducerConfig, Producers, RETRIES_MAX, Topic,
 };
 use super::super::written::{
-    ConsumerProperties, ConsumersWritten, Number, ProducerProperties, ProducersWritten,
+    ConsumerProperties, ConsumersWritten, Number, ProducerProperties, ProducersWritten, PropertyText,
 };
 use super::{load, records, topic_name};
 use crate::units::Duration;
@@ -34,6 +36,7 @@ pub(super) fn producers(
         topic: topic_name(written.topic, &path("topic"), topics, problems),
         count: written.count.unwrap_or_else(|| u16::try_from(cores / 2).unwrap_or(u16::MAX).max(1)),
         driver: written.driver,
+        rdkafka: raw(&written.config.rdkafka),
         config: producer_config(written.config),
     }
 }
@@ -48,8 +51,14 @@ pub(super) fn consumers(
     Consumers {
         topic: topic_name(written.topic, &path, topics, problems),
         members: written.members.unwrap_or(1),
+        driver: written.driver,
+        rdkafka: raw(&written.config.rdkafka),
         config: consumer_config(written.config),
     }
+}
+
+fn raw(written: &BTreeMap<String, PropertyText>) -> BTreeMap<String, String> {
+    written.iter().map(|(name, text)| (name.clone(), text.0.clone())).collect()
 }
 
 /// The value as written, or the default.

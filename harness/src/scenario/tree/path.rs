@@ -1,7 +1,7 @@
 //! Paths into the tree: `load.rate`, `faults[0].at`, `topics[0].config.min.insync.replicas`.
 //!
-//! Kafka's property names hold dots. Below a `config` segment, and below `cluster.security`, everything that is left is
-//! therefore one name.
+//! Kafka's property names hold dots. Below a `config` segment, below its `rdkafka`, and below `cluster.security`, everything
+//! that is left is therefore one name.
 
 use super::{Content, Node, Span};
 
@@ -18,6 +18,10 @@ pub(crate) fn parse_path(path: &str) -> Option<Vec<Segment>> {
     let mut rest = path;
     loop {
         if names_follow(&segments) && !rest.is_empty() {
+            if let Some(name) = rest.strip_prefix("rdkafka.").filter(|name| !name.is_empty()) {
+                segments.push(Segment::Key("rdkafka".to_owned()));
+                rest = name;
+            }
             segments.push(Segment::Key(rest.to_owned()));
             return Some(segments);
         }
@@ -104,6 +108,9 @@ mod tests {
             parse_path("topics[0].config.min.insync.replicas"),
             Some(vec![key("topics"), Segment::Index(0), key("config"), key("min.insync.replicas")])
         );
+        let raw = ["workload", "producers", "config", "rdkafka", "batch.num.messages"].map(key);
+        assert_eq!(parse_path("workload.producers.config.rdkafka.batch.num.messages"), Some(raw.to_vec()));
+        assert_eq!(parse_path("workload.producers.config.rdkafka"), Some(raw[..4].to_vec()));
         let secured = [key("cluster"), key("security"), key("sasl.password")];
         assert_eq!(parse_path("cluster.security.sasl.password"), Some(secured.to_vec()));
         assert_eq!(parse_path("cluster.local.security.acls").map(|path| path.len()), Some(4));

@@ -1,5 +1,7 @@
 //! Producers and readers, with Kafka's defaults filled in.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,8 @@ pub struct Producers {
     pub driver: Driver,
     /// Its configuration.
     pub config: ProducerConfig,
+    /// `config.rdkafka`: properties by librdkafka's names.
+    pub rdkafka: BTreeMap<String, String>,
     /// What its records hold.
     pub payload: Payload,
     /// Their keys.
@@ -25,13 +29,15 @@ pub struct Producers {
     pub load: Option<Load>,
 }
 
-/// Client that sends.
+/// Client that sends or reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {
     /// gauntlet's own.
     #[default]
     Wire,
+    /// librdkafka.
+    Rdkafka,
 }
 
 /// Readers that share the partitions of a topic by assignment.
@@ -41,8 +47,12 @@ pub struct Consumers {
     pub topic: String,
     /// How many share its partitions, at least 1.
     pub members: u16,
+    /// Client that reads.
+    pub driver: Driver,
     /// Their configuration.
     pub config: ConsumerConfig,
+    /// `config.rdkafka`: properties by librdkafka's names.
+    pub rdkafka: BTreeMap<String, String>,
 }
 
 /// The value of `retries` that stands for "until the delivery time-out".

@@ -1,6 +1,6 @@
 //! Rules of `workload`.
 
-use super::records;
+use super::{driver, records};
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
     Acks, Consumers, IsolationLevel, Load, ProducerConfig, Producers, RETRIES_MAX, Scenario, Topic,
@@ -18,6 +18,7 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
         topic(&path, &block.topic, &scenario.topics, problems);
         clients(&format!("{path}.count"), block.count, problems);
         producers(&path, block, problems);
+        driver::producers(&path, block, problems);
         let common = |part: &str| records_path(&path, part, problems);
         let (payload, key) = (common("payload"), common("key"));
         records::payload(&payload, &block.payload, problems);
@@ -31,6 +32,7 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
         topic(&path, &block.topic, &scenario.topics, problems);
         clients(&format!("{path}.members"), block.members, problems);
         consumers(&path, index, block, scenario, problems);
+        driver::consumers(&path, block, problems);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Client properties by the names of Kafka's Java clients, with the types and ranges that those have (4.x).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -8,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::forms::PropertyText;
 use crate::scenario::types::{Acks, Compression, IsolationLevel};
 
 /// Producer properties. Numbers and booleans may be quoted.
@@ -52,6 +54,9 @@ pub(crate) struct ProducerProperties {
     /// First pause between attempts to connect. 50.
     #[serde(rename = "reconnect.backoff.ms")]
     pub(crate) reconnect_backoff_ms: Option<Number<0, INT_MAX>>,
+    /// Properties by librdkafka's names, for `driver: rdkafka`: what has a Kafka name is written by that.
+    #[serde(default)]
+    pub(crate) rdkafka: BTreeMap<String, PropertyText>,
     /// Longest wait for an answer. 30000.
     #[serde(rename = "request.timeout.ms")]
     pub(crate) request_timeout_ms: Option<Number<0, INT_MAX>>,
@@ -93,6 +98,9 @@ pub(crate) struct ConsumerProperties {
     /// Age at which metadata is asked for again. 300000.
     #[serde(rename = "metadata.max.age.ms")]
     pub(crate) metadata_max_age_ms: Option<Number<0, INT_MAX>>,
+    /// Properties by librdkafka's names, for `driver: rdkafka`: what has a Kafka name is written by that.
+    #[serde(default)]
+    pub(crate) rdkafka: BTreeMap<String, PropertyText>,
     /// Longest wait for an answer. 30000.
     #[serde(rename = "request.timeout.ms")]
     pub(crate) request_timeout_ms: Option<Number<0, INT_MAX>>,

@@ -26,6 +26,8 @@ pub(super) fn trials(shared: &Arc<SharedCluster>) -> Vec<Trial> {
         shared.trial("a_run_needs_what_its_plan_lists_and_keeps_the_secret", needs_what_its_plan_lists),
         shared.trial("a_run_without_a_permission_ends_before_the_load", ends_before_the_load),
         shared.trial("a_fingerprint_needs_no_more_than_to_read", fingerprint_needs_to_read),
+        #[cfg(feature = "rdkafka")]
+        shared.trial("librdkafka_logs_in_as_gauntlet_does", librdkafka_logs_in),
         Trial::test("a_killed_broker_of_a_secured_cluster_costs_nothing", a_killed_broker),
         Trial::test("certificates_of_clients_are_enough", certificates),
     ]
@@ -177,6 +179,59 @@ fn ends_before_the_load(cluster: &Arc<LocalCluster>) -> TestResult {
     run.assert_kept_secret()
 }
 
+/// By every mechanism whose users a test can make, for longer than a session.
+#[cfg(feature = "rdkafka")]
+fn librdkafka_logs_in(cluster: &Arc<LocalCluster>) -> TestResult {
+    make_user(cluster, "lib-256", ScramHash::Sha256)?;
+    make_user(cluster, "lib-512", ScramHash::Sha512)?;
+    let operations =
+        [Operation::Create, Operation::Describe, Operation::Write, Operation::Read, Operation::Delete];
+    let module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
+    for (user, mechanism, secret, keys) in [
+        ("lib-256", "SCRAM-SHA-256", PASSWORD.to_owned(), "sasl.username: lib-256\n    sasl.password"),
+        ("lib-512", "SCRAM-SHA-512", PASSWORD.to_owned(), "sasl.username: lib-512\n    sasl.password"),
+        (
+            "lib-token",
+            "OAUTHBEARER",
+            format!("{module} required unsecuredLoginStringClaim_sub=\"lib-token\";"),
+            "sasl.jaas.config",
+        ),
+    ] {
+        grant(cluster, user, &on_topics(&format!("gauntlet-{user}-"), &operations))?;
+        let yaml = format!(
+            "version: 1\nname: {user}\ncluster:\n  bootstrap_servers: \"{}\"\n  security:\n\
+             \x20   security.protocol: SASL_SSL\n    sasl.mechanism: {mechanism}\n    {keys}: ${{env.{VARIABLE}}}\n\
+             \x20   ssl.truststore.type: PEM\n    ssl.truststore.location: {}\n\
+             topics: [{{ name: 'gauntlet-{user}-${{run.id}}', partitions: 2 }}]\n\
+             workload:\n  payload: {{ size: 100B }}\n\
+             \x20 producers: {{ count: 1, driver: rdkafka, config: {{ linger.ms: 50 }} }}\n\
+             \x20 consumers: {{ driver: rdkafka, config: {{ rdkafka: {{ debug: security }} }} }}\n\
+             load: {{ shape: constant, rate: 2k/s, warmup: 0s, duration: 7s, drain: 30s }}\n\
+             expect: [verify.lost == 0]\n",
+            cluster.bootstrap().join(","),
+            authority_file(cluster)?.display(),
+        );
+        let dir = tempfile::tempdir()?;
+        std::fs::write(dir.path().join("case.yaml"), yaml)?;
+        let output = Command::new(GAUNTLET)
+            .arg("run")
+            .arg(dir.path().join("case.yaml"))
+            .arg("--out")
+            .arg(dir.path().join("out"))
+            .env(VARIABLE, &secret)
+            .output()?;
+        let told = Told { dir, output };
+        let verify = told.record()?["verify"].clone();
+        let counts =
+            ["acked", "checked", "lost", "duplicates", "reordered"].map(|field| verify[field].as_u64());
+        assert_eq!(counts, [14_000, 14_000, 0, 0, 0].map(Some), "{}", told.stdout());
+        told.assert_kept_secret()?;
+        let log = std::fs::read_to_string(told.dir.path().join("out/latest/logs/librdkafka.log"))?;
+        assert_says(&log, &["reader-0 debug", mechanism]);
+    }
+    Ok(())
+}
+
 /// Describe and Read are enough, and what is missing is named. What is set on the topic is told to who may know it.
 fn fingerprint_needs_to_read(cluster: &Arc<LocalCluster>) -> TestResult {
     let topic = Topic::create(cluster, "looked-at", 2, &[("segment.bytes", "67108864")])?;
@@ -238,12 +293,17 @@ fn a_killed_broker() -> TestResult {
     assert_no_file_holds(run.dir.path(), b"LoginModule required username=\"", &mut files)
 }
 
-/// One broker is enough for the question who is let in.
+/// One broker is enough for the question who is let in. Half of the load is librdkafka's.
 fn certificates() -> TestResult {
-    let yaml = "version: 1\nname: certified\ncluster: { local: { brokers: 1, jvm: quick, security: { protocol: SSL } } }\n\
-         workload: { payload: { size: 100B } }\n\
-         load: { shape: constant, rate: 5k/s, warmup: 1s, duration: 3s, drain: 30s }\n\
-         expect: [verify.lost == 0]\n";
+    let other = if cfg!(feature = "rdkafka") { "rdkafka" } else { "wire" };
+    let yaml = &format!(
+        "version: 1\nname: certified\n\
+         cluster: {{ local: {{ brokers: 1, jvm: quick, security: {{ protocol: SSL }} }} }}\n\
+         workload:\n  payload: {{ size: 100B }}\n  producers: [{{ count: 1 }}, {{ count: 1, driver: {other} }}]\n\
+         \x20 consumers: {{ driver: {other} }}\n\
+         load: {{ shape: constant, rate: 5k/s, warmup: 1s, duration: 3s, drain: 30s }}\n\
+         expect: [verify.lost == 0]\n"
+    );
     let record = gauntlet("run", yaml)?.expect("PASS", 0)?;
     assert_eq!(record["environment"]["config"]["security"]["security.protocol"], "SSL");
     Ok(())

@@ -42,6 +42,31 @@ pub enum TokenSource {
     },
 }
 
+/// By which secret somebody logs in.
+#[derive(Debug, Clone, Copy)]
+pub enum Credentials<'a> {
+    /// A name and a password.
+    Password {
+        /// The name.
+        name: &'a str,
+        /// The password.
+        password: &'a Secret,
+    },
+    /// A token.
+    Token(&'a TokenSource),
+}
+
+/// A token of OAUTHBEARER, for another client than ours.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// The token itself.
+    pub value: Secret,
+    /// Whom it is for (claim `sub`), if it is a JWT that says so.
+    pub subject: Option<String>,
+    /// When it expires (claim `exp`), in seconds since the Unix epoch, if it is a JWT that says so.
+    pub expires_s: Option<u64>,
+}
+
 impl Login {
     /// PLAIN (RFC 4616): the password goes over the wire as it is, so only TLS keeps it from others.
     pub fn plain(name: impl Into<String>, password: Secret) -> Self {
@@ -65,6 +90,16 @@ impl Login {
             Method::Plain { .. } => "PLAIN",
             Method::Scram(user) => user.hash.mechanism(),
             Method::OAuthBearer(_) => "OAUTHBEARER",
+        }
+    }
+
+    /// By which secret. For another client that is to log in as we do.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials<'_> {
+        match &self.method {
+            Method::Plain { name, password } => Credentials::Password { name, password },
+            Method::Scram(user) => Credentials::Password { name: &user.name, password: user.password() },
+            Method::OAuthBearer(source) => Credentials::Token(source),
         }
     }
 
@@ -92,6 +127,18 @@ impl Login {
 }
 
 impl TokenSource {
+    /// The token as it is now, with what it says of itself.
+    ///
+    /// # Errors
+    /// Its file can't be read.
+    pub fn current(&self) -> Result<Token, String> {
+        let value = self.token()?;
+        let claims = claims_of(&value);
+        let subject = claims.as_ref().and_then(|c| Some(c.get("sub")?.as_str()?.to_owned()));
+        let expires_s = claims.as_ref().and_then(|c| c.get("exp")?.as_u64());
+        Ok(Token { value, subject, expires_s })
+    }
+
     fn token(&self) -> Result<Secret, String> {
         match self {
             TokenSource::Fixed(token) => Ok(token.clone()),
@@ -116,9 +163,13 @@ fn unsecured_token(subject: &str, issued_s: u64, expires_s: u64) -> String {
 
 /// The `sub` claim of a token, if it is a JWT. Nothing rests on it but the wording of messages.
 fn subject_of(token: &Secret) -> Option<String> {
+    Some(claims_of(token)?.get("sub")?.as_str()?.to_owned())
+}
+
+/// The claims of a token, if it is a JWT.
+fn claims_of(token: &Secret) -> Option<serde_json::Value> {
     let claims = BASE64_URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(1)?).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
-    Some(claims.get("sub")?.as_str()?.to_owned())
+    serde_json::from_slice(&claims).ok()
 }
 
 /// A log-in under way.
@@ -233,6 +284,25 @@ mod tests {
             assert_eq!(said, format!("n,,\x01auth=Bearer {token}\x01\x01").as_bytes());
         }
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn another_client_can_be_told_how_to_log_in() {
+        for login in [
+            Login::plain("tim", Secret::new("tanstaaf")),
+            Login::scram(ScramHash::Sha256, "tim", Secret::new("tanstaaf")),
+        ] {
+            let Credentials::Password { name, password } = login.credentials() else { panic!("{login:?}") };
+            assert_eq!((name, password.expose()), ("tim", "tanstaaf"));
+        }
+        let lifetime = Duration::from_secs(60);
+        let login = Login::oauthbearer(TokenSource::Unsecured { subject: "tim".to_owned(), lifetime });
+        let Credentials::Token(source) = login.credentials() else { panic!("{login:?}") };
+        let token = source.current().unwrap();
+        assert_eq!(token.subject.as_deref(), Some("tim"));
+        assert!(token.expires_s.unwrap() > 1_700_000_000, "{token:?}");
+        let opaque = TokenSource::Fixed(Secret::new("t0k")).current().unwrap();
+        assert_eq!((opaque.subject, opaque.expires_s), (None, None));
     }
 
     #[test]

@@ -113,6 +113,11 @@ impl ScramUser {
         ScramUser { hash, name, password, salted: Mutex::new(None) }
     }
 
+    /// What it was made with.
+    pub(crate) fn password(&self) -> &Secret {
+        &self.password
+    }
+
     fn salted_password(&self, salt: &[u8], iterations: u32) -> Vec<u8> {
         let mut kept = self.salted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(known) = kept.as_ref().filter(|k| k.salt == salt && k.iterations == iterations) {

@@ -47,12 +47,12 @@ pub struct ClientIdentity {
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ClientConfig>,
-    has_identity: bool,
+    settings: Arc<TlsSettings>,
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("has_identity", &self.has_identity).finish_non_exhaustive()
+        f.debug_struct("Tls").field("has_identity", &self.has_identity()).finish_non_exhaustive()
     }
 }
 
@@ -103,7 +103,13 @@ impl Tls {
                 })?
             }
         };
-        Ok(Tls { config: Arc::new(config), has_identity: settings.identity.is_some() })
+        Ok(Tls { config: Arc::new(config), settings: Arc::new(settings.clone()) })
+    }
+
+    /// What it was made from: another client can be made to do the same.
+    #[must_use]
+    pub fn settings(&self) -> &TlsSettings {
+        &self.settings
     }
 
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
@@ -113,7 +119,7 @@ impl Tls {
     /// Whether we present a certificate of our own.
     #[must_use]
     pub fn has_identity(&self) -> bool {
-        self.has_identity
+        self.settings.identity.is_some()
     }
 }
 

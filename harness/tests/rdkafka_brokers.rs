@@ -1,0 +1,250 @@
+//! librdkafka as the driver, in whole runs against real brokers: the same plan, recorder and checker as with gauntlet's own
+//! client.
+
+#![cfg(feature = "rdkafka")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use gauntlet_chaos::{ClusterDirs, Jvm, Launcher, LocalCluster, LocalSpec, cache_dir};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const GAUNTLET: &str = env!("CARGO_BIN_EXE_gauntlet");
+
+/// Real brokers share two cores: whole runs go one after the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Brokers that several runs load by `bootstrap_servers`.
+fn shared() -> &'static str {
+    static SHARED: OnceLock<(LocalCluster, TempDir, String)> = OnceLock::new();
+    let (_, _, bootstrap) = SHARED.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = LocalSpec { jvm: Jvm::Quick, ..LocalSpec::default() };
+        let dirs = ClusterDirs {
+            data: dir.path().join("data"),
+            logs: dir.path().join("logs"),
+            cache: cache_dir().unwrap(),
+            keep_data: false,
+            undo_journal: None,
+        };
+        let launcher = Launcher { exe: PathBuf::from(GAUNTLET), args: vec!["__supervise".into()] };
+        // The static is never dropped; the supervisor's lifeline ends the brokers when this process ends.
+        let cluster = LocalCluster::start(&spec, &dirs, &launcher).unwrap();
+        let bootstrap = cluster.bootstrap().join(",");
+        (cluster, dir, bootstrap)
+    });
+    bootstrap
+}
+
+struct Ran {
+    dir: TempDir,
+    output: Output,
+}
+
+impl Ran {
+    fn of(yaml: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("case.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        let out = dir.path().join("out");
+        let output = Command::new(GAUNTLET).arg("run").arg(&file).arg("--out").arg(out).output().unwrap();
+        Ran { dir, output }
+    }
+
+    /// A run on the shared brokers.
+    fn on_shared(name: &str, rest: &str) -> Self {
+        let bootstrap = shared();
+        Self::of(&format!(
+            "version: 1\nname: {name}\nseed: 1\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n{rest}"
+        ))
+    }
+
+    fn text(&self) -> String {
+        let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        format!("{}{}", part(&self.output.stdout), part(&self.output.stderr))
+    }
+
+    fn file(&self, name: &str) -> String {
+        let path = self.dir.path().join("out/latest").join(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}\n{}", path.display(), self.text()))
+    }
+
+    fn record(&self, name: &str) -> Value {
+        serde_json::from_str(&self.file(name)).unwrap()
+    }
+
+    /// The record of a run that ended like this.
+    fn expect(&self, verdict: &str, code: i32) -> Value {
+        let record = self.record("run.json");
+        let text = self.text();
+        assert_eq!(record["verdict"], verdict, "{text}\n{:#}", record["reasons"]);
+        assert_eq!(self.output.status.code(), Some(code), "{text}");
+        record
+    }
+}
+
+/// Nothing is wrong with any record, and so many were checked.
+fn assert_flawless(record: &Value, acked: u64) {
+    let verify = &record["verify"];
+    for field in ["lost", "duplicates", "reordered", "corrupt", "misrouted", "phantom", "unseen", "expired"] {
+        assert_eq!(verify[field], 0, "{field}: {verify:#}");
+    }
+    assert_eq!((&verify["acked"], &verify["checked"]), (&acked.into(), &acked.into()), "{verify:#}");
+}
+
+#[test]
+fn librdkafka_on_both_sides_is_checked_and_measured_as_the_own_client_is() {
+    let _alone = alone();
+    let ran = Ran::on_shared(
+        "both",
+        "topics: [{ name: both, partitions: 6 }]\n\
+         workload:\n  payload: { size: 100B, random_fraction: 0 }\n  key: { distribution: uniform, cardinality: 1000, size: 16B }\n  producers:\n\
+         \x20   count: 2\n    driver: rdkafka\n    config: { compression.type: lz4, client.id: both, rdkafka: { batch.num.messages: 5000 } }\n\
+         \x20 consumers: { driver: rdkafka, members: 2 }\n\
+         load: { shape: constant, rate: 10k/s, warmup: 2s, duration: 6s, drain: 30s }\n\
+         expect: [verify.lost == 0, client.queue max < 1M, client.rtt_p99 max < 30s, client.rtt_p50 min >= 0s]\n",
+    );
+    let record = ran.expect("PASS", 0);
+    assert_flawless(&record, 80_000);
+    assert_eq!(record["produce"]["acked"], 60_000);
+    assert_eq!(record["e2e"]["read"], 60_000);
+    assert!(record["produce"]["latency_ms"]["p99"].as_f64().unwrap() > 0.0);
+    assert_eq!(
+        record["produce"]["service_ms"]["p99"],
+        Value::Null,
+        "librdkafka does not tell when it writes"
+    );
+    assert!(record["client"]["rtt_p99_ms"].as_f64().unwrap() > 0.0, "{:#}", record["client"]);
+    assert_eq!(record["not_looked_for"].as_array().unwrap().len(), 2, "{:#}", record["not_looked_for"]);
+    let ratio = record["wire_ratio"].as_f64().unwrap();
+    assert!((0.05..0.95).contains(&ratio), "constant bodies: {ratio}");
+    let config = &record["environment"]["config"]["producers both"];
+    assert!(config["driver"].as_str().unwrap().starts_with("librdkafka 2."), "{config:#}");
+    assert_eq!(config["rdkafka.batch.num.messages"], "5000");
+    let intervals = ran.file("intervals.ndjson");
+    let lines: Vec<Value> = intervals.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sent: u64 = lines.iter().map(|line| line["second"]["sent"].as_u64().unwrap()).sum();
+    assert_eq!(sent, 80_000, "each record is handed over once");
+    assert!(lines.iter().any(|line| line["second"]["client"]["rtt_p99_ms"].is_f64()), "{intervals}");
+    assert!(ran.file("report.html").contains("high-watermark-regression"));
+    // It is there, also if there was nothing to log.
+    ran.file("logs/librdkafka.log");
+}
+
+#[test]
+fn what_one_client_writes_the_other_reads_with_every_codec() {
+    let _alone = alone();
+    let (mut topics, mut producers, mut consumers) = (String::new(), String::new(), String::new());
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        for (writes, reads) in [("wire", "rdkafka"), ("rdkafka", "wire")] {
+            let topic = format!("{codec}-by-{writes}");
+            topics += &format!("  - {{ name: {topic}, partitions: 2 }}\n");
+            producers += &format!(
+                "    - {{ topic: {topic}, count: 1, driver: {writes}, config: {{ compression.type: {codec} }} }}\n"
+            );
+            consumers += &format!("    - {{ topic: {topic}, driver: {reads} }}\n");
+        }
+    }
+    let ran = Ran::on_shared(
+        "codecs",
+        &format!(
+            "topics:\n{topics}workload:\n  payload: {{ size: 200B, random_fraction: 0.3 }}\n  producers:\n{producers}  \
+             consumers:\n{consumers}load: {{ shape: constant, rate: 2k/s, warmup: 1s, duration: 5s, drain: 30s }}\n"
+        ),
+    );
+    // Twenty clients on two cores may be late. What they write and read is to be the same.
+    assert_flawless(&ran.record("run.json"), 12_000);
+}
+
+#[test]
+fn weaker_acks_end_as_they_should() {
+    let _alone = alone();
+    let ran = Ran::on_shared(
+        "weak",
+        "topics: [{ name: one, partitions: 2 }, { name: none, partitions: 2 }]\n\
+         workload:\n  payload: { size: 100B }\n  producers:\n\
+         \x20   - { topic: one, count: 1, driver: rdkafka, config: { acks: 1 } }\n\
+         \x20   - { topic: none, count: 1, driver: rdkafka, config: { acks: 0 } }\n  consumers:\n\
+         \x20   - { topic: one, driver: rdkafka }\n    - { topic: none, driver: rdkafka }\n\
+         load: { shape: constant, rate: 4k/s, warmup: 0s, duration: 4s, drain: 20s }\n\
+         expect: [produce.unacknowledged == 8000]\n",
+    );
+    // What was sent without waiting is not acked: half of the load misses the built-in ratio.
+    let record = ran.record("run.json");
+    assert_eq!(record["produce"]["acked"], 8_000, "{}", ran.text());
+    assert_eq!(record["produce"]["unacknowledged"], 8_000);
+    assert_eq!(record["verify"]["checked"], 16_000, "what nobody acked came, too: {:#}", record["verify"]);
+    assert!(record["verify"]["lost"] == 0 && record["verify"]["phantom"] == 0, "{:#}", record["verify"]);
+}
+
+#[test]
+fn a_small_queue_holds_the_load_up_and_nobody_else_is_blamed() {
+    let _alone = alone();
+    let ran = Ran::on_shared(
+        "small",
+        "topics: [{ name: small, partitions: 2 }]\n\
+         workload:\n  payload: { size: 100B }\n  producers:\n    count: 1\n    driver: rdkafka\n\
+         \x20   config: { linger.ms: 50, rdkafka: { queue.buffering.max.messages: 200 } }\n\
+         load: { shape: constant, rate: 20k/s, warmup: 0s, duration: 2s, drain: 60s }\n\
+         expect: [client.queue max <= 200]\n",
+    );
+    assert!(ran.text().contains("queue.buffering.max.messages=200 is full before"), "{}", ran.text());
+    // A host that is busy with something else may be late as well: then that is unknown, and still not a violation.
+    let record = ran.record("run.json");
+    assert!(["FAIL", "INCONCLUSIVE"].contains(&record["verdict"].as_str().unwrap()), "{}", ran.text());
+    let ratio = record["load"]["achieved_ratio"].as_f64().unwrap();
+    assert!(ratio < 0.9, "200 records per 50 ms are a fifth of what is due: {ratio}");
+    let (load, verify) = (&record["load"], &record["verify"]);
+    let slip = |by: &str| load["slip"][by].as_f64().unwrap();
+    assert!(slip("broker") > 1_000.0 && slip("broker") > 10.0 * slip("gauntlet"), "{load:#}");
+    assert_eq!((&verify["acked"], &verify["lost"]), (&40_000.into(), &0.into()), "late, but all of it");
+}
+
+#[test]
+fn a_sweep_over_the_driver_compares_the_clients() {
+    let _alone = alone();
+    let ran = Ran::on_shared(
+        "drivers",
+        "topics: [{ name: drivers, partitions: 3 }]\n\
+         workload:\n  payload: { size: 100B }\n  producers: { count: 1, driver: '${matrix.driver}' }\n\
+         \x20 consumers: { driver: '${matrix.driver}' }\n\
+         load: { shape: constant, rate: 5k/s, warmup: 1s, duration: 3s, drain: 20s }\n\
+         expect: [verify.lost == 0, verify.checked == 20000]\n\
+         sweep: { matrix: { driver: [wire, rdkafka] }, order: as-written, cooldown: 0s, warmup: 0s }\n",
+    );
+    assert_eq!(ran.output.status.code(), Some(0), "{}", ran.text());
+    let sweep = ran.record("sweep.json");
+    let runs = sweep["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 2);
+    assert!(ran.text().contains("driver=rdkafka"), "{}", ran.text());
+}
+
+#[test]
+fn a_killed_leader_costs_nothing_with_idempotence() {
+    let _alone = alone();
+    let ran = Ran::of(
+        "version: 1\nname: kill\nseed: 1\n\
+         cluster: { local: { brokers: 3, jvm: quick, config: { broker.session.timeout.ms: 3000, \
+         broker.heartbeat.interval.ms: 500, replica.lag.time.max.ms: 5000 } } }\n\
+         topics: [{ name: orders, partitions: 6, replication_factor: 3, config: { min.insync.replicas: 2 } }]\n\
+         workload:\n  payload: { size: 100B }\n  producers: { count: 2, driver: rdkafka }\n\
+         \x20 consumers: { driver: rdkafka }\n\
+         load: { shape: constant, rate: 10k/s, warmup: 2s, duration: 16s, drain: 60s }\n\
+         faults:\n  - name: kill-leader\n    at: 3s\n    action: broker.kill\n\
+         \x20   target: { role: leader, of: { partition: lowest }, not: controller }\n\
+         \x20   recover: { action: broker.start, after: 5s }\n\
+         expect: [verify.lost == 0, verify.duplicates == 0, verify.reordered == 0, produce.acked == 160000]\n",
+    );
+    let record = ran.expect("PASS", 0);
+    assert_flawless(&record, 180_000);
+    assert_eq!(record["faults"][0]["took_effect"], true);
+    assert_eq!(record["guarantee"], "durable, unique, ordered");
+    let log = ran.file("logs/librdkafka.log");
+    assert!(log.contains("producer-0"), "a lost connection is worth a line: {log}");
+}
