@@ -186,6 +186,7 @@ impl<'a> Live<'a> {
         let mut sampler = Sampler::new(partitions);
         sampler.count_fetched(self.looked_at_bytes);
         let bound = match self.read(&mut cursors, &mut sampler)? {
+            Bound::Everything if cursors.len() < partitions as usize => Bound::Unreadable,
             Bound::Everything if cursors.iter().any(|cursor| cursor.trouble().is_some()) => Bound::Unreadable,
             Bound::Everything if limited => Bound::Records,
             other => other,
@@ -331,16 +332,18 @@ impl<'a> Live<'a> {
         for partition in partitions {
             match self.leaders.get(partition) {
                 Some(leader) => led.entry(leader.node).or_default().push(*partition),
-                None => {
-                    let what = format!("list offsets of {topic}-{partition}");
-                    failed = Some(WireError::Kafka { what, code: ErrorCode::LEADER_NOT_AVAILABLE, message: None });
-                }
+                None => failed = Some(self.cannot_read(*partition, None, ErrorCode::LEADER_NOT_AVAILABLE)),
             }
         }
         for (node, partitions) in led {
             let found = self.connection(node).and_then(|c| c.find_offsets(topic, &partitions, spec));
             match found {
-                Ok(found) => offsets.extend(found),
+                Ok(found) => {
+                    let missing = partitions.iter().find(|partition| !found.contains_key(partition));
+                    let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+                    failed = missing.map(|p| self.cannot_read(*p, Some(node), code)).or(failed);
+                    offsets.extend(found);
+                }
                 // What the others know is worth having meanwhile.
                 Err(error) if error.is_retriable() => failed = Some(error),
                 Err(error) => return Err(error),
@@ -351,18 +354,16 @@ impl<'a> Live<'a> {
 
     fn connection(&mut self, node: i32) -> Result<&mut Connection, WireError> {
         let patience = self.patience()?;
-        if !self.connections.contains_key(&node) {
-            let unknown = || WireError::Connect {
-                addr: format!("broker {node}"),
-                source: std::io::Error::new(std::io::ErrorKind::NotFound, "it is not in metadata"),
-            };
-            let connection = self.connect(self.brokers.get(&node).ok_or_else(unknown)?)?;
-            self.connections.insert(node, connection);
-        }
-        match self.connections.get_mut(&node) {
-            Some(connection) => connection.set_timeout(patience).map(|()| connection),
-            None => Err(self.late()),
-        }
+        let unknown = || WireError::Connect {
+            addr: format!("broker {node}"),
+            source: std::io::Error::new(std::io::ErrorKind::NotFound, "it is not in metadata"),
+        };
+        let mut connection = match self.connections.remove(&node) {
+            Some(connection) => connection,
+            None => self.connect(self.brokers.get(&node).ok_or_else(unknown)?)?,
+        };
+        connection.set_timeout(patience)?;
+        Ok(self.connections.entry(node).or_insert(connection))
     }
 
     /// After trouble: leaders anew, over new connections.
@@ -511,12 +512,19 @@ impl<'a> Live<'a> {
 
     /// Where to go on in a log that the position is not in. Brokers name no log start beside that error, so it is asked for.
     fn find_place(&mut self, cursor: &mut Cursor, node: i32) -> Result<(), FingerprintError> {
-        let found = self.offsets(OffsetSpec::Earliest, &BTreeSet::from([cursor.partition]))?;
-        let log_start = found.get(&cursor.partition).map(|found| found.offset);
-        if !log_start.is_some_and(|offset| cursor.pass_to(offset)) {
-            // It ends below: it was truncated, and what was asked for is not there any more.
-            let error = self.cannot_read(cursor.partition, Some(node), ErrorCode::OFFSET_OUT_OF_RANGE);
-            cursor.give_up(error.to_string());
+        let (partition, mut found) = (cursor.partition, BTreeMap::new());
+        match self.try_offsets(OffsetSpec::Earliest, &[partition], &mut found) {
+            Err(error) if error.is_retriable() => cursor.retry_later(error.to_string(), Instant::now()),
+            // The deadline is seen to by the loop that reads.
+            Err(WireError::Deadline { .. }) => {}
+            Err(error) => return Err(self.wire(error)),
+            Ok(()) => {
+                if !found.get(&partition).is_some_and(|start| cursor.pass_to(start.offset)) {
+                    // It ends below: it was truncated, and what was asked for is not there any more.
+                    let error = self.cannot_read(partition, Some(node), ErrorCode::OFFSET_OUT_OF_RANGE);
+                    cursor.give_up(error.to_string());
+                }
+            }
         }
         Ok(())
     }

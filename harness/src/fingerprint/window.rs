@@ -158,7 +158,8 @@ fn stretch<T: Times>(
     times: &mut T,
 ) -> Result<Option<(i64, Offsets)>, T::Error> {
     let all: u64 = logs.values().map(Log::records).sum();
-    if logs.is_empty() || wanted.longest_ms.is_none() && all <= wanted.records {
+    let few = wanted.longest_ms.is_none() && all <= wanted.records;
+    if logs.is_empty() || few {
         return Ok(None);
     }
     let mut at = |length_ms: i64| times.since(wanted.until_ms - length_ms);
