@@ -4,7 +4,7 @@
 //! complete or a limit is reached. Of a record only lengths, times and counts are kept (`sample`), so that no key, value or
 //! header value can get anywhere. Names of headers that most records have are told.
 //!
-//! - `live`: what brokers are asked; `live/cursor`: how far partitions are read; `window`: where the sample begins
+//! - `live`: what brokers are asked; `live/reading` and `live/cursor`: in which order, and how far; `window`: where the sample begins
 //! - `sample`: what is kept of it; `quantile`: how it is summed up
 //! - `rate`, `sizes`, `keys`, `headers`, `compressibility`, `batches`, `partitions`, `topic`: one estimate each, with its
 //!   definition at the top

@@ -87,7 +87,8 @@ pub(super) fn estimate(sample: &Sample) -> BatchEstimate {
     let records = Distribution::of(batches.iter().map(|b| u64::from(b.records)));
     let uncompressed_bytes = Distribution::of(batches.iter().map(|b| b.uncompressed_bytes));
     let spreads: Option<Vec<u64>> = batches.iter().map(|b| b.spread_ms).collect();
-    let spread_ms = spreads.filter(|spreads| !spreads.is_empty()).map(|spreads| Distribution::of(spreads.into_iter()));
+    let spread_ms =
+        spreads.filter(|spreads| !spreads.is_empty()).map(|spreads| Distribution::of(spreads.into_iter()));
     let is_full = |b: &BatchSeen| b.uncompressed_bytes as f64 >= 0.9 * uncompressed_bytes.p99 as f64;
     let full_share = share(&is_full);
     let single = records.p50 <= 1;

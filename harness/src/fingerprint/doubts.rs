@@ -166,7 +166,8 @@ fn batches(found: &Fingerprint, doubts: &mut Vec<String>) {
     let batches = &found.batches;
     if batches.batches == 0 {
         doubts.push(
-            "how producers are set, and how random bodies are: no batch is in the sample as a whole".to_owned(),
+            "how producers are set, and how random bodies are: no batch is in the sample as a whole"
+                .to_owned(),
         );
     }
     if batches.batches > 0 && batches.producer_ids == 0 {

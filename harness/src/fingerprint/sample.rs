@@ -492,7 +492,11 @@ mod tests {
         add(&mut sampler, &batch(Codec::Gzip), 4..8);
         let sample = sampler.finish(Ending { bound: Bound::Records, ..Ending::default() }, &[]);
         assert_eq!((sample.records.len(), sample.batches.len()), (4, 0));
-        assert_eq!(sample.other_codecs, BTreeMap::from([(Codec::Gzip, 4)]), "its codec is known all the same");
+        assert_eq!(
+            sample.other_codecs,
+            BTreeMap::from([(Codec::Gzip, 4)]),
+            "its codec is known all the same"
+        );
         assert_eq!((sample.compacted_batches, &sample.unread_partitions[..]), (0, &[0][..]));
     }
 
@@ -541,7 +545,8 @@ mod tests {
     /// 10,000 records in 10 s, of which some have another time.
     fn finished(odd: &[i64], within: Span) -> Sample {
         let mut sampler = Sampler::new(1);
-        let record = |k| RecordSeen { partition: 0, timestamp_ms: 1_000_000_000 + k, key: None, value_bytes: None };
+        let record =
+            |k| RecordSeen { partition: 0, timestamp_ms: 1_000_000_000 + k, key: None, value_bytes: None };
         sampler.sample.records = (0..10_000).map(record).collect();
         for (record, at_ms) in sampler.sample.records[5_000..].iter_mut().zip(odd) {
             record.timestamp_ms = *at_ms;

@@ -152,11 +152,7 @@ fn last_of(log: &Log, records: u64) -> Begin {
 }
 
 /// An instant, and where logs are from then on, so that about what is wanted lies behind it; `None`: all that there is.
-fn stretch<T: Times>(
-    logs: &Logs,
-    wanted: Newest,
-    times: &mut T,
-) -> Result<Option<(i64, Offsets)>, T::Error> {
+fn stretch<T: Times>(logs: &Logs, wanted: Newest, times: &mut T) -> Result<Option<(i64, Offsets)>, T::Error> {
     let all: u64 = logs.values().map(Log::records).sum();
     let few = wanted.longest_ms.is_none() && all <= wanted.records;
     if logs.is_empty() || few {
@@ -194,8 +190,10 @@ fn out_of_order<T: Times>(
     since_ms: i64,
     times: &mut T,
 ) -> Result<BTreeSet<i32>, T::Error> {
-    let mut most: Vec<(u64, i32, i64)> =
-        logs.iter().map(|(partition, log)| (behind(log, offsets.get(partition)), *partition, log.end)).collect();
+    let mut most: Vec<(u64, i32, i64)> = logs
+        .iter()
+        .map(|(partition, log)| (behind(log, offsets.get(partition)), *partition, log.end))
+        .collect();
     most.sort_unstable_by_key(|(records, partition, _)| (std::cmp::Reverse(*records), *partition));
     let mut found = BTreeSet::new();
     for (records, partition, end) in most.into_iter().take(LOOKED_INTO).filter(|(records, ..)| *records > 1) {
@@ -254,7 +252,8 @@ mod tests {
         type Error = Infallible;
 
         fn since(&mut self, instant_ms: i64) -> Result<Offsets, Infallible> {
-            let first = |times: &Vec<i64>| times.iter().position(|at| *at >= instant_ms).unwrap_or(times.len());
+            let first =
+                |times: &Vec<i64>| times.iter().position(|at| *at >= instant_ms).unwrap_or(times.len());
             Ok(self.0.iter().map(|(p, times)| (*p, first(times) as i64)).collect())
         }
 
@@ -343,7 +342,9 @@ mod tests {
     fn a_record_that_is_dated_ahead_does_not_take_the_sample() {
         const LAST_MS: i64 = 1_795_271_484_000;
         // With and without what `live` does about it, which is to look back from now.
-        for (ahead_ms, until_ms) in [(86_400_000, LAST_MS + 86_400_000), (86_400_000, LAST_MS), (1 << 41, LAST_MS)] {
+        for (ahead_ms, until_ms) in
+            [(86_400_000, LAST_MS + 86_400_000), (86_400_000, LAST_MS), (1 << 41, LAST_MS)]
+        {
             let mut times = one_ahead(LAST_MS, ahead_ms);
             let wanted = Newest { records: 12_000, until_ms, longest_ms: None };
             let chosen = newest(&times.logs(), wanted, &mut times).unwrap();
@@ -384,7 +385,8 @@ mod tests {
     fn the_oldest_records_begin_where_every_log_has_some() {
         let mut times = Ordered(since);
         // The older records of the second log were deleted: it begins 40 s after the first.
-        let logs = BTreeMap::from([(0, Log { start: 0, end: 100_000 }), (1, Log { start: 4_500, end: 10_500 })]);
+        let logs =
+            BTreeMap::from([(0, Log { start: 0, end: 100_000 }), (1, Log { start: 4_500, end: 10_500 })]);
         let first_ms = BTreeMap::from([(0, 900_000), (1, 940_000)]);
         let chosen = oldest(&logs, &first_ms, 1_000_000, &mut times).unwrap();
         assert_eq!(chosen.since_ms, Some(940_000));

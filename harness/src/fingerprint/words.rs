@@ -28,7 +28,7 @@ pub(super) fn all(of: &Fingerprint) -> Vec<(&'static str, String)> {
 
 /// Without what would move the cursor of a terminal, end a line of YAML, or turn the order of letters round: names come
 /// from the records.
-pub(crate) fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let escape = |c: char| if is_unprintable(c) { c.escape_unicode().collect() } else { String::from(c) };
     text.chars().map(escape).collect()
 }
@@ -181,7 +181,9 @@ pub(super) fn compressibility(found: &CompressibilityEstimate) -> String {
         texts.push(format!("zstd makes {ratio:.3} of them"));
     }
     match (codec, &texts[..]) {
-        (codec, []) => format!("{codec}; what it makes of batches is unknown, as none is in the sample as a whole"),
+        (codec, []) => {
+            format!("{codec}; what it makes of batches is unknown, as none is in the sample as a whole")
+        }
         ("none", texts) => format!("none; {}", texts.join("; ")),
         (codec, texts) => format!("{codec}, {}", texts.join("; ")),
     }

@@ -48,10 +48,11 @@ type Written = std::fmt::Result;
 
 fn head(found: &Fingerprint, out: &mut String) -> Written {
     let name = &found.topic.name;
-    writeln!(
-        out,
-        "# Made by `gauntlet fingerprint` from the topic {name}: numbers, and names of record headers; nothing else of its records."
-    )?;
+    let made = format!(
+        "Made by `gauntlet fingerprint` from the topic {name}: numbers, and the names of record headers; nothing else of \
+         what its records say."
+    );
+    comment(out, "", &made)?;
     comment(out, "", &words::sample(&found.sample, found.batches.batches))?;
     writeln!(out, "#\n# What this file does not say, or the sample can't tell:")?;
     for doubt in super::doubts::of(found) {

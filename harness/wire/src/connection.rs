@@ -128,7 +128,8 @@ impl Connection {
     /// The limit is zero, or the operating system refuses it.
     pub fn set_timeout(&mut self, timeout: Duration) -> Result<(), WireError> {
         let socket = self.transport.socket();
-        let set = socket.set_read_timeout(Some(timeout)).and_then(|()| socket.set_write_timeout(Some(timeout)));
+        let set =
+            socket.set_read_timeout(Some(timeout)).and_then(|()| socket.set_write_timeout(Some(timeout)));
         set.map_err(|source| WireError::Io { addr: self.addr.clone(), source })
     }
 

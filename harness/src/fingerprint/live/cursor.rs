@@ -155,9 +155,9 @@ impl Cursor {
             if next <= self.position {
                 continue;
             }
-            let added = header.verify_crc(batch).and_then(|()| {
-                sampler.batch(self.partition as u32, &header, batch, self.position..self.end)
-            });
+            let added = header
+                .verify_crc(batch)
+                .and_then(|()| sampler.batch(self.partition as u32, &header, batch, self.position..self.end));
             if let Err(error) = added {
                 sampler.unreadable(&error);
             }
