@@ -19,6 +19,7 @@ const FETCH_LIMITS: FetchLimits = FetchLimits {
     partition_bytes: 64 << 10,
     wait: Duration::from_millis(100),
 };
+
 impl Live<'_> {
     /// Reads until all is read or a limit is reached. The partition that is furthest behind in time has its turn next, so that
     /// wherever this ends, all partitions have been read to about the same instant.
