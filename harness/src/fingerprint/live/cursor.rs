@@ -9,8 +9,9 @@ use gauntlet_wire::fetch::Fetched;
 use crate::fingerprint::sample::{Coverage, Sampler};
 use crate::fingerprint::window::{Begin, Log};
 
-/// Pause before a partition that gave trouble is asked for again.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// Pause before a partition that gave trouble is asked for again: longer than finding the leaders anew takes, so that others have
+/// their turns meanwhile, though this one is furthest behind.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How far a partition has been read.
 #[derive(Debug)]

@@ -51,7 +51,7 @@ impl Live<'_> {
     fn fetch_next(&mut self, cursors: &mut [Cursor], sampler: &mut Sampler) -> Result<(), FingerprintError> {
         cursors.sort_by_key(|cursor| (cursor.at_ms, cursor.partition));
         let now = Instant::now();
-        let Some(first) = cursors.iter_mut().find(|cursor| cursor.is_due(now)) else {
+        let Some(first) = cursors.iter().find(|cursor| cursor.is_due(now)) else {
             // Each that is open has a time to try again.
             let next = cursors.iter().filter(|cursor| cursor.is_open()).filter_map(Cursor::due_at).min();
             let pause = next.map_or(BACKOFF, |at| at.saturating_duration_since(now));
@@ -60,9 +60,13 @@ impl Live<'_> {
         };
         let first_partition = first.partition;
         let Some(leader) = self.leaders.get(&first_partition).copied() else {
-            let error = self.cannot_read(first_partition, None, ErrorCode::LEADER_NOT_AVAILABLE);
-            first.retry_later(error.to_string(), now);
-            return self.relearn(error);
+            let code = ErrorCode::LEADER_NOT_AVAILABLE;
+            for cursor in
+                cursors.iter_mut().filter(|c| c.is_open() && !self.leaders.contains_key(&c.partition))
+            {
+                cursor.retry_later(self.cannot_read(cursor.partition, None, code).to_string(), now);
+            }
+            return self.relearn(self.cannot_read(first_partition, None, code));
         };
         let from = self.requested(cursors, leader.node, now);
         let topic = self.asked.topic.as_str();
@@ -74,6 +78,8 @@ impl Live<'_> {
             // The deadline is seen to by who calls this.
             Err(WireError::Deadline { .. }) => Ok(()),
             Err(error) if error.is_retriable() => {
+                // An answer may have been waited for long.
+                let now = Instant::now();
                 let asked = |cursor: &&mut Cursor| from.iter().any(|from| from.partition == cursor.partition);
                 cursors
                     .iter_mut()
