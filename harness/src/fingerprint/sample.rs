@@ -545,8 +545,12 @@ mod tests {
     /// 10,000 records in 10 s, of which some have another time.
     fn finished(odd: &[i64], within: Span) -> Sample {
         let mut sampler = Sampler::new(1);
-        let record =
-            |k| RecordSeen { partition: 0, timestamp_ms: 1_000_000_000 + k, key: None, value_bytes: None };
+        let record = |k: i64| RecordSeen {
+            partition: 0,
+            timestamp_ms: 1_000_000_000 + k,
+            key: None,
+            value_bytes: None,
+        };
         sampler.sample.records = (0..10_000).map(record).collect();
         for (record, at_ms) in sampler.sample.records[5_000..].iter_mut().zip(odd) {
             record.timestamp_ms = *at_ms;
