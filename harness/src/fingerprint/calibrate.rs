@@ -36,8 +36,9 @@ pub struct Calibrated {
     pub reached_ratio: f64,
 }
 
-/// Calibrates the bodies of a scenario that was written from a fingerprint.
-pub(super) fn calibrate(draft: &Scenario, fingerprint: &Fingerprint) -> Calibrated {
+/// Calibrates the bodies of a scenario that was written from a fingerprint. `None`: what batches come to was not measured.
+pub(super) fn calibrate(draft: &Scenario, fingerprint: &Fingerprint) -> Option<Calibrated> {
+    let (codec, wanted_ratio) = fingerprint.compressibility.measured()?;
     let block = &draft.workload.producers[0];
     let plan = record_plan(block);
     let partitions = draft.topics[0].partitions.unwrap_or(1);
@@ -45,7 +46,6 @@ pub(super) fn calibrate(draft: &Scenario, fingerprint: &Fingerprint) -> Calibrat
         KeyChoice::Keys(keys) => Some(Keys::Drawn(Arc::new(KeySpace::new(keys, partitions)))),
         KeyChoice::None | KeyChoice::Sticky | KeyChoice::Recorded(_) => None,
     };
-    let (codec, wanted_ratio) = fingerprint.compressibility.measured();
     let records = fingerprint.batches.records.mean.round() as usize;
     let trial = Trial::new(plan, keys, codec, records.max(1));
     let (mut low, mut high) = (0.0, 1.0);
@@ -59,7 +59,7 @@ pub(super) fn calibrate(draft: &Scenario, fingerprint: &Fingerprint) -> Calibrat
     let tried = sides.map(|random_fraction| (random_fraction, trial.ratio(random_fraction)));
     let (random_fraction, reached_ratio) =
         if off(tried[0].1) <= off(tried[1].1) { tried[0] } else { tried[1] };
-    Calibrated { random_fraction, wanted_ratio, reached_ratio }
+    Some(Calibrated { random_fraction, wanted_ratio, reached_ratio })
 }
 
 /// Batches as the scenario will send them.
