@@ -105,31 +105,29 @@ impl Sizes {
     pub fn of(&self, partition: usize, index: u64) -> usize {
         match &self.plan {
             SizePlan::Fixed(bytes) => *bytes,
-            SizePlan::Recorded(trace) => trace.size(partition, index),
-            plan => self.draw(plan, &mut SplitMix::of(self.seed, partition as u64, index)),
-        }
-    }
-
-    fn draw(&self, plan: &SizePlan, rng: &mut SplitMix) -> usize {
-        match plan {
-            SizePlan::Fixed(bytes) => *bytes,
-            SizePlan::Uniform { min, max } => min + (rng.unit() * (max - min + 1) as f64) as usize,
+            SizePlan::Uniform { min, max } => {
+                min + (self.draws(partition, index).unit() * (max - min + 1) as f64) as usize
+            }
             SizePlan::LogNormal { median, min, max, .. } => {
-                let drawn = self.log_normal.map_or(*median as f64, |d| d.sample(rng));
-                (drawn as usize).clamp(*min, *max)
+                let draw = |d: LogNormal<f64>| d.sample(&mut self.draws(partition, index));
+                (self.log_normal.map_or(*median as f64, draw) as usize).clamp(*min, *max)
             }
             SizePlan::Weighted(sizes) => {
-                let mut left = rng.unit() * self.weights;
+                let mut left = self.draws(partition, index).unit() * self.weights;
                 for (bytes, weight) in sizes {
                     left -= weight;
                     if left < 0.0 {
                         return *bytes;
                     }
                 }
-                plan.max()
+                self.plan.max()
             }
-            SizePlan::Recorded(_) => plan.max(),
+            SizePlan::Recorded(trace) => trace.size(partition, index),
         }
+    }
+
+    fn draws(&self, partition: usize, index: u64) -> SplitMix {
+        SplitMix::of(self.seed, partition as u64, index)
     }
 }
 

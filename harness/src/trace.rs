@@ -17,8 +17,6 @@ const NO_KEY: u32 = u32::MAX;
 const SECOND_NS: u64 = 1_000_000_000;
 /// A rate is shown per second, and of a longer trace for this many equal parts.
 const RATE_PARTS_MAX: u64 = 10_000;
-/// Of a slow trace a part has so many records, on average: fewer would be rounded to another rate.
-const RECORDS_PER_PART_MIN: u64 = 1;
 
 /// One record of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +61,11 @@ pub struct Trace {
     length_ns: u64,
     records: u64,
     value_bytes: u64,
+    /// The shortest value and the longest.
+    value_bytes_range: (usize, usize),
     key_bytes: u64,
+    /// Key and value of the longest record.
+    record_bytes_max: usize,
 }
 
 impl Recording {
@@ -98,7 +100,8 @@ impl Recording {
         let mut counts = vec![0; partitions as usize];
         homes.iter().for_each(|partition| counts[*partition] += 1);
         let mut all: Vec<PartitionTrace> = counts.into_iter().map(PartitionTrace::with_room).collect();
-        let (mut last_ns, mut value_bytes, mut key_bytes) = (0, 0, 0);
+        let (mut last_ns, mut value_bytes, mut key_bytes, mut record_bytes_max) = (0, 0, 0, 0);
+        let (mut shortest, mut longest) = (u32::MAX, 0);
         for (row, partition) in self.rows.iter().zip(homes) {
             let at_ns = (row.at_ns as f64 / speed) as u64;
             let size = row.size.unwrap_or(size);
@@ -107,8 +110,11 @@ impl Recording {
             trace.sizes.push(size);
             trace.keys.push(row.key);
             last_ns = at_ns;
+            let of_its_key = self.keys.get(row.key as usize).map_or(0, |key| key.len());
             value_bytes += u64::from(size);
-            key_bytes += self.keys.get(row.key as usize).map_or(0, |key| key.len() as u64);
+            key_bytes += of_its_key as u64;
+            (shortest, longest) = (shortest.min(size), longest.max(size));
+            record_bytes_max = record_bytes_max.max(size as usize + of_its_key);
         }
         Trace {
             partitions: all,
@@ -117,7 +123,10 @@ impl Recording {
             length_ns: (last_ns + 1).next_multiple_of(SLOT_NS),
             records: self.rows.len() as u64,
             value_bytes,
+            // Without records the longest is 0, and so is the shortest.
+            value_bytes_range: (shortest.min(longest) as usize, longest as usize),
             key_bytes,
+            record_bytes_max,
         }
     }
 }
@@ -145,8 +154,7 @@ impl Trace {
 
     /// The shortest value and the longest, bytes.
     pub fn value_bytes_range(&self) -> (usize, usize) {
-        let sizes = || self.partitions.iter().flat_map(|p| &p.sizes).copied();
-        (sizes().min().unwrap_or(0) as usize, sizes().max().unwrap_or(0) as usize)
+        self.value_bytes_range
     }
 
     /// Mean length of a record's key, bytes; records without count as 0.
@@ -156,10 +164,7 @@ impl Trace {
 
     /// Bytes of the longest record, key and value together.
     pub fn record_bytes_max(&self) -> usize {
-        let records = self.partitions.iter().flat_map(|p| p.sizes.iter().zip(&p.keys));
-        let bytes =
-            |(size, key): (&u32, &u32)| *size as usize + self.keys.get(*key as usize).map_or(0, |k| k.len());
-        records.map(bytes).max().unwrap_or(0)
+        self.record_bytes_max
     }
 
     /// How many different keys it has.
@@ -201,8 +206,9 @@ impl Trace {
     /// second has too few records for a rate of whole records. The last part may be shorter.
     pub fn rates(&self, from_ns: u64) -> Vec<Segment> {
         let left_ns = self.length_ns.saturating_sub(from_ns);
-        let sparse = (RECORDS_PER_PART_MIN as f64 * left_ns as f64 / self.records.max(1) as f64) as u64;
-        let part_ns = left_ns.div_ceil(RATE_PARTS_MAX).max(sparse).max(1).next_multiple_of(SECOND_NS);
+        // Of a slow trace a part has one record on average: fewer would be rounded to another rate.
+        let sparse_ns = left_ns / self.records.max(1);
+        let part_ns = left_ns.div_ceil(RATE_PARTS_MAX).max(sparse_ns).max(1).next_multiple_of(SECOND_NS);
         let mut counts = vec![0u64; left_ns.div_ceil(part_ns) as usize];
         for at_ns in self.partitions.iter().flat_map(|p| &p.times_ns).filter(|at_ns| **at_ns >= from_ns) {
             counts[((at_ns - from_ns) / part_ns) as usize] += 1;

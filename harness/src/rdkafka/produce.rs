@@ -23,14 +23,11 @@ use super::TICK_NS;
 use super::connect::{ClientPlan, DriverError};
 use super::folding::{Fate, Folder, Run, of_broker, pack};
 use super::notes::Notes;
+use super::sleep::{LONGEST_SLEEP_NS, sleep_until};
 use crate::load::producer::BatchTag;
 use crate::load::records::RecordTarget;
 use crate::load::{Origin, ProducerLoad};
 
-/// Sleeping is exact to about as much.
-const GRANULARITY_NS: u64 = 1_000_000;
-/// The loop wakes at least so often.
-const LONGEST_SLEEP_NS: u64 = 20_000_000;
 /// Bytes of records that are made before they are handed over.
 const STAGED_BYTES: usize = 128 << 10;
 /// The same while there is little room: what is not taken is made again.
@@ -76,13 +73,8 @@ fn run_with(
     let mut lateness = Lateness::of_this_thread(monotonic_ns());
     let mut wakeup_ns: u64 = 0;
     loop {
-        let began_ns = monotonic_ns();
-        let timeout_ns = wakeup_ns.saturating_sub(began_ns).min(LONGEST_SLEEP_NS);
-        lateness.lend(std::mem::take(&mut driver.inside_ns));
-        lateness.poll_begins(began_ns);
-        driver.wakeup.wait(Duration::from_nanos(timeout_ns))?;
-        let now_ns = monotonic_ns();
-        lateness.poll_ended(now_ns, timeout_ns + GRANULARITY_NS);
+        let inside_ns = std::mem::take(&mut driver.inside_ns);
+        let now_ns = sleep_until(wakeup_ns, &driver.wakeup, &mut lateness, inside_ns)?;
         let turn = Turn { now_ns, lateness: &lateness };
         driver.turn(turn)?;
         let over = driver.load.give_up_ns().is_some_and(|at| at <= now_ns);
