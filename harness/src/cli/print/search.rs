@@ -49,7 +49,9 @@ pub(in crate::cli) fn search_header(out: &mut impl Write, plan: &SearchPlan) -> 
         limits.trials_max(),
         seconds(whole_seconds(plan.expected())),
         seconds(whole_seconds(plan.wall()))
-    )
+    )?;
+    // At the highest rate; what binds there may not at others.
+    plan.highest.warnings.iter().try_for_each(|warning| writeln!(out, "warning {warning}"))
 }
 
 /// Everything that `gauntlet plan` shows of a search.

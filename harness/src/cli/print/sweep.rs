@@ -58,7 +58,9 @@ fn header(out: &mut impl Write, plan: &SweepPlan) -> std::io::Result<()> {
             )?,
         }
     }
-    Ok(())
+    let mut warnings =
+        plan.points.iter().flat_map(|point| point.planned.warnings.iter().map(|w| (&point.id, w)));
+    warnings.try_for_each(|(point, warning)| writeln!(out, "warning {point}: {warning}"))
 }
 
 /// As `gauntlet run` begins.
