@@ -4,9 +4,11 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use gauntlet_verify::IDENTITY_LEN;
 use gauntlet_wire::batch::{BatchBuilder, BatchStamp, RecordSpec};
 use gauntlet_wire::codec::Codec;
 
+use crate::load::records::IDENTITY_HEADER;
 use crate::payload::{BodyMaker, BodyPlan};
 
 const MIB: u64 = 1 << 20;
@@ -71,18 +73,24 @@ impl SampleBatch {
 
 /// Makes a batch of values that are all of one size.
 pub fn sample_batch(value_bytes: usize, body: &BodyPlan, codec: Codec, batch_bytes: usize) -> SampleBatch {
-    let identity_bytes = value_bytes.min(gauntlet_verify::IDENTITY_LEN);
+    let identity_bytes = value_bytes.min(body.identity_bytes());
     let maker = BodyMaker::new(1, 0, body.clone(), value_bytes - identity_bytes);
     // An identity costs what incompressible numbers cost: checksum, low bytes of time and sequence.
     let noise_bytes = identity_bytes.min(8);
+    let apart = vec![0; IDENTITY_LEN - body.identity_bytes()];
     let noise = BodyMaker::new(2, 0, BodyPlan::Random(1.0), noise_bytes);
     let mut builder = BatchBuilder::new(codec);
     let mut k = 0u64;
     while k == 0 || builder.bytes() + value_bytes + 16 <= batch_bytes.min(1 << 20) {
-        let spec = RecordSpec { timestamp_ms: k as i64 / 100, key: None, value_bytes, headers: &[] };
+        let mut own = apart.clone();
+        let own_noise_bytes = own.len().min(8);
+        noise.fill(0, k, 0, &mut own[..own_noise_bytes]);
+        let timestamp_ms = k as i64 / 100;
+        let own_header = (!own.is_empty()).then_some((IDENTITY_HEADER, &*own));
+        let spec = RecordSpec { timestamp_ms, key: None, value_bytes, own_header, headers: &[] };
         builder.append(&spec, |value| {
-            maker.fill(1, k, &mut value[identity_bytes..]);
-            noise.fill(0, k, &mut value[identity_bytes - noise_bytes..identity_bytes]);
+            maker.fill(1, k, timestamp_ms, &mut value[identity_bytes..]);
+            noise.fill(0, k, 0, &mut value[identity_bytes - noise_bytes..identity_bytes]);
         });
         k += 1;
     }

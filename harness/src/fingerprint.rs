@@ -2,9 +2,9 @@
 //!
 //! Read-only and bounded: a sample of the records is fetched by assignment, without a group and without commits, until it is
 //! complete or a limit is reached. Of a record only lengths, times and counts are kept (`sample`), so that no key, value or
-//! header value can get anywhere.
+//! header value can get anywhere. Names of headers that most records have are told.
 //!
-//! - `live`: what brokers are asked; `window`: where the sample begins
+//! - `live`: what brokers are asked; `live/reading` and `live/cursor`: in which order, and how far; `window`: where the sample begins
 //! - `sample`: what is kept of it; `quantile`: how it is summed up
 //! - `rate`, `sizes`, `keys`, `headers`, `compressibility`, `batches`, `partitions`, `topic`: one estimate each, with its
 //!   definition at the top
@@ -30,6 +30,7 @@ mod write;
 
 use std::time::Duration;
 
+use gauntlet_wire::error::Denied;
 use gauntlet_wire::{Security, WireError};
 use serde::Serialize;
 
@@ -41,7 +42,7 @@ pub use keys::{KeyEstimate, KeyModel};
 pub use partitions::PartitionEstimate;
 pub use rate::RateEstimate;
 pub use sample::{
-    BatchSeen, Bound, Coverage, HeaderSeen, KeySeen, Packed, RecordSeen, Sample, Sampler, Span,
+    BatchSeen, Bound, Coverage, Ending, HeaderSeen, KeySeen, Packed, RecordSeen, Sample, Sampler, Span,
 };
 pub use sizes::{SizeEstimate, SizeGroup};
 pub use topic::{Described, TopicEstimate};
@@ -107,6 +108,17 @@ pub enum FingerprintError {
         topic: String,
         /// The broker that says so.
         addr: String,
+    },
+    /// The cluster does not allow it.
+    #[error(
+        "topic {topic}: {}: {}: {} lacks {}; grant it (a fingerprint needs Describe and Read on the topic)",
+        .denied.what, .denied.code, .denied.principal, .denied.permission
+    )]
+    Denied {
+        /// Its name.
+        topic: String,
+        /// What is missing.
+        denied: Box<Denied>,
     },
     /// There is nothing in it.
     #[error("topic {topic} holds no records; fingerprint it once it is written to")]
@@ -184,8 +196,22 @@ pub struct SampleEstimate {
     pub from_ms: i64,
     /// Its end.
     pub until_ms: i64,
+    /// Whether there is no such time: then it is that of all records.
+    pub nothing_in_common: bool,
+    /// Records whose timestamps are not among those of the others, or not of the time that was looked at.
+    pub odd_times: u64,
     /// Partitions that nothing could be read of.
     pub unread_partitions: Vec<u32>,
+    /// Partitions that were not begun with before a limit was reached.
+    pub unreached_partitions: Vec<u32>,
+    /// Partitions that could not be read to the end of what was asked for.
+    pub half_read_partitions: Vec<u32>,
+    /// Why one of the partitions could not be.
+    pub trouble: Option<String>,
+    /// Partitions whose records are not in the order of their timestamps.
+    pub disordered_partitions: Vec<u32>,
+    /// Batches that compaction has taken records from.
+    pub compacted_batches: u64,
     /// Batches that could not be read.
     pub unreadable_batches: u64,
     /// Why the first of them could not be.
@@ -197,8 +223,8 @@ pub struct SampleEstimate {
 pub struct Written {
     /// Its text.
     pub yaml: String,
-    /// What its bodies compress to.
-    pub calibrated: Calibrated,
+    /// What its bodies compress to; `None`: what those of the topic do is not known.
+    pub calibrated: Option<Calibrated>,
 }
 
 /// Reads a sample of a topic and measures it.
@@ -223,7 +249,14 @@ impl Fingerprint {
                 bound: sample.bound,
                 from_ms: sample.span.from_ms,
                 until_ms: sample.span.until_ms,
+                nothing_in_common: sample.nothing_in_common,
+                odd_times: sample.odd_times,
                 unread_partitions: sample.unread_partitions.clone(),
+                unreached_partitions: sample.unreached_partitions.clone(),
+                half_read_partitions: sample.half_read_partitions.clone(),
+                trouble: sample.trouble.clone(),
+                disordered_partitions: sample.disordered_partitions.clone(),
+                compacted_batches: sample.compacted_batches,
                 unreadable_batches: sample.unreadable_batches,
                 unreadable_because: sample.unreadable_because.clone(),
             },
@@ -249,18 +282,18 @@ impl Fingerprint {
         // Bodies can only be tried once everything else about the records is known.
         let draft = parse(&write::yaml(self, None))?;
         let calibrated = calibrate::calibrate(&draft, self);
-        let yaml = write::yaml(self, Some(&calibrated));
+        let yaml = write::yaml(self, calibrated.as_ref());
         parse(&yaml)?;
         Ok(Written { yaml, calibrated })
     }
 
-    /// What was measured, line by line: a heading and what there is to say.
+    /// What was measured, line by line: a heading and what there is to say, without control characters.
     pub fn in_words(&self) -> Vec<(&'static str, String)> {
-        words::all(self)
+        words::all(self).into_iter().map(|(heading, text)| (heading, words::printable(&text))).collect()
     }
 
-    /// What the scenario does not say, or the sample can't tell.
+    /// What the scenario does not say, or the sample can't tell, without control characters.
     pub fn doubts(&self) -> Vec<String> {
-        doubts::of(self)
+        doubts::of(self).iter().map(|doubt| words::printable(doubt)).collect()
     }
 }

@@ -23,5 +23,6 @@ pub mod search;
 pub mod series;
 pub mod sizes;
 pub mod sweep;
+pub mod trace;
 pub mod units;
 pub mod windows;

@@ -1,4 +1,4 @@
-//! What is in a record's value besides its identity: fresh bytes of a stated compressibility.
+//! What is in a record's value besides its identity: fresh bytes of a stated compressibility, or JSON messages.
 //!
 //! By default `random_fraction` of the body is incompressible, the rest is zero. The random bytes are a function of seed,
 //! producer and record number, so the same seed makes the same records, and no two bodies are alike: a codec finds
@@ -8,6 +8,10 @@ use std::sync::Arc;
 
 use crate::random::{SplitMix, mix};
 
+pub mod envelope;
+
+use envelope::Envelope;
+
 /// What bodies are made of.
 #[derive(Debug, Clone)]
 pub enum BodyPlan {
@@ -15,6 +19,26 @@ pub enum BodyPlan {
     Random(f64),
     /// Consecutive pieces of these bytes, which must not be empty; at their end they begin again.
     Corpus(Arc<[u8]>),
+    /// JSON messages. Then the body is the whole value, and the identity is in a record header.
+    Json(Arc<Envelope>),
+}
+
+impl BodyPlan {
+    /// Bytes that the identity takes in front of a body.
+    pub fn identity_bytes(&self) -> usize {
+        match self {
+            BodyPlan::Random(_) | BodyPlan::Corpus(_) => gauntlet_verify::IDENTITY_LEN,
+            BodyPlan::Json(_) => 0,
+        }
+    }
+
+    /// Bytes of the shortest value there can be.
+    pub fn value_bytes_min(&self) -> usize {
+        match self {
+            BodyPlan::Random(_) | BodyPlan::Corpus(_) => gauntlet_verify::IDENTITY_LEN,
+            BodyPlan::Json(envelope) => envelope.bytes_min(),
+        }
+    }
 }
 
 /// Makes the bodies of one producer.
@@ -40,17 +64,25 @@ impl BodyMaker {
         match self.plan {
             BodyPlan::Random(_) if body_bytes == self.usual.0 => self.usual.1,
             BodyPlan::Random(fraction) => (body_bytes as f64 * fraction.clamp(0.0, 1.0)).round() as usize,
-            BodyPlan::Corpus(_) => 0,
+            BodyPlan::Corpus(_) | BodyPlan::Json(_) => 0,
         }
+    }
+
+    /// Whether the identity belongs into a header, because the body is the whole value.
+    #[inline]
+    pub fn is_whole_value(&self) -> bool {
+        matches!(self.plan, BodyPlan::Json(_))
     }
 
     /// Fills the body of record `k` of `partition`, which must be zeroed.
     #[inline]
-    pub fn fill(&self, partition: u32, k: u64, body: &mut [u8]) {
-        if let BodyPlan::Corpus(corpus) = &self.plan {
-            return self.copy(corpus, partition, k, body);
-        }
+    pub fn fill(&self, partition: u32, k: u64, timestamp_ms: i64, body: &mut [u8]) {
         let mut rng = SplitMix::of(self.seed, u64::from(partition), k);
+        match &self.plan {
+            BodyPlan::Random(_) => {}
+            BodyPlan::Corpus(corpus) => return self.copy(corpus, partition, k, body),
+            BodyPlan::Json(envelope) => return envelope.fill(&mut rng, timestamp_ms, body),
+        }
         let random_bytes = self.random_bytes(body.len());
         let (words, rest) = body[..random_bytes].as_chunks_mut::<8>();
         words.iter_mut().for_each(|word| *word = rng.draw().to_le_bytes());
@@ -88,16 +120,16 @@ mod tests {
         for partition in 0..4 {
             for k in 0..2_000 {
                 let mut body = [0u8; 40];
-                maker.fill(partition, k, &mut body);
+                maker.fill(partition, k, 0, &mut body);
                 assert!(body[20..].iter().all(|b| *b == 0));
                 assert!(seen.insert(body), "partition {partition}, record {k} repeats another");
                 let mut again = [0u8; 40];
-                BodyMaker::new(7, 1, BodyPlan::Random(0.5), 40).fill(partition, k, &mut again);
+                BodyMaker::new(7, 1, BodyPlan::Random(0.5), 40).fill(partition, k, 0, &mut again);
                 assert_eq!(body, again);
             }
         }
         let mut other = [0u8; 40];
-        BodyMaker::new(8, 1, BodyPlan::Random(0.5), 40).fill(0, 0, &mut other);
+        BodyMaker::new(8, 1, BodyPlan::Random(0.5), 40).fill(0, 0, 0, &mut other);
         assert!(!seen.contains(&other), "another seed makes other bodies");
     }
 
@@ -107,7 +139,7 @@ mod tests {
             let maker = BodyMaker::new(1, 0, BodyPlan::Random(fraction), 64);
             let mut bodies = vec![0u8; 64 * 1000];
             for (k, body) in bodies.chunks_mut(64).enumerate() {
-                maker.fill(0, k as u64, body);
+                maker.fill(0, k as u64, 0, body);
             }
             let mut packed = Vec::new();
             gauntlet_wire::codec::Codec::Zstd.compress(&bodies, &mut packed);
@@ -122,7 +154,7 @@ mod tests {
         let maker = BodyMaker::new(1, 0, BodyPlan::Corpus(corpus), 100);
         let mut bodies = vec![0; 600];
         for (k, body) in bodies.chunks_mut(100).enumerate() {
-            maker.fill(3, k as u64, body);
+            maker.fill(3, k as u64, 0, body);
         }
         assert!(
             bodies.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)),
@@ -135,7 +167,7 @@ mod tests {
     #[test]
     fn fingerprint() {
         let mut body = [0u8; 16];
-        BodyMaker::new(20_261_121, 3, BodyPlan::Random(1.0), 16).fill(5, 42, &mut body);
+        BodyMaker::new(20_261_121, 3, BodyPlan::Random(1.0), 16).fill(5, 42, 0, &mut body);
         assert_eq!(
             format!("{body:02x?}").replace([',', ' ', '[', ']'], ""),
             "6c639436a5c542f1ec821d07cac6a41e"

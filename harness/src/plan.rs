@@ -25,6 +25,7 @@ use crate::payload::BodyPlan;
 use crate::rdkafka::settings::Setting;
 use crate::schedule::{Arrival, Curve};
 use crate::sizes::SizePlan;
+use crate::trace::Trace;
 
 pub use convert::{PlanOptions, Planned, capabilities, check_expectation, client_security, plan};
 pub(crate) use convert::{RF_DEFAULT_MAX, search_expectations};
@@ -165,8 +166,17 @@ pub struct RecordPlan {
     pub headers: Headers,
 }
 
+impl RecordPlan {
+    /// Takes sizes and keys from a recording.
+    pub(crate) fn replay(&mut self, trace: &Arc<Trace>) {
+        self.sizes = SizePlan::Recorded(Arc::clone(trace));
+        self.value_bytes_mean = trace.value_bytes_mean();
+        self.keys = KeyChoice::Recorded(Arc::clone(trace));
+    }
+}
+
 /// How records get their keys and partitions.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum KeyChoice {
     /// No keys; partitions take turns.
     None,
@@ -174,6 +184,8 @@ pub enum KeyChoice {
     Sticky,
     /// Keys decide.
     Keys(KeyPlan),
+    /// As recorded.
+    Recorded(Arc<Trace>),
 }
 
 /// A block of readers that share the partitions of a topic.
@@ -209,6 +221,13 @@ pub enum PacePlan {
         /// How they are spread where the rate does not change.
         arrival: Arrival,
     },
+    /// Open model, as recorded.
+    Replay {
+        /// Every record.
+        trace: Arc<Trace>,
+        /// Their rate over time, warm-up apart: for plans and charts.
+        curve: Arc<Curve>,
+    },
     /// Closed model, as fast as the brokers take them.
     Unlimited {
         /// All its producers together, at most.
@@ -219,6 +238,22 @@ pub enum PacePlan {
 }
 
 impl PacePlan {
+    /// Records per second over time; `None` in a closed model.
+    pub fn curve(&self) -> Option<&Curve> {
+        match self {
+            PacePlan::Open { curve, .. } | PacePlan::Replay { curve, .. } => Some(curve),
+            PacePlan::Unlimited { .. } => None,
+        }
+    }
+
+    /// Records that are held in memory.
+    fn memory_bytes(&self) -> u64 {
+        match self {
+            PacePlan::Replay { trace, .. } => trace.memory_bytes(),
+            PacePlan::Open { .. } | PacePlan::Unlimited { .. } => 0,
+        }
+    }
+
     /// The rate, if it is one and the same all the time.
     pub fn constant_per_s(&self) -> Option<u64> {
         match self {
@@ -226,18 +261,13 @@ impl PacePlan {
                 [one] if one.from_per_s == one.to_per_s => Some(one.from_per_s),
                 _ => None,
             },
-            PacePlan::Unlimited { .. } => None,
+            PacePlan::Replay { .. } | PacePlan::Unlimited { .. } => None,
         }
     }
 
     /// The highest rate that it comes to; `None` in a closed model.
     pub fn highest_per_s(&self) -> Option<u64> {
-        match self {
-            PacePlan::Open { curve, .. } => {
-                curve.segments().iter().map(|s| s.from_per_s.max(s.to_per_s)).max()
-            }
-            PacePlan::Unlimited { .. } => None,
-        }
+        self.curve()?.segments().iter().map(|s| s.from_per_s.max(s.to_per_s)).max()
     }
 }
 
@@ -363,6 +393,7 @@ impl Plan {
                 let warmup_s = self.load.warmup.longest().as_secs_f64();
                 Some((warmup_s * curve.warmup_per_s() as f64).ceil() as u64 + curve.records())
             }
+            PacePlan::Replay { trace, .. } => Some(trace.records()),
             PacePlan::Unlimited { records_max, .. } => *records_max,
         }
     }
@@ -374,18 +405,18 @@ impl Plan {
 
     /// Whether all loads follow a schedule.
     pub fn is_scheduled(&self) -> bool {
-        self.load.paces.iter().all(|pace| matches!(pace, PacePlan::Open { .. }))
+        self.load.paces.iter().all(|pace| pace.curve().is_some())
     }
 
     /// Scheduled records per second of all loads at an instant since t = 0 (`None`: in the warm-up); `None` without
     /// schedule.
     pub fn rate_at(&self, since_zero_ns: Option<u64>) -> Option<f64> {
-        let rate = |pace: &PacePlan| match pace {
-            PacePlan::Open { curve, .. } => Some(match since_zero_ns {
+        let rate = |pace: &PacePlan| {
+            let curve = pace.curve()?;
+            Some(match since_zero_ns {
                 None => curve.warmup_per_s() as f64,
                 Some(ns) => curve.rate_at(ns),
-            }),
-            PacePlan::Unlimited { .. } => None,
+            })
         };
         self.load.paces.iter().map(rate).sum()
     }
@@ -397,15 +428,7 @@ impl Plan {
 
     /// What is to be sent when, for the record of a run; `None` without schedule.
     pub fn profile(&self) -> Option<LoadProfile> {
-        let curves: Vec<&Curve> = self
-            .load
-            .paces
-            .iter()
-            .map(|pace| match pace {
-                PacePlan::Open { curve, .. } => Some(&**curve),
-                PacePlan::Unlimited { .. } => None,
-            })
-            .collect::<Option<_>>()?;
+        let curves: Vec<&Curve> = self.load.paces.iter().map(PacePlan::curve).collect::<Option<_>>()?;
         let mut corners: Vec<u64> = curves.iter().flat_map(|curve| curve.corners_ns()).collect();
         corners.sort_unstable();
         corners.dedup();

@@ -5,7 +5,7 @@
 //! - `check`: whether librdkafka takes them, before anything starts
 //! - `connect`: what is only known in a run: brokers, security, tokens
 //! - `folding`: reports of records, one by one, become runs
-//! - `produce`, `read`: the loops of a producer and of a reader
+//! - `produce`, `read`: the loops of a producer and of a reader; `sleep`: what they do in between
 //! - `notes`: log lines and statistics, away from the loops
 
 #[cfg(feature = "rdkafka")]
@@ -22,6 +22,8 @@ pub mod produce;
 #[cfg(feature = "rdkafka")]
 pub mod read;
 pub mod settings;
+#[cfg(feature = "rdkafka")]
+mod sleep;
 
 /// The loop of a producer does not turn more often than this for records alone: what is due in between is handed over
 /// together. Nanoseconds.

@@ -47,6 +47,9 @@ pub struct Counts {
     pub unacknowledged: u64,
     /// Acked records whose latency is mostly ours (`design`: gauntlet + host over 5 ms and over 10 %).
     pub ours: u64,
+    /// Failed and indeterminate records, by the same rule: what is late because of us may end for that.
+    #[serde(default)]
+    pub unanswered_ours: u64,
     /// Records read.
     pub read: u64,
     /// Records read whose e2e latency is mostly ours.
@@ -102,13 +105,24 @@ impl Default for Slot {
 impl Counts {
     /// Adds another slot's counts.
     pub fn add(&mut self, other: &Counts) {
-        let Counts { acked, failed, indeterminate, unacknowledged, ours, read, read_ours, acks, reads } =
-            other;
+        let Counts {
+            acked,
+            failed,
+            indeterminate,
+            unacknowledged,
+            ours,
+            unanswered_ours,
+            read,
+            read_ours,
+            acks,
+            reads,
+        } = other;
         self.acked += acked;
         self.failed += failed;
         self.indeterminate += indeterminate;
         self.unacknowledged += unacknowledged;
         self.ours += ours;
+        self.unanswered_ours += unanswered_ours;
         self.read += read;
         self.read_ours += read_ours;
         self.acks += acks;

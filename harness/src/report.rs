@@ -16,6 +16,7 @@ use gauntlet_reports::run_data::RunData;
 use crate::rundir::RunDirError;
 
 pub use read::{read, reproduce};
+pub(crate) use write::write_forms;
 pub use write::{ReportForm, Written, render, write};
 
 /// A run directory that was read.

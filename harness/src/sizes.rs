@@ -1,9 +1,12 @@
 //! Sizes of values: one, or drawn for each record.
 
+use std::sync::Arc;
+
 use rand::distr::Distribution;
 use rand_distr::LogNormal;
 
 use crate::random::SplitMix;
+use crate::trace::Trace;
 
 /// How long values are.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +33,8 @@ pub enum SizePlan {
     },
     /// Certain lengths, each with a weight. At least one weight is above 0.
     Weighted(Vec<(usize, f64)>),
+    /// As recorded.
+    Recorded(Arc<Trace>),
 }
 
 impl SizePlan {
@@ -39,6 +44,7 @@ impl SizePlan {
             SizePlan::Fixed(bytes) => *bytes,
             SizePlan::Uniform { min, .. } | SizePlan::LogNormal { min, .. } => *min,
             SizePlan::Weighted(sizes) => sizes.iter().map(|(bytes, _)| *bytes).min().unwrap_or(0),
+            SizePlan::Recorded(trace) => trace.value_bytes_range().0,
         }
     }
 
@@ -48,6 +54,7 @@ impl SizePlan {
             SizePlan::Fixed(bytes) => *bytes,
             SizePlan::Uniform { max, .. } | SizePlan::LogNormal { max, .. } => *max,
             SizePlan::Weighted(sizes) => sizes.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0),
+            SizePlan::Recorded(trace) => trace.value_bytes_range().1,
         }
     }
 
@@ -60,6 +67,7 @@ impl SizePlan {
                 let weights: f64 = sizes.iter().map(|(_, weight)| weight).sum();
                 sizes.iter().map(|(bytes, weight)| *bytes as f64 * weight).sum::<f64>() / weights
             }
+            SizePlan::Recorded(trace) => trace.value_bytes_mean(),
             SizePlan::LogNormal { .. } => {
                 const DRAWS: u64 = 100_000;
                 let sizes = Sizes::new(self.clone(), 0);
@@ -97,29 +105,29 @@ impl Sizes {
     pub fn of(&self, partition: usize, index: u64) -> usize {
         match &self.plan {
             SizePlan::Fixed(bytes) => *bytes,
-            plan => self.draw(plan, &mut SplitMix::of(self.seed, partition as u64, index)),
-        }
-    }
-
-    fn draw(&self, plan: &SizePlan, rng: &mut SplitMix) -> usize {
-        match plan {
-            SizePlan::Fixed(bytes) => *bytes,
-            SizePlan::Uniform { min, max } => min + (rng.unit() * (max - min + 1) as f64) as usize,
+            SizePlan::Uniform { min, max } => {
+                min + (self.draws(partition, index).unit() * (max - min + 1) as f64) as usize
+            }
             SizePlan::LogNormal { median, min, max, .. } => {
-                let drawn = self.log_normal.map_or(*median as f64, |d| d.sample(rng));
-                (drawn as usize).clamp(*min, *max)
+                let draw = |d: LogNormal<f64>| d.sample(&mut self.draws(partition, index));
+                (self.log_normal.map_or(*median as f64, draw) as usize).clamp(*min, *max)
             }
             SizePlan::Weighted(sizes) => {
-                let mut left = rng.unit() * self.weights;
+                let mut left = self.draws(partition, index).unit() * self.weights;
                 for (bytes, weight) in sizes {
                     left -= weight;
                     if left < 0.0 {
                         return *bytes;
                     }
                 }
-                plan.max()
+                self.plan.max()
             }
+            SizePlan::Recorded(trace) => trace.size(partition, index),
         }
+    }
+
+    fn draws(&self, partition: usize, index: u64) -> SplitMix {
+        SplitMix::of(self.seed, partition as u64, index)
     }
 }
 

@@ -244,6 +244,23 @@ fn a_sender_that_sleeps_proves_nothing_about_the_broker() {
 }
 
 #[test]
+fn records_that_a_sleeping_sender_gave_up_are_not_the_brokers() {
+    let _alone = alone();
+    let case = foreign(
+        "gave-up",
+        "{ shape: constant, rate: 5k/s, warmup: 2s, duration: 4s, drain: 1s }",
+        "expect: [produce.failed == 0, produce.error_rate < 1%]\n",
+    );
+    // It sleeps until load and drain are over.
+    let output = case.command("run").env("GAUNTLET_TEST_STUMBLE", "500,9000").output().unwrap();
+    let record = case.record();
+    assert_verdict(&output, &record, "INCONCLUSIVE", 5);
+    assert!(record["produce"]["failed"].as_u64().unwrap() > 1_000, "{:#}", record["produce"]);
+    // Not all: partitions that the brokers gave no room for when it fell asleep count as theirs.
+    assert!(record["load"]["ours_ratio"].as_f64().unwrap() > 0.3, "{:#}", record["load"]);
+}
+
+#[test]
 fn a_gauntlet_that_is_stopped_proves_nothing_about_the_broker() {
     let _alone = alone();
     let case = foreign(
@@ -544,6 +561,88 @@ fn shapes_arrivals_keys_and_sizes() {
     let warmup_per_s = record["load_profile"]["warmup_per_s"].as_f64();
     assert_eq!(warmup_per_s, Some(6_000.0), "the mean rate of the ramp; the spike begins later");
     reports(&case);
+}
+
+/// A recording is sent record by record: what its first second excludes as warm-up apart, everything counts.
+#[test]
+fn a_recording_is_replayed() {
+    let _alone = alone();
+    let lines = (0..4_000).map(|i| {
+        let key = if i % 4 == 0 { String::new() } else { format!("customer-{}", i % 7) };
+        format!("{},{key},{}\n", 1_763_769_600.0 + f64::from(i) / 1_000.0, 100 + i % 300)
+    });
+    let trace = format!("time,key,size\n{}", lines.collect::<String>());
+    let load = |file: &str| format!("{{ shape: replay, file: \"{file}\", warmup: 1s, drain: 20s }}");
+    let topic = "topics: [{ name: \"replay-${run.id}\", partitions: 3 }]\n";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("shop.csv");
+    std::fs::write(&path, &trace).unwrap();
+    let case = foreign("replay", &load(&path.display().to_string()), topic);
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "PASS", 0);
+    assert_eq!(record["verify"]["checked"], 4_000);
+    assert_eq!(record["warmup_s"], 1.0);
+    assert_eq!(record["produce"]["acked"], 3_000, "from the end of the warm-up on");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("4 000 records as recorded, 7 keys"), "{text}");
+    reports(&case);
+
+    std::fs::write(&path, trace.replace(",100\n", ",10\n")).unwrap();
+    let output =
+        foreign("replay", &load(&path.display().to_string()), topic).command("run").output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("shop.csv:2: a value of 10 bytes") && error.contains("case.yaml:"), "{error}");
+}
+
+/// JSON messages are checked whole, with the identity in a header; another client reads what the envelope promises.
+#[test]
+fn json_messages_are_checked_and_are_json() {
+    let _alone = alone();
+    let payload = "{ format: json, size: { distribution: uniform, min: 400B, max: 2KiB }, random_fraction: 0.5, \
+                   envelope: { type: order.created, source: shop, version: 3, tenants: 20 }, headers: { origin: test } }";
+    let bootstrap = shared().cluster.bootstrap().join(",");
+    let case = Case::new(&format!(
+        "version: 1\nname: json\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n\
+         topics: [{{ name: json-messages, partitions: 3, lifecycle: keep }}]\n\
+         workload: {{ payload: {payload}, key: {{ distribution: uniform, cardinality: 50 }}, \
+         producers: {{ count: 1, config: {{ compression.type: lz4 }} }} }}\n\
+         load: {{ shape: constant, rate: 1k/s, warmup: 5s, duration: 3s, drain: 20s }}\n"
+    ));
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "PASS", 0);
+    // Each partition's share of the keys is rounded by itself.
+    let checked = record["verify"]["checked"].as_u64().unwrap();
+    assert!((7_990..=8_010).contains(&checked), "{checked}");
+    let consumed = Command::new("kcat")
+        .args([
+            "-b",
+            &bootstrap,
+            "-C",
+            "-t",
+            "json-messages",
+            "-o",
+            "beginning",
+            "-e",
+            "-q",
+            "-f",
+            "%S %h %s\n",
+        ])
+        .output()
+        .unwrap();
+    assert!(consumed.status.success(), "{}", String::from_utf8_lossy(&consumed.stderr));
+    let mut ids = BTreeMap::new();
+    for line in String::from_utf8_lossy(&consumed.stdout).lines() {
+        let (length, rest) = line.split_once(' ').unwrap();
+        let json = &rest[rest.find(" {\"id\"").unwrap() + 1..];
+        assert_eq!(length.parse::<usize>().unwrap(), json.len());
+        assert!(rest.starts_with("gauntlet-identity=") && rest.contains("origin=test"), "{rest}");
+        let message: Value = serde_json::from_str(json).unwrap();
+        assert_eq!(message["type"], "order.created");
+        assert_eq!(message["metadata"]["source"], "shop");
+        *ids.entry(message["id"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+    }
+    assert_eq!(ids.len() as u64, checked, "every message has an id of its own");
 }
 
 /// A closed model of one record under way: each goes alone, and nothing is sent before its answer.

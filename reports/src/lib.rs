@@ -25,7 +25,7 @@ pub mod search;
 pub mod sweep;
 pub mod verdict;
 
-pub use evaluate::{Judged, Observations, Observed, evaluate};
+pub use evaluate::{Doubt, Judged, Observations, Observed, Truth, evaluate};
 pub use exit_code::ExitReason;
 pub use expect::{ExpectError, Expectation, Severity};
 pub use metric::{Capabilities, Metric, Stat, Unit};

@@ -48,6 +48,10 @@ pub(super) fn node_command(
 /// for regions of 8 MB: of a heap of 1 GB G1 makes regions of 1 MB, every request or answer above half of that is a
 /// *humongous* allocation, and each of those may begin a marking of the whole heap. At this load that was every second
 /// collection (`Concurrent Start`), every 2-4 s.
+/// What survives a collection is nearly all samples of Kafka's own metrics (skip lists of some 1,000 nodes per histogram), which
+/// live for minutes. By default G1 copies them up to fifteen times before it takes them for old. Taken for old at once
+/// (`MaxTenuringThreshold=0`) the same collections stop a broker for a median of 23 instead of 64 ms while it is cold, and for
+/// 10-15 instead of 30-50 ms once it is warm; the old generation grows by some 4 MB per collection.
 /// `quick` was measured: three brokers on two cores are up in 4-5 s instead of 13-14 s.
 fn heap_and_collector(jvm: Jvm, heap_bytes: u64) -> Vec<String> {
     let heap_mib = heap_bytes >> 20;
@@ -58,6 +62,7 @@ fn heap_and_collector(jvm: Jvm, heap_bytes: u64) -> Vec<String> {
                 "-XX:+UseG1GC",
                 "-XX:G1HeapRegionSize=8m",
                 "-XX:InitiatingHeapOccupancyPercent=35",
+                "-XX:MaxTenuringThreshold=0",
                 "-XX:+ExplicitGCInvokesConcurrent",
             ],
         ),

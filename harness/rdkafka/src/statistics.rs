@@ -12,6 +12,8 @@ pub struct Statistics {
     pub msg_cnt: u64,
     /// Bytes of their keys and values.
     pub msg_size: u64,
+    /// Bytes of keys and values that were sent, in all.
+    pub txmsg_bytes: u64,
     /// By name; one per address that was ever known.
     pub brokers: BTreeMap<String, Broker>,
 }
@@ -76,7 +78,7 @@ impl Statistics {
 mod tests {
     use super::*;
 
-    const JSON: &str = r#"{ "name": "rdkafka#producer-1", "type": "producer", "msg_cnt": 22710, "msg_size": 704010,
+    const JSON: &str = r#"{ "name": "rdkafka#producer-1", "type": "producer", "msg_cnt": 22710, "msg_size": 704010, "txmsg_bytes": 5,
         "brokers": {
             "127.0.0.1:9092/1": { "nodeid": 1, "tx": 320, "txbytes": 84283332, "txretries": 2, "req_timeouts": 1,
                 "rxbytes": 15708, "rtt": { "max": 3389, "p50": 2319, "p99": 3391, "cnt": 34 },
@@ -87,7 +89,7 @@ mod tests {
     #[test]
     fn what_is_used_is_read_and_the_rest_is_not_in_the_way() {
         let seen = Statistics::parse(JSON).unwrap();
-        assert_eq!((seen.msg_cnt, seen.msg_size), (22_710, 704_010));
+        assert_eq!((seen.msg_cnt, seen.msg_size, seen.txmsg_bytes), (22_710, 704_010, 5));
         assert_eq!((seen.total(|b| b.tx), seen.total(|b| b.txretries)), (321, 2));
         assert_eq!(seen.worst_rtt_us(|w| w.p99), Some(3_391), "the second has no sample");
         assert_eq!(seen.brokers["127.0.0.1:9092/1"].throttle.max, 7);

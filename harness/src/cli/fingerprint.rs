@@ -179,12 +179,13 @@ fn summary(
     for (heading, text) in found.in_words() {
         writeln!(err, "{heading:<10} {text}")?;
     }
-    let calibrated = &written.calibrated;
-    writeln!(
-        err,
-        "bodies     random to {:.3}: batches become {:.3}, for {:.3} of the topic's",
-        calibrated.random_fraction, calibrated.reached_ratio, calibrated.wanted_ratio
-    )?;
+    if let Some(calibrated) = &written.calibrated {
+        writeln!(
+            err,
+            "bodies     random to {:.3}: batches become {:.3}, for {:.3} of the topic's",
+            calibrated.random_fraction, calibrated.reached_ratio, calibrated.wanted_ratio
+        )?;
+    }
     writeln!(err, "not said")?;
     for doubt in found.doubts() {
         writeln!(err, "           {doubt}")?;

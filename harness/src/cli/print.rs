@@ -69,23 +69,23 @@ pub(super) fn header(out: &mut impl Write, planned: &Planned) -> std::io::Result
 
 /// A load in few words.
 fn pace(pace: &PacePlan) -> String {
-    let PacePlan::Open { curve, arrival } = pace else {
-        return match pace {
-            PacePlan::Unlimited { slots: Some(slots), .. } => {
-                format!("as fast as the brokers take it (closed model, {slots} under way per producer)")
-            }
-            _ => "as fast as the brokers take it (closed model)".to_owned(),
-        };
-    };
-    let arrival = match arrival {
-        Arrival::Uniform => "",
-        Arrival::Poisson => ", Poisson arrivals",
+    let (curve, how) = match pace {
+        PacePlan::Unlimited { slots: Some(slots), .. } => {
+            return format!("as fast as the brokers take it (closed model, {slots} under way per producer)");
+        }
+        PacePlan::Unlimited { .. } => return "as fast as the brokers take it (closed model)".to_owned(),
+        PacePlan::Open { curve, arrival: Arrival::Uniform } => (curve, String::new()),
+        PacePlan::Open { curve, arrival: Arrival::Poisson } => (curve, ", Poisson arrivals".to_owned()),
+        PacePlan::Replay { trace, curve } => {
+            let records = grouped(trace.records() as f64);
+            (curve, format!(", {records} records as recorded, {} keys", grouped(trace.key_count() as f64)))
+        }
     };
     let rates = || curve.segments().iter().flat_map(|s| [s.from_per_s, s.to_per_s]);
     match pace.constant_per_s() {
-        Some(per_s) => format!("{} msg/s constant{arrival}", grouped(per_s as f64)),
+        Some(per_s) => format!("{} msg/s constant{how}", grouped(per_s as f64)),
         None => format!(
-            "{} to {} msg/s{arrival}",
+            "{} to {} msg/s{how}",
             grouped(rates().min().unwrap_or(0) as f64),
             grouped(rates().max().unwrap_or(0) as f64)
         ),

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{RunRecord, RunState};
-
-use gauntlet_reports::search::SearchRecord;
+use gauntlet_reports::run_data::RunData;
+use gauntlet_reports::search::{SearchData, SearchRecord};
 use gauntlet_reports::sweep::SweepData;
 
 use super::print;
-use crate::report::{self, ReadRun, ReportError, ReportForm, Written};
+use crate::report::{self, ReportError, ReportForm, Written};
 use crate::rundir::RunDir;
 use crate::search::report as search_report;
 use crate::sweep::{report as sweep_report, resume};
@@ -37,124 +37,148 @@ pub(super) fn report(args: &ReportArgs, out: &mut impl Write) -> std::io::Result
         return Ok(ExitReason::Usage);
     }
     let dir = RunDir::existing(&args.run);
+    let request = Request { args, forms, dir: &dir };
     if resume::is_sweep(&args.run) {
-        return report_sweep(args, &dir, forms, out);
+        let read = sweep_report::read(&dir).map(|read| (read.data, read.notes));
+        return request.answer(read.map_err(|error| (error.to_string(), ExitReason::Usage)), out);
     }
     if search_report::is_search(&args.run) {
-        return report_search(args, &dir, forms, out);
+        let read = search_report::read(&dir).map(|read| (read.data, read.notes));
+        return request.answer(read.map_err(|error| (error.to_string(), ExitReason::Usage)), out);
     }
-    let ReadRun { data, notes } = match report::read(&dir) {
-        Ok(run) => run,
-        Err(error) => {
-            writeln!(err, "error: {error}")?;
-            return Ok(match error {
-                ReportError::NotARun { .. } | ReportError::Record { .. } => ExitReason::Usage,
-                ReportError::Renderer { .. } | ReportError::Dir(_) => ExitReason::InternalError,
-            });
-        }
+    let read = report::read(&dir).map(|read| (read.data, read.notes));
+    let refused = |error: ReportError| {
+        let exit = match error {
+            ReportError::NotARun { .. } | ReportError::Record { .. } => ExitReason::Usage,
+            ReportError::Renderer { .. } | ReportError::Dir(_) => ExitReason::InternalError,
+        };
+        (error.to_string(), exit)
     };
-    for note in notes {
-        writeln!(err, "note: {note}")?;
+    request.answer(read.map_err(refused), out)
+}
+
+/// What has reports: a run, a sweep, a search.
+trait Reported {
+    fn show(&self, out: &mut impl Write) -> std::io::Result<()>;
+    fn render(&self, form: ReportForm) -> Result<String, ReportError>;
+    fn write(&self, dir: &RunDir, forms: &[ReportForm]) -> Result<Vec<Written>, ReportError>;
+    fn tell_files(&self, out: &mut impl Write, dir: &Path, files: &[Written]) -> std::io::Result<()>;
+    fn exit_reason(&self) -> ExitReason;
+}
+
+impl Reported for RunData {
+    fn show(&self, out: &mut impl Write) -> std::io::Result<()> {
+        print::result(out, &self.record)
     }
-    print::result(out, &data.record)?;
-    let written = match &args.out {
-        Some(file) => report::render(forms[0], &data).map_err(|error| error.to_string()).and_then(|text| {
-            std::fs::write(file, text)
-                .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-            Ok(vec![Written { form: forms[0], path: file.clone() }])
-        }),
-        None => report::write(&dir, &data, forms).map_err(|error| error.to_string()),
-    };
-    match written {
-        Ok(files) => {
-            print::files(out, &data.record, &args.run, &files)?;
-            Ok(exit_reason(&data.record))
-        }
-        Err(error) => {
-            writeln!(err, "error: {error}")?;
-            Ok(ExitReason::InternalError)
-        }
+
+    fn render(&self, form: ReportForm) -> Result<String, ReportError> {
+        report::render(form, self)
+    }
+
+    fn write(&self, dir: &RunDir, forms: &[ReportForm]) -> Result<Vec<Written>, ReportError> {
+        report::write(dir, self, forms)
+    }
+
+    fn tell_files(&self, out: &mut impl Write, dir: &Path, files: &[Written]) -> std::io::Result<()> {
+        print::files(out, &self.record, dir, files)
+    }
+
+    fn exit_reason(&self) -> ExitReason {
+        exit_reason(&self.record)
     }
 }
 
-/// The same of a sweep.
-fn report_sweep(
-    args: &ReportArgs,
-    dir: &RunDir,
-    forms: &[ReportForm],
-    out: &mut impl Write,
-) -> std::io::Result<ExitReason> {
-    let mut err = std::io::stderr();
-    let read = match sweep_report::read(dir) {
-        Ok(read) => read,
-        Err(error) => {
-            writeln!(err, "error: {error}")?;
-            return Ok(ExitReason::Usage);
-        }
-    };
-    for note in &read.notes {
-        writeln!(err, "note: {note}")?;
+impl Reported for SweepData {
+    fn show(&self, out: &mut impl Write) -> std::io::Result<()> {
+        print::sweep_result(out, &self.record)
     }
-    print::sweep_result(out, &read.data.record)?;
-    let written = match &args.out {
-        Some(file) => sweep_report::render(forms[0], &read.data)
-            .map_err(|error| error.to_string())
-            .and_then(|text| write_to(file, &text))
-            .map(|()| vec![sweep_report::WrittenFile { label: forms[0].label(), path: file.clone() }]),
-        None => sweep_report::write(dir, &read.data, forms).map_err(|error| error.to_string()),
-    };
-    match written {
-        Ok(files) => {
-            print::sweep_files(out, &read.data.record, &args.run, &files)?;
-            Ok(read.data.record.exit_reason())
-        }
-        Err(error) => {
-            writeln!(err, "error: {error}")?;
-            Ok(ExitReason::InternalError)
-        }
+
+    fn render(&self, form: ReportForm) -> Result<String, ReportError> {
+        sweep_report::render(form, self)
+    }
+
+    fn write(&self, dir: &RunDir, forms: &[ReportForm]) -> Result<Vec<Written>, ReportError> {
+        sweep_report::write(dir, self, forms)
+    }
+
+    fn tell_files(&self, out: &mut impl Write, dir: &Path, files: &[Written]) -> std::io::Result<()> {
+        print::sweep_files(out, &self.record, dir, files)
+    }
+
+    fn exit_reason(&self) -> ExitReason {
+        self.record.exit_reason()
     }
 }
 
-/// The same of a search.
-fn report_search(
-    args: &ReportArgs,
-    dir: &RunDir,
-    forms: &[ReportForm],
-    out: &mut impl Write,
-) -> std::io::Result<ExitReason> {
-    let mut err = std::io::stderr();
-    let read = match search_report::read(dir) {
-        Ok(read) => read,
-        Err(error) => {
-            writeln!(err, "error: {error}")?;
-            return Ok(ExitReason::Usage);
-        }
-    };
-    for note in &read.notes {
-        writeln!(err, "note: {note}")?;
+impl Reported for SearchData {
+    fn show(&self, out: &mut impl Write) -> std::io::Result<()> {
+        print::search_result(out, &self.record)
     }
-    print::search_result(out, &read.data.record)?;
-    let written = match &args.out {
-        Some(file) => search_report::render(forms[0], &read.data)
-            .map_err(|error| error.to_string())
-            .and_then(|text| write_to(file, &text))
-            .map(|()| vec![Written { form: forms[0], path: file.clone() }]),
-        None => search_report::write(dir, &read.data, forms).map_err(|error| error.to_string()),
-    };
-    match written {
-        Ok(files) => {
-            print::search_files(out, &read.data.record, &args.run, &files)?;
-            Ok(read.data.record.exit_reason())
-        }
-        Err(error) => {
-            writeln!(err, "error: {error}")?;
-            Ok(ExitReason::InternalError)
-        }
+
+    fn render(&self, form: ReportForm) -> Result<String, ReportError> {
+        search_report::render(form, self)
+    }
+
+    fn write(&self, dir: &RunDir, forms: &[ReportForm]) -> Result<Vec<Written>, ReportError> {
+        search_report::write(dir, self, forms)
+    }
+
+    fn tell_files(&self, out: &mut impl Write, dir: &Path, files: &[Written]) -> std::io::Result<()> {
+        print::search_files(out, &self.record, dir, files)
+    }
+
+    fn exit_reason(&self) -> ExitReason {
+        self.record.exit_reason()
     }
 }
 
-fn write_to(file: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
+/// Which reports are wanted, of which directory.
+struct Request<'a> {
+    args: &'a ReportArgs,
+    forms: &'a [ReportForm],
+    dir: &'a RunDir,
+}
+
+impl Request<'_> {
+    /// Shows what was read, with what was left out of it, and renders it; or says why it could not be read.
+    fn answer<D: Reported>(
+        &self,
+        read: Result<(D, Vec<String>), (String, ExitReason)>,
+        out: &mut impl Write,
+    ) -> std::io::Result<ExitReason> {
+        let mut err = std::io::stderr();
+        let (data, notes) = match read {
+            Ok(read) => read,
+            Err((error, exit)) => {
+                writeln!(err, "error: {error}")?;
+                return Ok(exit);
+            }
+        };
+        for note in notes {
+            writeln!(err, "note: {note}")?;
+        }
+        data.show(out)?;
+        match self.write(&data) {
+            Ok(files) => {
+                data.tell_files(out, &self.args.run, &files)?;
+                Ok(data.exit_reason())
+            }
+            Err(error) => {
+                writeln!(err, "error: {error}")?;
+                Ok(ExitReason::InternalError)
+            }
+        }
+    }
+
+    fn write(&self, data: &impl Reported) -> Result<Vec<Written>, String> {
+        let Some(file) = &self.args.out else {
+            return data.write(self.dir, self.forms).map_err(|error| error.to_string());
+        };
+        let form = self.forms[0];
+        let text = data.render(form).map_err(|error| error.to_string())?;
+        std::fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        Ok(vec![Written { label: form.label(), path: file.clone() }])
+    }
 }
 
 /// What came of a scenario file.

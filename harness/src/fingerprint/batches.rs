@@ -39,7 +39,7 @@ pub struct BatchEstimate {
     pub full_share: f64,
     /// What `batch.size` has to be.
     pub batch_size: u64,
-    /// What `linger.ms` has to be; `None` if brokers set the times.
+    /// What `linger.ms` has to be; `None` if brokers set the times, or no batch is whole.
     pub linger_ms: Option<u64>,
     /// Different producer ids.
     pub producer_ids: u64,
@@ -87,7 +87,8 @@ pub(super) fn estimate(sample: &Sample) -> BatchEstimate {
     let records = Distribution::of(batches.iter().map(|b| u64::from(b.records)));
     let uncompressed_bytes = Distribution::of(batches.iter().map(|b| b.uncompressed_bytes));
     let spreads: Option<Vec<u64>> = batches.iter().map(|b| b.spread_ms).collect();
-    let spread_ms = spreads.map(|spreads| Distribution::of(spreads.into_iter()));
+    let spread_ms =
+        spreads.filter(|spreads| !spreads.is_empty()).map(|spreads| Distribution::of(spreads.into_iter()));
     let is_full = |b: &BatchSeen| b.uncompressed_bytes as f64 >= 0.9 * uncompressed_bytes.p99 as f64;
     let full_share = share(&is_full);
     let single = records.p50 <= 1;
@@ -196,5 +197,10 @@ mod tests {
         let found = estimate_of(vec![appended; 5]);
         assert_eq!((found.linger_ms, found.spread_ms, found.producer_ids), (None, None, 0));
         assert_eq!(found.idempotent_share, 0.0);
+    }
+
+    #[test]
+    fn no_batch_tells_nothing_of_linger() {
+        assert_eq!((estimate_of(Vec::new()).linger_ms, estimate_of(Vec::new()).spread_ms), (None, None));
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::Fingerprint;
 use crate::keys::KeySpace;
-use crate::load::records::RecordMaker;
+use crate::load::records::{Keys, RecordMaker};
 use crate::payload::{BodyMaker, BodyPlan};
 use crate::plan::{KeyChoice, RecordPlan, record_plan};
 use crate::scenario::Scenario;
@@ -36,16 +36,16 @@ pub struct Calibrated {
     pub reached_ratio: f64,
 }
 
-/// Calibrates the bodies of a scenario that was written from a fingerprint.
-pub(super) fn calibrate(draft: &Scenario, fingerprint: &Fingerprint) -> Calibrated {
+/// Calibrates the bodies of a scenario that was written from a fingerprint. `None`: what batches come to was not measured.
+pub(super) fn calibrate(draft: &Scenario, fingerprint: &Fingerprint) -> Option<Calibrated> {
+    let (codec, wanted_ratio) = fingerprint.compressibility.measured()?;
     let block = &draft.workload.producers[0];
     let plan = record_plan(block);
     let partitions = draft.topics[0].partitions.unwrap_or(1);
     let keys = match plan.keys {
-        KeyChoice::Keys(keys) => Some(Arc::new(KeySpace::new(keys, partitions))),
-        KeyChoice::None | KeyChoice::Sticky => None,
+        KeyChoice::Keys(keys) => Some(Keys::Drawn(Arc::new(KeySpace::new(keys, partitions)))),
+        KeyChoice::None | KeyChoice::Sticky | KeyChoice::Recorded(_) => None,
     };
-    let (codec, wanted_ratio) = fingerprint.compressibility.measured();
     let records = fingerprint.batches.records.mean.round() as usize;
     let trial = Trial::new(plan, keys, codec, records.max(1));
     let (mut low, mut high) = (0.0, 1.0);
@@ -59,13 +59,13 @@ pub(super) fn calibrate(draft: &Scenario, fingerprint: &Fingerprint) -> Calibrat
     let tried = sides.map(|random_fraction| (random_fraction, trial.ratio(random_fraction)));
     let (random_fraction, reached_ratio) =
         if off(tried[0].1) <= off(tried[1].1) { tried[0] } else { tried[1] };
-    Calibrated { random_fraction, wanted_ratio, reached_ratio }
+    Some(Calibrated { random_fraction, wanted_ratio, reached_ratio })
 }
 
 /// Batches as the scenario will send them.
 struct Trial {
     plan: RecordPlan,
-    keys: Option<Arc<KeySpace>>,
+    keys: Option<Keys>,
     /// Partitions that get records.
     partitions: Vec<usize>,
     codec: Codec,
@@ -73,8 +73,8 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(plan: RecordPlan, keys: Option<Arc<KeySpace>>, codec: Codec, records_per_batch: usize) -> Self {
-        let shares = keys.as_ref().map(|keys| keys.shares());
+    fn new(plan: RecordPlan, keys: Option<Keys>, codec: Codec, records_per_batch: usize) -> Self {
+        let shares = keys.as_ref().and_then(Keys::shares);
         let partitions = match &shares {
             None => vec![0],
             Some(shares) => {

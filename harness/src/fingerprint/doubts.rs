@@ -5,7 +5,7 @@ use gauntlet_wire::codec::Codec;
 use super::headers::VALUE_BYTES_MAX;
 use super::words::percent;
 use super::write::{PARTITIONS_MAX, PRODUCERS_MAX};
-use super::{Fingerprint, KeyModel};
+use super::{Fingerprint, KeyModel, SampleEstimate};
 
 /// Records with keys elsewhere than by Kafka's partitioner, from which on it is worth a word.
 const OTHER_PARTITIONER_MIN: f64 = 0.01;
@@ -22,13 +22,13 @@ pub(super) fn of(found: &Fingerprint) -> Vec<String> {
 
 fn sample(found: &Fingerprint, doubts: &mut Vec<String>) {
     let sample = &found.sample;
-    if !sample.unread_partitions.is_empty() {
-        let listed: Vec<String> = sample.unread_partitions.iter().take(8).map(u32::to_string).collect();
-        let more = if sample.unread_partitions.len() > 8 { ", ..." } else { "" };
+    partitions(sample, doubts);
+    times(sample, doubts);
+    if sample.compacted_batches > 0 || found.topic.compacted {
         doubts.push(format!(
-            "nothing could be read of {} partitions ({}{more}): the rate is that of the others",
-            sample.unread_partitions.len(),
-            listed.join(", ")
+            "what compaction has removed ({} batches lack records): rate, sizes and how often keys come are those of what it \
+             has left",
+            sample.compacted_batches
         ));
     }
     if let Some(why) = &sample.unreadable_because {
@@ -44,10 +44,56 @@ fn sample(found: &Fingerprint, doubts: &mut Vec<String>) {
     }
 }
 
+/// `7 partitions (0, 1, 2)`.
+fn listed(partitions: &[u32]) -> String {
+    const LISTED: usize = 8;
+    let listed: Vec<String> = partitions.iter().take(LISTED).map(u32::to_string).collect();
+    let more = if partitions.len() > LISTED { ", ..." } else { "" };
+    format!("{} partitions ({}{more})", partitions.len(), listed.join(", "))
+}
+
+fn partitions(sample: &SampleEstimate, doubts: &mut Vec<String>) {
+    let because = sample.trouble.as_ref().map_or_else(String::new, |why| format!("; {why}"));
+    if !sample.unread_partitions.is_empty() {
+        let which = listed(&sample.unread_partitions);
+        doubts.push(format!("nothing could be read of {which}: the rate is that of the others{because}"));
+    }
+    if !sample.half_read_partitions.is_empty() {
+        let which = listed(&sample.half_read_partitions);
+        doubts.push(format!("{which} could not be read to the end of what was asked for{because}"));
+    }
+    if !sample.unreached_partitions.is_empty() {
+        let which = listed(&sample.unreached_partitions);
+        doubts.push(format!("a limit was reached before {which}: the rate is that of the others; raise it"));
+    }
+}
+
+fn times(sample: &SampleEstimate, doubts: &mut Vec<String>) {
+    if !sample.disordered_partitions.is_empty() {
+        let which = listed(&sample.disordered_partitions);
+        doubts.push(format!(
+            "{which} are not in the order of their timestamps: of each, its part of --records is read by offset"
+        ));
+    }
+    if sample.odd_times > 0 {
+        doubts.push(format!(
+            "rate and shares are without {} records whose timestamps are not among those of the others, or not of the \
+             time that was looked at",
+            sample.odd_times
+        ));
+    }
+    if sample.nothing_in_common {
+        doubts.push(
+            "there is no time of which every partition was read: rate and shares are those of what was; raise the limits"
+                .to_owned(),
+        );
+    }
+}
+
 fn topic(found: &Fingerprint, doubts: &mut Vec<String>) {
     let topic = &found.topic;
-    if !topic.config_known {
-        doubts.push("the topic's configuration: DescribeConfigs on it is not allowed to us".to_owned());
+    if let Some(why) = &topic.config_unknown {
+        doubts.push(format!("the topic's configuration: {why}"));
     }
     if !topic.left_out.is_empty() {
         doubts.push(format!("properties of the topic that are left out: {}", topic.left_out.join(", ")));
@@ -118,6 +164,12 @@ fn keys(found: &Fingerprint, doubts: &mut Vec<String>) {
 
 fn batches(found: &Fingerprint, doubts: &mut Vec<String>) {
     let batches = &found.batches;
+    if batches.batches == 0 {
+        doubts.push(
+            "how producers are set, and how random bodies are: no batch is in the sample as a whole"
+                .to_owned(),
+        );
+    }
     if batches.batches > 0 && batches.producer_ids == 0 {
         doubts.push("how many producers there are: only idempotent ones have ids".to_owned());
     } else if batches.producer_ids > u64::from(PRODUCERS_MAX) {

@@ -6,7 +6,8 @@
 //! Where keys don't decide, records are *sticky* if a batch holds a stretch of its producer's whole traffic, and not every n-th record of
 //! it. In a batch, records follow each other at some rate; times the number of producers and over the rate of the
 //! partition as a whole, that is 1 where partitions take turns record by record, and the number of partitions where
-//! batches go to one after the other. The geometric middle decides, by the median over the batches.
+//! batches go to one after the other. The geometric middle decides, by the median over the batches. Producers that are not
+//! idempotent have no ids, so how many there are is unknown: then nothing is said.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +31,8 @@ pub struct PartitionEstimate {
     pub variation_max: f64,
     /// Whether they do.
     pub even: bool,
-    /// Whether records come in runs to one partition; `None`: too little to tell, one partition only, or keys decide.
+    /// Whether records come in runs to one partition; `None`: too little to tell, one partition only, producers without ids,
+    /// or keys decide.
     pub sticky: Option<bool>,
 }
 
@@ -64,7 +66,8 @@ pub(super) fn estimate(sample: &Sample, keyed: bool) -> PartitionEstimate {
 
 fn sticky(sample: &Sample, counts: &[f64]) -> Option<bool> {
     let span_ms = sample.span.length_ms() as f64;
-    if sample.partitions < 2 || span_ms == 0.0 {
+    let anonymous = sample.batches.iter().any(|batch| batch.producer_id < 0);
+    if sample.partitions < 2 || span_ms == 0.0 || anonymous {
         return None;
     }
     let mut producers = BTreeSet::new();
@@ -146,5 +149,9 @@ mod tests {
         assert_eq!(estimate(&Sample { partitions: 1, ..sample(1, |_| 0) }, false).sticky, None);
         assert_eq!(estimate(&Sample { batches: Vec::new(), ..sample(1, |k| k % 6) }, false).sticky, None);
         assert_eq!(estimate(&sample(19, |k| k / 20 % 6), true).sticky, None, "keys decide");
+        // Six producers without ids that take turns would look like one with runs.
+        let mut anonymous = sample(19, |k| k % 6);
+        anonymous.batches[7].producer_id = -1;
+        assert_eq!(estimate(&anonymous, false).sticky, None, "not every producer has an id");
     }
 }

@@ -17,6 +17,8 @@ use crate::keys::partition_of;
 const ZSTD_PROBE_BYTES: u64 = 4 << 20;
 /// Most names of headers that are kept apart. More are no names.
 const HEADER_NAMES_MAX: usize = 256;
+/// Records that are no further from the middle ones are never taken for wrongly dated.
+const MARGIN_MS: i64 = 1_000;
 
 /// A record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +109,8 @@ pub enum Bound {
     Bytes,
     /// The limit on time.
     Timeout,
+    /// Nothing more can be read: of some partitions not all that was asked for is in it.
+    Unreadable,
 }
 
 /// What is missing of a partition.
@@ -118,6 +122,36 @@ pub struct Coverage {
     pub begins_late: bool,
     /// Whether there are records that were asked for behind the last one in the sample.
     pub ends_early: bool,
+}
+
+/// How the reading of a sample ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// What ended it.
+    pub bound: Bound,
+    /// When the records that were looked for can be.
+    pub within: Span,
+    /// Partitions that were not begun with before a limit was reached.
+    pub unreached: Vec<u32>,
+    /// Partitions that could not be read to their end.
+    pub half_read: Vec<u32>,
+    /// Why one of the partitions could not be.
+    pub trouble: Option<String>,
+    /// Partitions whose records are not in the order of their timestamps.
+    pub disordered: Vec<u32>,
+}
+
+impl Default for Ending {
+    fn default() -> Self {
+        Ending {
+            bound: Bound::Everything,
+            within: Span { from_ms: i64::MIN, until_ms: i64::MAX },
+            unreached: Vec::new(),
+            half_read: Vec::new(),
+            trouble: None,
+            disordered: Vec::new(),
+        }
+    }
 }
 
 /// The stretch of time of which every partition's records are in the sample, both ends included.
@@ -154,6 +188,10 @@ pub struct Sample {
     pub headers: BTreeMap<Vec<u8>, HeaderSeen>,
     /// Whether there were more names of headers than are kept.
     pub more_headers: bool,
+    /// Records by codec, of batches that are not in `batches`.
+    pub other_codecs: BTreeMap<Codec, u64>,
+    /// Batches that compaction has taken records from: no producer has sent them so.
+    pub compacted_batches: u64,
     /// Batches that hold no records but, for example, ends of transactions.
     pub control_batches: u64,
     /// Batches that can't be read.
@@ -168,8 +206,20 @@ pub struct Sample {
     pub bound: Bound,
     /// Partitions that nobody could be asked about.
     pub unread_partitions: Vec<u32>,
+    /// Partitions that were not begun with before a limit was reached.
+    pub unreached_partitions: Vec<u32>,
+    /// Partitions that could not be read to their end.
+    pub half_read_partitions: Vec<u32>,
+    /// Why one of the partitions could not be.
+    pub trouble: Option<String>,
+    /// Partitions whose records are not in the order of their timestamps.
+    pub disordered_partitions: Vec<u32>,
     /// When its records were, as far as all partitions are covered.
     pub span: Span,
+    /// Whether there is no such time: `span` is then that of all records.
+    pub nothing_in_common: bool,
+    /// Records whose timestamps are not among those of the others, or where none were looked for; `span` is without them.
+    pub odd_times: u64,
 }
 
 /// Makes a sample from batches.
@@ -236,12 +286,18 @@ impl Sampler {
             (first_ms, last_ms, count) = (first_ms.min(timestamp_ms), last_ms.max(timestamp_ms), count + 1);
             sample.record(partition, timestamp_ms, &record, keys);
         }
-        if !whole || count == 0 {
+        let codec = header.codec().unwrap_or_default();
+        let compacted = i64::from(header.record_count) != i64::from(header.last_offset_delta) + 1;
+        sample.compacted_batches += u64::from(compacted);
+        if !whole || compacted || count == 0 {
+            if count > 0 {
+                *sample.other_codecs.entry(codec).or_default() += u64::from(count);
+            }
             return Ok(());
         }
         let seen = BatchSeen {
             partition,
-            codec: header.codec().unwrap_or_default(),
+            codec,
             producer_id: header.producer_id,
             records: count,
             stored_bytes: batch.len() as u64,
@@ -269,12 +325,23 @@ impl Sampler {
         self.sample.unreadable_because.get_or_insert_with(|| why.to_string());
     }
 
-    /// The sample, which was ended by `bound`; of partitions that are not in `coverage` nothing could be read.
-    pub fn finish(mut self, bound: Bound, coverage: &[Coverage]) -> Sample {
-        self.sample.bound = bound;
+    /// The sample. Of partitions that are neither in `coverage` nor unreached, nothing could be read.
+    pub fn finish(mut self, ending: Ending, coverage: &[Coverage]) -> Sample {
+        let Ending { bound, within, unreached, half_read, trouble, disordered } = ending;
+        let sample = &mut self.sample;
+        sample.bound = bound;
         let read = |partition: &u32| coverage.iter().any(|c| c.partition == *partition);
-        self.sample.unread_partitions = (0..self.sample.partitions).filter(|p| !read(p)).collect();
-        self.sample.span = span(&self.sample.records, coverage);
+        sample.unread_partitions =
+            (0..sample.partitions).filter(|p| !read(p) && !unreached.contains(p)).collect();
+        let usual = usual(&sample.records, within);
+        sample.odd_times = sample.records.iter().filter(|r| !usual.contains(r.timestamp_ms)).count() as u64;
+        let common = span(&sample.records, coverage, usual);
+        sample.nothing_in_common = common.is_none();
+        sample.span = common.or_else(|| span(&sample.records, &[], usual)).unwrap_or_default();
+        sample.unreached_partitions = unreached;
+        sample.half_read_partitions = half_read;
+        sample.trouble = trouble;
+        sample.disordered_partitions = disordered;
         self.sample
     }
 }
@@ -312,11 +379,39 @@ impl Sample {
     }
 }
 
+/// When records usually are: no further from the middle 98 % of them than these are long. A single date that is wrong would
+/// else stretch the span, and so set the rate. Where most of them are `within` what was looked for, the others are left out
+/// first.
+fn usual(records: &[RecordSeen], within: Span) -> Span {
+    // Kafka's -1 is no timestamp.
+    let known = |span: Span| Span { from_ms: span.from_ms.max(0), ..span };
+    let of = |span: Span| -> Vec<i64> {
+        records.iter().map(|record| record.timestamp_ms).filter(|at| span.contains(*at)).collect()
+    };
+    let mut within = known(within);
+    let mut times = of(within);
+    if times.len() * 2 <= records.len() {
+        within = known(Span { from_ms: 0, until_ms: i64::MAX });
+        times = of(within);
+    }
+    if times.is_empty() {
+        return Span { from_ms: i64::MIN, until_ms: i64::MAX };
+    }
+    let (last, outer) = (times.len() - 1, (times.len() - 1) / 100);
+    let low = *times.select_nth_unstable(outer).1;
+    let high = *times.select_nth_unstable(last - outer).1;
+    let margin_ms = high.saturating_sub(low).max(MARGIN_MS);
+    Span {
+        from_ms: low.saturating_sub(margin_ms).max(within.from_ms),
+        until_ms: high.saturating_add(margin_ms).min(within.until_ms),
+    }
+}
+
 /// From the latest begin of a partition that begins late to the earliest end of one that ends early; else from the first
-/// record to the last.
-fn span(records: &[RecordSeen], coverage: &[Coverage]) -> Span {
+/// record to the last; all of the `usual` ones. `None`: there is no such stretch.
+fn span(records: &[RecordSeen], coverage: &[Coverage], usual: Span) -> Option<Span> {
     let mut edges: BTreeMap<u32, (i64, i64)> = BTreeMap::new();
-    for record in records {
+    for record in records.iter().filter(|record| usual.contains(record.timestamp_ms)) {
         let at = record.timestamp_ms;
         let edge = edges.entry(record.partition).or_insert((at, at));
         *edge = (edge.0.min(at), edge.1.max(at));
@@ -328,7 +423,7 @@ fn span(records: &[RecordSeen], coverage: &[Coverage]) -> Span {
     let until = coverage.iter().filter(|c| c.ends_early).filter_map(|c| of(&c)).map(|(_, last)| last);
     let from_ms = from.max().unwrap_or(first);
     let until_ms = until.min().unwrap_or(last);
-    Span { from_ms, until_ms: until_ms.max(from_ms) }
+    (from_ms <= until_ms).then_some(Span { from_ms, until_ms })
 }
 
 #[cfg(test)]
@@ -347,6 +442,7 @@ mod tests {
                 timestamp_ms: 1_000 + i * 10,
                 key: Some(key),
                 value_bytes: 100,
+                own_header: None,
                 headers: &headers[..if i < 5 { 3 } else { 1 }],
             };
             builder.append(&spec, |_| {});
@@ -365,7 +461,7 @@ mod tests {
         let bytes = batch(Codec::Lz4);
         add(&mut sampler, &bytes, 0..10);
         let coverage = [Coverage { partition: 0, begins_late: false, ends_early: false }];
-        let sample = sampler.finish(Bound::Everything, &coverage);
+        let sample = sampler.finish(Ending::default(), &coverage);
         assert_eq!(sample.records.len(), 10);
         let keys: Vec<u64> = sample.records.iter().map(|r| r.key.unwrap().hash).collect();
         assert!(keys[0] == keys[2] && keys[0] != keys[1], "equal keys stay equal");
@@ -393,10 +489,36 @@ mod tests {
     #[test]
     fn a_batch_that_is_not_wanted_as_a_whole_counts_by_its_records_only() {
         let mut sampler = Sampler::new(1);
-        add(&mut sampler, &batch(Codec::None), 4..8);
-        let sample = sampler.finish(Bound::Records, &[]);
+        add(&mut sampler, &batch(Codec::Gzip), 4..8);
+        let sample = sampler.finish(Ending { bound: Bound::Records, ..Ending::default() }, &[]);
         assert_eq!((sample.records.len(), sample.batches.len()), (4, 0));
-        assert_eq!(sample.unread_partitions, [0]);
+        assert_eq!(
+            sample.other_codecs,
+            BTreeMap::from([(Codec::Gzip, 4)]),
+            "its codec is known all the same"
+        );
+        assert_eq!((sample.compacted_batches, &sample.unread_partitions[..]), (0, &[0][..]));
+    }
+
+    #[test]
+    fn a_batch_that_was_compacted_is_none_of_a_producer() {
+        let mut bytes = batch(Codec::None);
+        // One more offset than there are records: the last one was removed. What is in the way of the CRC is not checked here.
+        bytes[23..27].copy_from_slice(&10i32.to_be_bytes());
+        let mut sampler = Sampler::new(1);
+        add(&mut sampler, &bytes, 0..11);
+        let sample = sampler.finish(Ending::default(), &[]);
+        assert_eq!((sample.records.len(), sample.batches.len(), sample.compacted_batches), (10, 0, 1));
+        assert_eq!(sample.zstd, Packed::default());
+    }
+
+    #[test]
+    fn a_partition_that_a_limit_came_before_is_not_an_unreadable_one() {
+        let mut sampler = Sampler::new(3);
+        add(&mut sampler, &batch(Codec::None), 0..10);
+        let coverage = [Coverage { partition: 0, begins_late: false, ends_early: true }];
+        let sample = sampler.finish(Ending { unreached: vec![2], ..Ending::default() }, &coverage);
+        assert_eq!((&sample.unread_partitions[..], &sample.unreached_partitions[..]), (&[1][..], &[2][..]));
     }
 
     #[test]
@@ -405,12 +527,54 @@ mod tests {
             |partition, timestamp_ms| RecordSeen { partition, timestamp_ms, key: None, value_bytes: None };
         let records = [at(0, 100), at(0, 900), at(1, 300), at(1, 700), at(2, 200), at(2, 800)];
         let coverage = |partition, begins_late, ends_early| Coverage { partition, begins_late, ends_early };
+        let of = |records: &[RecordSeen], coverage: &[Coverage]| {
+            span(records, coverage, Ending::default().within).map(|span| (span.from_ms, span.until_ms))
+        };
         let whole = [coverage(0, false, false), coverage(1, false, false), coverage(2, false, false)];
-        assert_eq!(span(&records, &whole), Span { from_ms: 100, until_ms: 900 });
+        assert_eq!(of(&records, &whole), Some((100, 900)));
         let late = [coverage(0, true, false), coverage(1, false, false), coverage(2, true, false)];
-        assert_eq!(span(&records, &late), Span { from_ms: 200, until_ms: 900 });
+        assert_eq!(of(&records, &late), Some((200, 900)));
         let cut = [coverage(0, false, true), coverage(1, true, true), coverage(2, false, false)];
-        assert_eq!(span(&records, &cut), Span { from_ms: 300, until_ms: 700 });
-        assert_eq!(span(&[], &whole), Span::default());
+        assert_eq!(of(&records, &cut), Some((300, 700)));
+        assert_eq!(of(&[], &whole), Some((0, 0)));
+        // One ends before another begins.
+        let apart = [at(0, 100), at(0, 200), at(1, 300), at(1, 700)];
+        assert_eq!(of(&apart, &[coverage(0, false, true), coverage(1, true, false)]), None);
+    }
+
+    /// 10,000 records in 10 s, of which some have another time.
+    fn finished(odd: &[i64], within: Span) -> Sample {
+        let mut sampler = Sampler::new(1);
+        let record = |k: i64| RecordSeen {
+            partition: 0,
+            timestamp_ms: 1_000_000_000 + k,
+            key: None,
+            value_bytes: None,
+        };
+        sampler.sample.records = (0..10_000).map(record).collect();
+        for (record, at_ms) in sampler.sample.records[5_000..].iter_mut().zip(odd) {
+            record.timestamp_ms = *at_ms;
+        }
+        let coverage = [Coverage { partition: 0, begins_late: false, ends_early: false }];
+        sampler.finish(Ending { within, ..Ending::default() }, &coverage)
+    }
+
+    #[test]
+    fn one_odd_time_does_not_stretch_the_span() {
+        let everything = Ending::default().within;
+        let usual = Span { from_ms: 1_000_000_000, until_ms: 1_000_009_999 };
+        assert_eq!((finished(&[], everything).span, finished(&[], everything).odd_times), (usual, 0));
+        let week_ago = usual.from_ms - 7 * 86_400_000;
+        for odd in [&[week_ago][..], &[-1], &[usual.until_ms + 86_400_000], &[-1, i64::MAX, week_ago]] {
+            let sample = finished(odd, everything);
+            assert_eq!((sample.span, sample.odd_times), (usual, odd.len() as u64), "{odd:?}");
+        }
+        // What is older than the instant that was looked back to is left out, however near.
+        let within = Span { from_ms: 1_000_000_500, until_ms: 1_000_009_000 };
+        let sample = finished(&[], within);
+        assert_eq!((sample.span, sample.odd_times), (within, 1_499));
+        // Unless that is most of them: then the instant was wrong.
+        let wrong = Span { from_ms: 2_000_000_000, until_ms: 3_000_000_000 };
+        assert_eq!(finished(&[], wrong).span, usual);
     }
 }

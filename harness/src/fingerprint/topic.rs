@@ -48,8 +48,10 @@ pub struct TopicEstimate {
     pub config: BTreeMap<String, String>,
     /// Names of properties that are set on it and left out.
     pub left_out: Vec<String>,
-    /// Whether its configuration could be read.
-    pub config_known: bool,
+    /// Why its configuration is not known; `None`: it is.
+    pub config_unknown: Option<String>,
+    /// Whether it is set to remove records whose keys have newer ones.
+    pub compacted: bool,
 }
 
 /// A topic as it was described.
@@ -63,19 +65,31 @@ pub struct Described {
     pub replication_factor: u16,
     /// Brokers of its cluster.
     pub brokers: u16,
-    /// What is set on it, by Kafka's names; `None` if that is not for us to know.
-    pub config: Option<BTreeMap<String, String>>,
+    /// What is set on it, by Kafka's names; or why that is not known.
+    pub config: Result<BTreeMap<String, String>, String>,
 }
 
 pub(super) fn estimate(described: Described) -> TopicEstimate {
     let Described { name, partitions, replication_factor, brokers, config } = described;
-    let config_known = config.is_some();
+    let config_unknown = config.as_ref().err().cloned();
+    let compacted = (config.as_ref().ok())
+        .and_then(|config| config.get("cleanup.policy"))
+        .is_some_and(|policy| policy.contains("compact"));
     let (config, left_out): (BTreeMap<_, _>, BTreeMap<_, _>) = config
         .unwrap_or_default()
         .into_iter()
         .partition(|(property, value)| is_portable(property, value, replication_factor));
     let left_out = left_out.into_keys().collect();
-    TopicEstimate { name, partitions, replication_factor, brokers, config, left_out, config_known }
+    TopicEstimate {
+        name,
+        partitions,
+        replication_factor,
+        brokers,
+        config,
+        left_out,
+        config_unknown,
+        compacted,
+    }
 }
 
 fn is_portable(property: &str, value: &str, replication_factor: u16) -> bool {
@@ -106,9 +120,10 @@ mod tests {
             partitions: 12,
             replication_factor: 3,
             brokers: 9,
-            config: Some(config.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+            config: Ok(config.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
         };
         let topic = estimate(described.clone());
+        assert!(topic.compacted && topic.config_unknown.is_none());
         assert_eq!(topic.config.keys().collect::<Vec<_>>(), ["min.insync.replicas", "retention.ms"]);
         assert_eq!(
             topic.left_out,
@@ -116,6 +131,7 @@ mod tests {
         );
         let single = estimate(Described { replication_factor: 1, ..described.clone() });
         assert!(single.left_out.contains(&"min.insync.replicas".to_owned()));
-        assert!(!estimate(Described { config: None, ..described }).config_known);
+        let unknown = estimate(Described { config: Err("nobody answers".to_owned()), ..described });
+        assert_eq!(unknown.config_unknown.as_deref(), Some("nobody answers"));
     }
 }

@@ -26,6 +26,19 @@ pub(super) fn all(of: &Fingerprint) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Without what would move the cursor of a terminal, end a line of YAML, or turn the order of letters round: names come
+/// from the records.
+pub(super) fn printable(text: &str) -> String {
+    let escape = |c: char| if is_unprintable(c) { c.escape_unicode().collect() } else { String::from(c) };
+    text.chars().map(escape).collect()
+}
+
+/// Control characters, separators of lines, the mark of byte order, and what changes the direction of text.
+pub(super) fn is_unprintable(c: char) -> bool {
+    let directs = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || directs || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
 fn count(number: u64) -> String {
     grouped(number as f64)
 }
@@ -53,9 +66,9 @@ fn at(ms: i64) -> String {
 }
 
 pub(super) fn topic(topic: &TopicEstimate) -> String {
-    let set = match topic.config_known {
-        true => plural((topic.config.len() + topic.left_out.len()) as u64, "property", "properties"),
-        false => "unknown properties".to_owned(),
+    let set = match topic.config_unknown {
+        None => plural((topic.config.len() + topic.left_out.len()) as u64, "property", "properties"),
+        Some(_) => "unknown properties".to_owned(),
     };
     format!(
         "{}: {}, {}, {set} set on it, on a cluster of {}",
@@ -72,15 +85,17 @@ pub(super) fn sample(sample: &SampleEstimate, batches: u64) -> String {
         Bound::Records => "limited by --records",
         Bound::Bytes => "limited by --bytes",
         Bound::Timeout => "limited by --timeout",
+        Bound::Unreadable => "all of it that can be read",
     };
     format!(
-        "{} and {}, {:.1} MiB fetched; from {} to {} ({:.1} s) of every partition; {bound}",
+        "{} and {}, {:.1} MiB fetched; from {} to {} ({:.1} s){}; {bound}",
         plural(sample.records, "record", "records"),
         plural(batches, "whole batch", "whole batches"),
         sample.fetched_bytes as f64 / (1 << 20) as f64,
         at(sample.from_ms),
         at(sample.until_ms),
         sample.until_ms.abs_diff(sample.from_ms) as f64 / 1e3,
+        if sample.nothing_in_common { "" } else { " of every partition" },
     )
 }
 
@@ -157,11 +172,20 @@ pub(super) fn headers(headers: &HeaderEstimate) -> String {
 }
 
 pub(super) fn compressibility(found: &CompressibilityEstimate) -> String {
-    let zstd = format!("zstd makes {:.3} of them", found.zstd_ratio);
-    match found.codec.as_str() {
-        "none" => format!("none; {zstd}"),
-        "zstd" => format!("zstd, batches become {:.3} of what they were", found.ratio),
-        codec => format!("{codec}, batches become {:.3} of what they were; {zstd}", found.ratio),
+    let mut texts = Vec::new();
+    let codec = found.codec.as_str();
+    if let Some(ratio) = found.ratio.filter(|_| codec != "none") {
+        texts.push(format!("batches become {ratio:.3} of what they were"));
+    }
+    if let Some(ratio) = found.zstd_ratio.filter(|_| codec != "zstd") {
+        texts.push(format!("zstd makes {ratio:.3} of them"));
+    }
+    match (codec, &texts[..]) {
+        (codec, []) => {
+            format!("{codec}; what it makes of batches is unknown, as none is in the sample as a whole")
+        }
+        ("none", texts) => format!("none; {}", texts.join("; ")),
+        (codec, texts) => format!("{codec}, {}", texts.join("; ")),
     }
 }
 
@@ -186,6 +210,7 @@ pub(super) fn batches(found: &BatchEstimate) -> String {
 
 pub(super) fn producers(found: &BatchEstimate) -> String {
     match found.producer_ids {
+        0 if found.batches == 0 => "unknown: no batch is in the sample as a whole".to_owned(),
         0 => "not idempotent, so their number is unknown".to_owned(),
         ids => format!(
             "{}, {} of the batches are idempotent",
@@ -211,4 +236,18 @@ pub(super) fn partitions(found: &PartitionEstimate) -> String {
         Some(false) => "; partitions take turns",
     };
     format!("{} ({variation}); {largest}{runs}", if found.even { "even" } else { "uneven" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_printed_moves_a_cursor() {
+        assert_eq!(printable("trace \u{fc} \u{1f600}"), "trace \u{fc} \u{1f600}");
+        assert_eq!(printable("a\nb\u{1b}[2J"), "a\\u{a}b\\u{1b}[2J");
+        for c in ['\r', '\u{7f}', '\u{85}', '\u{9b}', '\u{2028}', '\u{202e}', '\u{feff}'] {
+            assert!(printable(&c.to_string()).starts_with("\\u{"), "{c:?}");
+        }
+    }
 }

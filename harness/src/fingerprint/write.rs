@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use gauntlet_wire::codec::Codec;
+
 use super::headers::VALUE_BYTES_MAX;
 use super::{Calibrated, Fingerprint, KeyModel, RateEstimate, UsualHeader, words};
 use crate::keys::{KEYS_MAX, digits};
@@ -46,10 +48,11 @@ type Written = std::fmt::Result;
 
 fn head(found: &Fingerprint, out: &mut String) -> Written {
     let name = &found.topic.name;
-    writeln!(
-        out,
-        "# Made by `gauntlet fingerprint` from the topic {name}: numbers only, nothing of what its records say."
-    )?;
+    let made = format!(
+        "Made by `gauntlet fingerprint` from the topic {name}: numbers, and the names of record headers; nothing else of \
+         what its records say."
+    );
+    comment(out, "", &made)?;
     comment(out, "", &words::sample(&found.sample, found.batches.batches))?;
     writeln!(out, "#\n# What this file does not say, or the sample can't tell:")?;
     for doubt in super::doubts::of(found) {
@@ -62,9 +65,10 @@ fn head(found: &Fingerprint, out: &mut String) -> Written {
     writeln!(out, "cluster:\n  local: {{ brokers: {brokers} }}\n")
 }
 
-/// A comment of lines that are not too long.
+/// A comment of lines that are not too long. Whatever the text, nothing of it gets out of the comment.
 fn comment(out: &mut String, mark: &str, text: &str) -> Written {
     const WIDTH: usize = 110;
+    let text = words::printable(text);
     let mut line = format!("# {mark}");
     let indent = " ".repeat(mark.len());
     for word in text.split(' ') {
@@ -88,9 +92,18 @@ fn scenario_name(topic: &str) -> String {
     }
 }
 
-/// A text that YAML and references leave alone (a JSON string is YAML).
+/// A text that YAML and references leave alone.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text.replace("${", "$${")).to_string()
+    json(&text.replace("${", "$${"))
+}
+
+/// As a JSON string, which is YAML if it is printable, too.
+fn json(text: &str) -> String {
+    let escape = |c: char| match words::is_unprintable(c) {
+        true => format!("\\u{:04x}", u32::from(c)),
+        false => String::from(c),
+    };
+    serde_json::Value::from(text).to_string().chars().map(escape).collect()
 }
 
 fn topic(found: &Fingerprint, out: &mut String) -> Written {
@@ -149,13 +162,15 @@ fn payload(found: &Fingerprint, calibrated: Option<&Calibrated>, out: &mut Strin
     }
     comment_within(out, &format!("codec {}", words::compressibility(&found.compressibility)))?;
     if let Some(Calibrated { wanted_ratio, reached_ratio, .. }) = calibrated {
-        let (codec, _) = found.compressibility.measured();
+        let codec = found.compressibility.measured().map_or(Codec::None, |(codec, _)| codec);
         let reached = format!(
             "with this part of a body random, batches become {reached_ratio:.3} with {codec}, for {wanted_ratio:.3}"
         );
         comment_within(out, &reached)?;
     }
-    writeln!(out, "    random_fraction: {}", calibrated.map_or(0.0, |c| c.random_fraction))?;
+    if found.compressibility.measured().is_some() {
+        writeln!(out, "    random_fraction: {}", calibrated.map_or(0.0, |c| c.random_fraction))?;
+    }
     if found.headers.usual.is_empty() {
         return Ok(());
     }
@@ -163,7 +178,7 @@ fn payload(found: &Fingerprint, calibrated: Option<&Calibrated>, out: &mut Strin
     writeln!(out, "    headers:")?;
     for (number, header) in found.headers.usual.iter().enumerate() {
         // Keys hold no references, so nothing in them is escaped.
-        let name = serde_json::Value::from(header.name.as_str());
+        let name = json(&header.name);
         writeln!(out, "      {name}: {}", quoted(&letters(number as u64, header_bytes(header))))?;
     }
     Ok(())
@@ -224,7 +239,10 @@ fn producers(found: &Fingerprint, out: &mut String) -> Written {
     let mut said = String::new();
     comment(&mut said, "", &format!("batches: {}", words::batches(batches)))?;
     said.lines().try_for_each(|line| writeln!(out, "      {line}"))?;
-    writeln!(out, "      acks: all\n      enable.idempotence: {}", batches.idempotent_share > 0.5)?;
+    writeln!(out, "      acks: all")?;
+    if batches.batches > 0 {
+        writeln!(out, "      enable.idempotence: {}", batches.idempotent_share > 0.5)?;
+    }
     writeln!(out, "      compression.type: {}", found.compressibility.codec)?;
     if batches.batches > 0 {
         writeln!(out, "      batch.size: {}", batches.batch_size)?;

@@ -110,6 +110,8 @@ pub struct Interval {
     pub origin: Origin,
     /// When it was taken.
     pub at_ns: u64,
+    /// No other will come from this thread.
+    pub is_last: bool,
     /// Counts and histograms.
     pub slots: SlotMap,
     /// Bytes of acked batches as sent, and before compression.
@@ -136,6 +138,7 @@ impl Interval {
         Interval {
             origin,
             at_ns,
+            is_last: false,
             slots: SlotMap::new(),
             wire_bytes: 0,
             uncompressed_bytes: 0,

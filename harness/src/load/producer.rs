@@ -100,6 +100,42 @@ pub struct BatchTag {
     blocked_ns: Option<u64>,
 }
 
+/// Neighbouring records of a partition that ended together.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    partition: usize,
+    first: Position,
+    count: u64,
+    /// When they were taken, or given up.
+    taken_ns: u64,
+    /// Since when, at that time, the broker gave no room.
+    blocked_ns: Option<u64>,
+    /// When their first byte was written, if it was.
+    written_ns: Option<u64>,
+}
+
+impl Span {
+    fn of(settled: &Settled<BatchTag>) -> Self {
+        let BatchTag { first, taken_ns, blocked_ns, .. } = settled.tag;
+        Span {
+            partition: settled.partition,
+            first,
+            count: u64::from(settled.count),
+            taken_ns,
+            blocked_ns,
+            written_ns: Some(settled.first_written_ns.unwrap_or(taken_ns)),
+        }
+    }
+
+    /// Whether the record of the span that was intended at `intended_ns` came to its end as late as it did because of us.
+    fn is_ours(&self, intended_ns: u64, linger_ns: u64, turn: Turn<'_>) -> bool {
+        let due_ns = intended_ns + linger_ns;
+        let slip = turn.lateness.between_blocked(due_ns, self.taken_ns, self.blocked_ns);
+        let answer = self.written_ns.map_or_else(Charge::default, |written| turn.lateness.of_answer(written));
+        is_ours(sum(slip, answer), turn.now_ns.saturating_sub(intended_ns))
+    }
+}
+
 /// The workload of one producer.
 pub struct ProducerLoad {
     plan: ProducerPlan,
@@ -127,6 +163,8 @@ const AHEAD_MAX: f64 = 100_000.0;
 const LOOK_AGAIN_NS: u64 = 50_000_000;
 /// A batch's records are judged "ours or not" in at most so many groups.
 const OURS_GROUPS: u64 = 16;
+/// So many records at most are judged as one, however many expire together.
+const OURS_GROUP_MAX: u64 = 10_000;
 
 /// See [`Cursor::times`].
 enum IntendedTimes<'a> {
@@ -303,19 +341,15 @@ impl ProducerLoad {
 
     /// Which records of an acked batch, the oldest of which was late enough because of us, are ours.
     fn record_ours(&mut self, settled: &Settled<BatchTag>, turn: Turn<'_>) {
-        let BatchTag { first, taken_ns, blocked_ns, .. } = settled.tag;
-        let late_answer = turn.lateness.of_answer(settled.first_written_ns.unwrap_or(taken_ns));
-        let count = u64::from(settled.count);
-        let group = count.div_ceil(OURS_GROUPS).max(1);
+        let batch = Span::of(settled);
+        let group = u64::from(settled.count).div_ceil(OURS_GROUPS).max(1);
         let line = self.line();
-        let mut times = self.cursors[settled.partition].times(line, first, taken_ns);
+        let mut times = self.cursors[batch.partition].times(line, batch.first, batch.taken_ns);
         let mut ours = false;
-        for i in 0..count {
+        for i in 0..batch.count {
             let intended_ns = times.next_ns();
             if i % group == 0 {
-                let due_ns = intended_ns + self.plan.linger_ns;
-                let slip = turn.lateness.between_blocked(due_ns, taken_ns, blocked_ns);
-                ours = is_ours(sum(slip, late_answer), turn.now_ns.saturating_sub(intended_ns));
+                ours = batch.is_ours(intended_ns, self.plan.linger_ns, turn);
             }
             self.recorder.slot(intended_ns).counts.ours += u64::from(ours);
         }
@@ -376,20 +410,18 @@ impl ProducerLoad {
         cursor.last_ack_ns = Some(now_ns);
     }
 
-    /// Records that ended without an ack: a censored sample at their age, each.
-    fn record_unanswered(
-        &mut self,
-        partition: usize,
-        first: Position,
-        count: u64,
-        taken_ns: u64,
-        failed: bool,
-        now_ns: u64,
-    ) {
+    /// Records that ended without an ack: a censored sample at their age, each. `turn` is `None` when the loop has ended.
+    fn record_unanswered(&mut self, span: &Span, failed: bool, turn: Option<Turn<'_>>) {
+        let now_ns = turn.map_or_else(gauntlet_wire::monotonic_ns, |turn| turn.now_ns);
+        let group = span.count.div_ceil(OURS_GROUPS).clamp(1, OURS_GROUP_MAX);
         let line = self.line();
-        let mut times = self.cursors[partition].times(line, first, taken_ns);
-        for _ in 0..count {
+        let mut times = self.cursors[span.partition].times(line, span.first, span.taken_ns);
+        let mut ours = false;
+        for i in 0..span.count {
             let intended_ns = times.next_ns();
+            if i % group == 0 {
+                ours = turn.is_some_and(|turn| span.is_ours(intended_ns, self.plan.linger_ns, turn));
+            }
             let age_us = latency_us(intended_ns, now_ns);
             let slot = self.recorder.slot(intended_ns);
             if failed {
@@ -397,13 +429,39 @@ impl ProducerLoad {
             } else {
                 slot.counts.indeterminate += 1;
             }
+            slot.counts.unanswered_ours += u64::from(ours);
             add_sample(&mut slot.latency, age_us);
             add_sample(slot.censored.get_or_insert_with(latency_histogram), age_us);
         }
     }
 
-    fn send_interval(&mut self, at_ns: u64, lateness: Charge, stats: &ProducerStats) {
+    /// What of a partition is due by `before_ns` and was never written has *failed*.
+    fn fail_unsent(
+        &mut self,
+        partition: usize,
+        before_ns: u64,
+        blocked_ns: Option<u64>,
+        turn: Option<Turn<'_>>,
+    ) {
+        let cursor = &self.cursors[partition];
+        // Without a schedule nothing waits that was not taken.
+        if cursor.arrivals.is_none() {
+            return;
+        }
+        let first = cursor.next;
+        let until = self.due_until(partition, before_ns, u64::MAX);
+        if until.index > first.index {
+            self.cursors[partition].next = until;
+            let taken_ns = turn.map_or_else(gauntlet_wire::monotonic_ns, |turn| turn.now_ns);
+            let count = until.index - first.index;
+            let span = Span { partition, first, count, taken_ns, blocked_ns, written_ns: None };
+            self.record_unanswered(&span, true, turn);
+        }
+    }
+
+    fn send_interval(&mut self, at_ns: u64, is_last: bool, lateness: Charge, stats: &ProducerStats) {
         let interval = Interval {
+            is_last,
             slots: self.recorder.take(),
             wire_bytes: std::mem::take(&mut self.wire_bytes),
             uncompressed_bytes: std::mem::take(&mut self.uncompressed_bytes),
@@ -419,10 +477,10 @@ impl ProducerLoad {
     /// Hands over what the last turn counted. Called when the loop has ended: what was due and never written is *failed*.
     pub fn finish(mut self) {
         for partition in 0..self.cursors.len() {
-            self.expire_unsent(partition, u64::MAX);
+            self.fail_unsent(partition, u64::MAX, None, None);
         }
         let (stats, lateness) = (std::mem::take(&mut self.last_stats), self.last_lateness);
-        self.send_interval(gauntlet_wire::monotonic_ns(), lateness, &stats);
+        self.send_interval(gauntlet_wire::monotonic_ns(), true, lateness, &stats);
     }
 
     /// Writes records of a partition that are due into `target`, at most about `request.max_bytes` of them. `None` if none is.
@@ -531,19 +589,14 @@ impl Workload for ProducerLoad {
         self.take_into(request, turn, builder)
     }
 
-    fn expire_unsent(&mut self, partition: usize, before_ns: u64) {
-        let cursor = &self.cursors[partition];
-        // Without a schedule nothing waits that was not taken.
-        if cursor.arrivals.is_none() {
-            return;
-        }
-        let first = cursor.next;
-        let until = self.due_until(partition, before_ns, u64::MAX);
-        if until.index > first.index {
-            self.cursors[partition].next = until;
-            let now_ns = gauntlet_wire::monotonic_ns();
-            self.record_unanswered(partition, first, until.index - first.index, now_ns, true, now_ns);
-        }
+    fn expire_unsent(
+        &mut self,
+        partition: usize,
+        before_ns: u64,
+        blocked_since_ns: Option<u64>,
+        turn: Turn<'_>,
+    ) {
+        self.fail_unsent(partition, before_ns, blocked_since_ns, Some(turn));
     }
 
     fn settled(&mut self, settled: &Settled<BatchTag>, turn: Turn<'_>) {
@@ -556,11 +609,11 @@ impl Workload for ProducerLoad {
                 Outcome::Acked { base_offset }
             }
             BatchOutcome::Failed { .. } => {
-                self.record_unanswered(settled.partition, first, count, taken_ns, true, turn.now_ns);
+                self.record_unanswered(&Span::of(settled), true, Some(turn));
                 Outcome::Failed
             }
             BatchOutcome::Indeterminate { .. } => {
-                self.record_unanswered(settled.partition, first, count, taken_ns, false, turn.now_ns);
+                self.record_unanswered(&Span::of(settled), false, Some(turn));
                 Outcome::Indeterminate
             }
             BatchOutcome::Unacknowledged => {
@@ -588,7 +641,7 @@ impl Workload for ProducerLoad {
         }
         if turn.now_ns >= self.next_interval_ns {
             self.next_interval_ns = (turn.now_ns / self.interval_ns + 1) * self.interval_ns;
-            self.send_interval(turn.now_ns, turn.lateness.totals(), stats);
+            self.send_interval(turn.now_ns, false, turn.lateness.totals(), stats);
         }
         self.next_interval_ns
     }

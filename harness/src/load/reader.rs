@@ -9,13 +9,14 @@ use gauntlet_verify::identity::intended_ns_unchecked;
 use gauntlet_verify::{
     BatchHeader as CheckedHeader, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks,
 };
-use gauntlet_wire::batch::{BatchError, BatchHeader, RecordsBuffer};
+use gauntlet_wire::batch::{BatchError, BatchHeader, RecordView, RecordsBuffer};
 use gauntlet_wire::fetcher::{FetcherStats, Jump, PartitionState, RecordSink};
 use gauntlet_wire::lateness::Charge;
 use gauntlet_wire::producer::Turn;
 
 use super::control::{Control, Interval, Origin};
 use super::producer::PartitionSettlement;
+use super::records::IDENTITY_HEADER;
 use crate::recorder::{Recorder, add_sample, is_ours, latency_us};
 
 /// Where each partition's log ends, once that is known. `-1` until then.
@@ -92,6 +93,8 @@ pub struct Reader {
     next_interval_ns: u64,
     recorder: Recorder,
     buffer: RecordsBuffer,
+    /// Identity and value of a record whose identity is in a header.
+    apart: Vec<u8>,
     last_stats: FetcherStats,
     last_lateness: Charge,
     broken: Vec<String>,
@@ -161,6 +164,7 @@ impl Reader {
             next_interval_ns: 0,
             recorder: Recorder::default(),
             buffer: RecordsBuffer::default(),
+            apart: Vec::new(),
             last_stats: FetcherStats::default(),
             last_lateness: Charge::default(),
             broken: Vec::new(),
@@ -186,9 +190,10 @@ impl Reader {
             .sum()
     }
 
-    fn send_interval(&mut self, at_ns: u64) {
+    fn send_interval(&mut self, at_ns: u64, is_last: bool) {
         self.lag_samples.push((at_ns, self.lag()));
         let interval = Interval {
+            is_last,
             slots: self.recorder.take(),
             lateness: self.last_lateness,
             reader: Some(self.last_stats.clone()),
@@ -282,7 +287,7 @@ impl Reader {
     /// `end_is_final`: the end offsets were taken after the last ack with every replica in sync.
     pub fn finish(mut self, end_is_final: bool, reader_was_limit: bool) -> ReaderEnd {
         self.accept_settlements();
-        self.send_interval(gauntlet_wire::monotonic_ns());
+        self.send_interval(gauntlet_wire::monotonic_ns(), true);
         let mut end =
             ReaderEnd { reports: Vec::new(), short: Vec::new(), broken: self.broken, broken_batches: 0 };
         for (index, partition) in self.partitions {
@@ -303,6 +308,18 @@ impl Reader {
         }
         end
     }
+}
+
+/// Identity and body of a record in one piece: the value, or what is in its identity header and then the value.
+#[inline]
+fn joined<'a>(record: &RecordView<'a>, apart: &'a mut Vec<u8>) -> &'a [u8] {
+    let value = record.value.unwrap_or_default();
+    let own = record.headers().find(|(name, _)| *name == IDENTITY_HEADER.as_bytes());
+    let Some((_, Some(identity))) = own else { return value };
+    apart.clear();
+    apart.extend_from_slice(identity);
+    apart.extend_from_slice(value);
+    apart
 }
 
 /// What records that are decoded together have in common.
@@ -388,7 +405,7 @@ impl RecordSink for Reader {
                     if record.offset < from_offset || header.is_control() {
                         continue;
                     }
-                    let value = record.value.unwrap_or_default();
+                    let value = joined(&record, &mut self.apart);
                     read += note_record(state, &mut self.recorder, arrived, record.offset, value);
                 }
                 Ok(None) => break,
@@ -444,7 +461,7 @@ impl RecordSink for Reader {
         if turn.now_ns >= self.next_interval_ns {
             self.next_interval_ns = (turn.now_ns / self.interval_ns + 1) * self.interval_ns;
             self.last_stats.clone_from(stats);
-            self.send_interval(turn.now_ns);
+            self.send_interval(turn.now_ns, false);
         }
         self.next_interval_ns
     }

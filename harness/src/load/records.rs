@@ -9,6 +9,7 @@ use crate::keys::KeySpace;
 use crate::payload::BodyMaker;
 use crate::random::SplitMix;
 use crate::sizes::{SizePlan, Sizes};
+use crate::trace::Trace;
 
 /// Upper bound of what a record takes in a batch besides key, value and headers: length, attributes, deltas, counts.
 const RECORD_OVERHEAD_BYTES: usize = 24;
@@ -23,6 +24,44 @@ const SIZES: u64 = 1;
 const KEYS: u64 = 2;
 /// See [`SplitMix::seed`]; the purpose of random arrivals.
 pub const ARRIVALS: u64 = 3;
+
+/// Where records get their keys from.
+#[derive(Debug, Clone)]
+pub enum Keys {
+    /// Drawn for each.
+    Drawn(Arc<KeySpace>),
+    /// As recorded; a record may have none.
+    Recorded(Arc<Trace>),
+}
+
+impl Keys {
+    /// What part of the records each partition gets; `None` where that is recorded.
+    pub fn shares(&self) -> Option<Arc<[f64]>> {
+        match self {
+            Keys::Drawn(keys) => Some(keys.shares()),
+            Keys::Recorded(_) => None,
+        }
+    }
+
+    /// Bytes of a key, where all are as long.
+    fn bytes(&self) -> usize {
+        match self {
+            Keys::Drawn(keys) => keys.bytes(),
+            Keys::Recorded(_) => 0,
+        }
+    }
+
+    /// Bytes of a key, as a rule.
+    fn usual_bytes(&self) -> usize {
+        match self {
+            Keys::Drawn(keys) => keys.bytes(),
+            Keys::Recorded(trace) => trace.key_bytes_mean().ceil() as usize,
+        }
+    }
+}
+
+/// Name of the record header that holds the identity where the value has no room for it.
+pub const IDENTITY_HEADER: &str = "gauntlet-identity";
 
 /// Where records are written to, one after the other: the batch of a client that is ours, or what is handed over to another.
 pub trait RecordTarget {
@@ -50,7 +89,8 @@ impl RecordTarget for BatchBuilder {
 pub struct RecordMaker {
     body: BodyMaker,
     sizes: Sizes,
-    keys: Option<Arc<KeySpace>>,
+    keys: Option<Keys>,
+    key_bytes: usize,
     key_seed: u64,
     headers: Headers,
     overhead_bytes: usize,
@@ -64,18 +104,26 @@ impl RecordMaker {
         producer: u16,
         body: BodyMaker,
         (sizes, usual_value_bytes): (&SizePlan, usize),
-        keys: Option<Arc<KeySpace>>,
+        keys: Option<Keys>,
         headers: Headers,
     ) -> Self {
         let in_headers: usize =
             headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_OVERHEAD_BYTES).sum();
-        let overhead_bytes = RECORD_OVERHEAD_BYTES + keys.as_ref().map_or(0, |k| k.bytes()) + in_headers;
+        let key_bytes = keys.as_ref().map_or(0, Keys::bytes);
+        let usual_key_bytes = keys.as_ref().map_or(0, Keys::usual_bytes);
+        let own_header = if body.is_whole_value() {
+            IDENTITY_HEADER.len() + IDENTITY_LEN + HEADER_OVERHEAD_BYTES
+        } else {
+            0
+        };
+        let overhead_bytes = RECORD_OVERHEAD_BYTES + key_bytes + in_headers + own_header;
         RecordMaker {
             body,
             sizes: Sizes::new(sizes.clone(), SplitMix::seed(seed, producer, SIZES)),
             key_seed: SplitMix::seed(seed, producer, KEYS),
-            usual_bytes: usual_value_bytes + overhead_bytes,
+            usual_bytes: usual_value_bytes + overhead_bytes - key_bytes + usual_key_bytes,
             keys,
+            key_bytes,
             headers,
             overhead_bytes,
         }
@@ -89,7 +137,11 @@ impl RecordMaker {
     /// At most what record `index` of a partition takes in a batch.
     #[inline]
     pub fn bytes_of(&self, partition: usize, index: u64) -> usize {
-        self.sizes.of(partition, index) + self.overhead_bytes
+        let recorded_key_bytes = match &self.keys {
+            Some(Keys::Recorded(trace)) => trace.key(partition, index).map_or(0, <[u8]>::len),
+            _ => 0,
+        };
+        self.sizes.of(partition, index) + self.overhead_bytes + recorded_key_bytes
     }
 
     /// Headers of every record.
@@ -104,9 +156,9 @@ impl RecordMaker {
         seed: &'a CrcSeed,
         key: &'a mut Vec<u8>,
     ) -> RecordWriter<'a> {
-        key.resize(self.keys.as_ref().map_or(0, |k| k.bytes()), 0);
+        key.resize(self.key_bytes, 0);
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
-        RecordWriter { maker: self, partition, seed, key, headers }
+        RecordWriter { maker: self, partition, seed, key, headers, apart: Vec::new() }
     }
 }
 
@@ -118,6 +170,8 @@ pub struct RecordWriter<'a> {
     seed: &'a CrcSeed,
     key: &'a mut Vec<u8>,
     headers: Vec<(&'a str, &'a [u8])>,
+    /// Identity and value of a record whose identity is in a header.
+    apart: Vec<u8>,
 }
 
 impl RecordWriter<'_> {
@@ -131,17 +185,33 @@ impl RecordWriter<'_> {
         target: &mut impl RecordTarget,
     ) {
         let maker = self.maker;
-        let key = maker.keys.as_deref().map(|keys| {
-            keys.write(maker.key_seed, self.partition, index, self.key);
-            self.key.as_slice()
-        });
+        let key = match &maker.keys {
+            None => None,
+            Some(Keys::Drawn(keys)) => {
+                keys.write(maker.key_seed, self.partition, index, self.key);
+                Some(self.key.as_slice())
+            }
+            Some(Keys::Recorded(trace)) => trace.key(self.partition, index),
+        };
         let value_bytes = maker.sizes.of(self.partition, index);
-        let spec = RecordSpec { timestamp_ms, key, value_bytes, headers: &self.headers };
-        target.append(&spec, |value| {
-            maker.body.fill(self.partition as u32, index, &mut value[IDENTITY_LEN..]);
+        let headers = &self.headers;
+        let (partition, seed) = (self.partition as u32, self.seed);
+        let write = |value: &mut [u8]| {
+            maker.body.fill(partition, index, timestamp_ms, &mut value[IDENTITY_LEN..]);
             // The plan refuses values that are too short for an identity.
-            let encoded = gauntlet_verify::identity::encode(identity, self.seed, value);
+            let encoded = gauntlet_verify::identity::encode(identity, seed, value);
             debug_assert!(encoded.is_ok());
-        });
+        };
+        if maker.body.is_whole_value() {
+            // Put together as if the identity were in front of the value, so that it is checked as any other.
+            self.apart.clear();
+            self.apart.resize(IDENTITY_LEN + value_bytes, 0);
+            write(&mut self.apart);
+            let (own, whole) = self.apart.split_at(IDENTITY_LEN);
+            let own_header = Some((IDENTITY_HEADER, own));
+            let spec = RecordSpec { timestamp_ms, key, value_bytes, own_header, headers };
+            return target.append(&spec, |value| value.copy_from_slice(whole));
+        }
+        target.append(&RecordSpec { timestamp_ms, key, value_bytes, own_header: None, headers }, write);
     }
 }

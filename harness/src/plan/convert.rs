@@ -159,9 +159,9 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
         }
     };
     let faults = faults(scenario, options.seed, &mut refusals);
-    let load = load::load(scenario, &mut refusals);
+    let load = load::load(scenario, &topics, &mut refusals);
     let mut warnings = rdkafka::check(scenario, &mut refusals);
-    let producers = producers(scenario, &topics, &mut refusals);
+    let producers = producers(scenario, &topics, &load, &mut refusals);
     let Some(cluster) = cluster.filter(|_| refusals.is_empty()) else { return Err(refusals) };
     let mut plan = Plan {
         name: scenario.name.clone(),
@@ -217,7 +217,8 @@ fn refuse_unsupported(scenario: &Scenario, refusals: &mut Vec<Refusal>) {
         let help = "leave it out: faults are always healed, and a local cluster ends with its run";
         refusals.push(refuse("rollback", "only `rollback: always` is supported yet", help));
     }
-    let unlimited_count = scenario.load.shape.duration().is_none();
+    let unlimited_count =
+        matches!(scenario.load.shape, file::Shape::Unlimited { extent: file::Extent::Messages(_), .. });
     if unlimited_count && scenario.load.warmup != file::Warmup::For(crate::units::Duration::ZERO) {
         let help = "give a `duration` instead of `messages`, or set `warmup: 0s`";
         refusals.push(refuse("load.warmup", "a load of so many messages has no warm-up yet", help));
@@ -310,10 +311,18 @@ fn index_of(topics: &[TopicPlan], name: &str) -> usize {
     topics.iter().position(|t| t.name == name).unwrap_or(0)
 }
 
-fn producers(scenario: &Scenario, topics: &[TopicPlan], refusals: &mut Vec<Refusal>) -> Vec<ProducerBlock> {
+fn producers(
+    scenario: &Scenario,
+    topics: &[TopicPlan],
+    plan: &LoadPlan,
+    refusals: &mut Vec<Refusal>,
+) -> Vec<ProducerBlock> {
     let blocks = scenario.workload.producers.iter().zip(load::load_indices(scenario)).enumerate();
     let block = |(index, (block, load)): (usize, (&file::Producers, usize))| {
-        let records = load::records(index, block, refusals);
+        let mut records = load::records(index, block, refusals);
+        if let PacePlan::Replay { trace, .. } = &plan.paces[load] {
+            records.replay(trace);
+        }
         producer_block(block, topics, load, records)
     };
     blocks.map(block).collect()

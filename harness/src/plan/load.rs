@@ -6,22 +6,24 @@ use std::sync::Arc;
 use gauntlet_wire::codec::Codec;
 
 use super::convert::{Refusal, codec, refuse};
-use super::{KeyChoice, LoadPlan, PacePlan, RecordPlan, WarmupPlan};
+use super::{KeyChoice, LoadPlan, PacePlan, RecordPlan, TopicPlan, WarmupPlan};
 use crate::disk::sample_batch;
 use crate::keys::{KeyPlan, KeyWeights, digits};
 use crate::payload::BodyPlan;
-use crate::scenario::Scenario;
 use crate::scenario::types as file;
+use crate::scenario::{BATCH_OVERHEAD_BYTES, Scenario};
 use crate::schedule::{Arrival, Curve, Segment};
 use crate::sizes::SizePlan;
+use crate::trace;
 use crate::units::{Duration, Rate};
 
 /// Largest file that bodies are cut from: it is held in memory.
 const CORPUS_BYTES_MAX: u64 = 1 << 30;
 
 /// The load of a scenario, those of its producers' own included.
-pub(super) fn load(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> LoadPlan {
+pub(super) fn load(scenario: &Scenario, topics: &[TopicPlan], refusals: &mut Vec<Refusal>) -> LoadPlan {
     let whole = &scenario.load;
+    let mut duration = whole.shape.duration().map(Duration::to_std);
     let mut paces = vec![match &whole.shape {
         file::Shape::Unlimited { extent, slots } => PacePlan::Unlimited {
             records_max: match extent {
@@ -30,6 +32,16 @@ pub(super) fn load(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> LoadPlan
             },
             slots: *slots,
         },
+        file::Shape::Replay { file, speed } => replay(scenario, Path::new(file), *speed, topics).map_or_else(
+            |refusal| {
+                refusals.push(refusal);
+                open(Vec::new(), 0, whole.arrival)
+            },
+            |(pace, length)| {
+                duration = Some(length);
+                pace
+            },
+        ),
         shape => open(segments(shape), warmup_per_s(shape), whole.arrival),
     }];
     let own = scenario.workload.producers.iter().enumerate();
@@ -55,9 +67,63 @@ pub(super) fn load(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> LoadPlan
                 WarmupPlan::UntilStable { min: min.to_std(), max: max.to_std() }
             }
         },
-        duration: whole.shape.duration().map(Duration::to_std),
+        duration,
         drain: whole.drain.to_std(),
     }
+}
+
+/// A recorded load, and how long it lasts from t = 0 on.
+fn replay(
+    scenario: &Scenario,
+    file: &Path,
+    speed: f64,
+    topics: &[TopicPlan],
+) -> Result<(PacePlan, std::time::Duration), Refusal> {
+    let help = "CSV with a header line, or NDJSON: `time` in seconds (or `timestamp` in ms), `key`, `size`; \
+                the path is relative to where gauntlet is called";
+    let recording = trace::read::read(file).map_err(|error| refuse("load.file", error.to_string(), help))?;
+    // The scenario was checked to have one block of producers, and only topics of its own.
+    let block = &scenario.workload.producers[0];
+    let partitions = topics.iter().find(|t| t.name == block.topic).map_or(1, |topic| topic.partitions);
+    let least = block.payload.body.value_bytes_min() as usize;
+    let size = sizes(&block.payload.size, least);
+    let trace = recording.lay_out(partitions, size.mean() as u32, speed);
+    let (longest, room) = (trace.record_bytes_max(), block.config.max_request_size_bytes as usize);
+    if longest + BATCH_OVERHEAD_BYTES as usize > room {
+        let message = format!(
+            "the recording has a record of {longest} bytes, which max.request.size ({room}) has no room for"
+        );
+        let help =
+            "raise `workload.producers[].config: { max.request.size }`, and the topic's max.message.bytes";
+        return Err(refuse("load.file", message, help));
+    }
+    let shortest = trace.value_bytes_range().0;
+    if shortest < least {
+        let message = format!(
+            "the recording has values of {shortest} bytes, below the {least} that these messages need"
+        );
+        return Err(refuse("load.file", message, "raise them in the file, or use `payload.format: raw`"));
+    }
+    let warmup = match scenario.load.warmup {
+        file::Warmup::For(length) | file::Warmup::UntilStable { min: length, .. } => length.as_ns(),
+    };
+    let length = trace.length_ns().checked_sub(warmup).filter(|left| *left > 0).ok_or_else(|| {
+        let length = Duration::from_ns(trace.length_ns());
+        let message = format!("the recording is over after {length}, in the warm-up");
+        refuse("load.warmup", message, "shorten it: it is cut off the recording's begin")
+    })?;
+    let late = scenario.faults.iter().position(|fault| fault.at.as_ns() >= length);
+    if let Some(index) = late {
+        let message = format!("the recording ends at {}, before the fault", Duration::from_ns(length));
+        let help = "make it earlier; it counts from the end of the warm-up";
+        return Err(refuse(format!("faults[{index}].at"), message, help));
+    }
+    let warmup_per_s = match warmup {
+        0 => 0,
+        warmup => (trace.records_before(warmup) as f64 * 1e9 / warmup as f64).round() as u64,
+    };
+    let curve = Arc::new(Curve::new(warmup_per_s, &trace.rates(warmup)));
+    Ok((PacePlan::Replay { trace: Arc::new(trace), curve }, std::time::Duration::from_nanos(length)))
 }
 
 /// Which load each block of producers takes part in.
@@ -112,7 +178,8 @@ fn segments(shape: &file::Shape) -> Vec<Segment> {
         }
         // The first of its trials; each is planned by itself.
         file::Shape::MaxSearch(search) => vec![level(search.low, search.trial)],
-        file::Shape::Unlimited { .. } => Vec::new(),
+        // Neither is made of segments: nobody knows the rates of the one, and those of the other are in a file.
+        file::Shape::Unlimited { .. } | file::Shape::Replay { .. } => Vec::new(),
     }
 }
 
@@ -133,11 +200,12 @@ pub(crate) fn record_plan(block: &file::Producers) -> RecordPlan {
 
 /// How the records of a block look.
 pub(super) fn records(index: usize, block: &file::Producers, refusals: &mut Vec<Refusal>) -> RecordPlan {
-    let sizes = sizes(&block.payload.size);
+    let sizes = sizes(&block.payload.size, block.payload.body.value_bytes_min() as usize);
     let value_bytes_mean = sizes.mean();
     let path = |field: &str| format!("workload.producers[{index}].payload.{field}");
     let body = match &block.payload.body {
         file::Body::Random(fraction) => Ok(BodyPlan::Random(fraction.get())),
+        file::Body::Json(json) => Ok(BodyPlan::Json(Arc::new(json.envelope()))),
         file::Body::Ratio { codec: named, ratio } => {
             let batch_bytes = block.config.batch_size_bytes as usize;
             calibrate(value_bytes_mean as usize, codec(*named), ratio.get(), batch_bytes)
@@ -160,17 +228,15 @@ pub(super) fn records(index: usize, block: &file::Producers, refusals: &mut Vec<
     }
 }
 
-fn sizes(size: &file::Size) -> SizePlan {
+/// Sizes of values, none below `least`.
+fn sizes(size: &file::Size, least: usize) -> SizePlan {
     let bytes = |bytes: crate::units::Bytes| bytes.get() as usize;
     match size {
         file::Size::Fixed(size) => SizePlan::Fixed(bytes(*size)),
         file::Size::Uniform { min, max } => SizePlan::Uniform { min: bytes(*min), max: bytes(*max) },
-        file::Size::LogNormal { median, sigma, max } => SizePlan::LogNormal {
-            median: bytes(*median),
-            sigma: *sigma,
-            min: gauntlet_verify::IDENTITY_LEN,
-            max: bytes(*max),
-        },
+        file::Size::LogNormal { median, sigma, max } => {
+            SizePlan::LogNormal { median: bytes(*median), sigma: *sigma, min: least, max: bytes(*max) }
+        }
         file::Size::Weighted(sizes) => {
             SizePlan::Weighted(sizes.iter().map(|s| (bytes(s.size), s.weight)).collect())
         }

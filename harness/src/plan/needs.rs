@@ -39,12 +39,13 @@ pub(super) fn needs(plan: &Plan, run_dir: &Path) -> Needs {
     let checkers = partitions * gauntlet_verify::Shard::memory_bound_bytes(streams, FRAGMENTS_EXPECTED);
     let buffers: usize = plan.producers.iter().map(|b| buffered(b) * usize::from(b.count)).sum();
     let fetches: usize = plan.readers.iter().map(|r| fetched(r) * usize::from(r.members)).sum();
+    let recorded: u64 = plan.load.paces.iter().map(PacePlan::memory_bytes).sum();
     let load = plan.load.warmup.longest() + plan.load.duration.unwrap_or_default();
     Needs {
         records,
         disk_bytes: records.map(|_| (0..plan.topics.len()).map(|topic| topic_bytes(plan, topic)).sum()),
         disk_free_bytes: disk::free_bytes(existing),
-        memory_bytes: (checkers + buffers + fetches) as u64,
+        memory_bytes: (checkers + buffers + fetches) as u64 + recorded,
         wall: load + plan.load.drain + plan.verify.map(|v| v.final_read).unwrap_or_default(),
         stall: plan.load.drain,
     }

@@ -89,12 +89,14 @@ impl Clerk {
             Notice::TokenWanted => {}
             Notice::Statistics(json) => match Statistics::parse(json) {
                 Ok(seen) => {
-                    let (client, sent_bytes) = self.clients.entry(note.from).or_default().add(&seen);
+                    let (client, (wire_bytes, uncompressed_bytes)) =
+                        self.clients.entry(note.from).or_default().add(&seen);
                     // What a consumer sends is requests; on the wire of the load are the bytes of producers.
                     let is_producer = matches!(note.from, Origin::ProducerClient(_));
                     let interval = Interval {
                         client: Some(client),
-                        wire_bytes: if is_producer { sent_bytes } else { 0 },
+                        wire_bytes: if is_producer { wire_bytes } else { 0 },
+                        uncompressed_bytes: if is_producer { uncompressed_bytes } else { 0 },
                         ..Interval::empty(note.from, note.at_ns)
                     };
                     // The collector only goes away when the run is being torn down.
@@ -139,7 +141,8 @@ fn name(origin: Origin) -> String {
 struct Totals {
     requests: Total,
     retries: Total,
-    sent_bytes: Total,
+    wire_bytes: Total,
+    uncompressed_bytes: Total,
     throttle_ms_max: u32,
 }
 
@@ -163,8 +166,9 @@ impl Total {
 }
 
 impl Totals {
-    /// Takes statistics. Returns what they say, and the bytes that were sent since the last.
-    fn add(&mut self, seen: &Statistics) -> (ClientStats, u64) {
+    /// Takes statistics. Returns what they say, and the bytes that were sent since the last: on the wire, and of keys and
+    /// values.
+    fn add(&mut self, seen: &Statistics) -> (ClientStats, (u64, u64)) {
         let throttled = seen.brokers.values().map(|b| b.throttle.max).max().unwrap_or(0);
         self.throttle_ms_max = self.throttle_ms_max.max(u32::try_from(throttled).unwrap_or(u32::MAX));
         let stats = ClientStats {
@@ -176,7 +180,8 @@ impl Totals {
             retries: self.retries.add(seen.total(|b| b.txretries)).0,
             throttle_ms_max: self.throttle_ms_max,
         };
-        (stats, self.sent_bytes.add(seen.total(|b| b.txbytes)).1)
+        let wire_bytes = self.wire_bytes.add(seen.total(|b| b.txbytes)).1;
+        (stats, (wire_bytes, self.uncompressed_bytes.add(seen.txmsg_bytes).1))
     }
 }
 
@@ -188,7 +193,7 @@ mod tests {
 
     fn statistics(tx: u64, retries: u64, throttle: u64) -> Notice {
         Notice::Statistics(format!(
-            r#"{{ "msg_cnt": 3, "msg_size": 300, "brokers": {{ "a": {{ "tx": {tx}, "txbytes": {tx}, "txretries": {retries},
+            r#"{{ "msg_cnt": 3, "msg_size": 300, "txmsg_bytes": {tx}0, "brokers": {{ "a": {{ "tx": {tx}, "txbytes": {tx}, "txretries": {retries},
                 "rtt": {{ "cnt": 1, "p50": 10, "p99": 20 }}, "throttle": {{ "max": {throttle} }} }} }} }}"#
         ))
     }
@@ -219,7 +224,8 @@ mod tests {
         );
         assert!(text.contains("warning STATISTICS: cannot be read"), "{text}");
         let received: Vec<Interval> = received.iter().collect();
-        assert_eq!(received.iter().map(|i| i.wire_bytes).collect::<Vec<_>>(), [10, 10, 5]);
+        let bytes: Vec<_> = received.iter().map(|i| (i.wire_bytes, i.uncompressed_bytes)).collect();
+        assert_eq!(bytes, [(10, 100), (10, 100), (5, 50)]);
         let seen: Vec<ClientStats> = received.iter().filter_map(|i| i.client).collect();
         assert_eq!(
             seen.iter().map(|s| s.requests).collect::<Vec<_>>(),

@@ -23,14 +23,11 @@ use super::TICK_NS;
 use super::connect::{ClientPlan, DriverError};
 use super::folding::{Fate, Folder, Run, of_broker, pack};
 use super::notes::Notes;
+use super::sleep::{LONGEST_SLEEP_NS, sleep_until};
 use crate::load::producer::BatchTag;
 use crate::load::records::RecordTarget;
 use crate::load::{Origin, ProducerLoad};
 
-/// Sleeping is exact to about as much.
-const GRANULARITY_NS: u64 = 1_000_000;
-/// The loop wakes at least so often.
-const LONGEST_SLEEP_NS: u64 = 20_000_000;
 /// Bytes of records that are made before they are handed over.
 const STAGED_BYTES: usize = 128 << 10;
 /// The same while there is little room: what is not taken is made again.
@@ -76,13 +73,8 @@ fn run_with(
     let mut lateness = Lateness::of_this_thread(monotonic_ns());
     let mut wakeup_ns: u64 = 0;
     loop {
-        let began_ns = monotonic_ns();
-        let timeout_ns = wakeup_ns.saturating_sub(began_ns).min(LONGEST_SLEEP_NS);
-        lateness.lend(std::mem::take(&mut driver.inside_ns));
-        lateness.poll_begins(began_ns);
-        driver.wakeup.wait(Duration::from_nanos(timeout_ns))?;
-        let now_ns = monotonic_ns();
-        lateness.poll_ended(now_ns, timeout_ns + GRANULARITY_NS);
+        let inside_ns = std::mem::take(&mut driver.inside_ns);
+        let now_ns = sleep_until(wakeup_ns, &driver.wakeup, &mut lateness, inside_ns)?;
         let turn = Turn { now_ns, lateness: &lateness };
         driver.turn(turn)?;
         let over = driver.load.give_up_ns().is_some_and(|at| at <= now_ns);
@@ -102,12 +94,17 @@ fn run_with(
 struct Chunk {
     tag: BatchTag,
     count: u64,
-    bytes: u64,
-    /// What of it has ended, if that is not all of it: in no order.
-    ended: Vec<Range<u64>>,
+    /// So many of the first have ended ...
+    ended: u64,
+    /// ... and these behind them, in no order: what came back out of turn.
+    strays: Vec<Range<u64>>,
 }
 
 impl Chunk {
+    fn new(tag: BatchTag, count: u64) -> Self {
+        Chunk { tag, count, ended: 0, strays: Vec::new() }
+    }
+
     fn first(&self) -> u64 {
         self.tag.first_pseq
     }
@@ -116,17 +113,26 @@ impl Chunk {
         self.tag.first_pseq + self.count
     }
 
+    /// Part of it has ended.
+    fn note_ended(&mut self, part: Range<u64>) {
+        if part.start == self.first() + self.ended {
+            self.ended += part.end - part.start;
+        } else {
+            self.strays.push(part);
+        }
+    }
+
     fn is_over(&self) -> bool {
-        self.ended.iter().map(|part| part.end - part.start).sum::<u64>() >= self.count
+        self.ended + self.strays.iter().map(|part| part.end - part.start).sum::<u64>() >= self.count
     }
 
     /// What of it has not ended.
     fn open(&self) -> Vec<Range<u64>> {
-        let mut ended = self.ended.clone();
-        ended.sort_unstable_by_key(|part| part.start);
+        let mut strays = self.strays.clone();
+        strays.sort_unstable_by_key(|part| part.start);
         let mut open = Vec::new();
-        let mut at = self.first();
-        for part in ended {
+        let mut at = self.first() + self.ended;
+        for part in strays {
             if part.start > at {
                 open.push(at..part.start);
             }
@@ -210,7 +216,7 @@ impl Driver {
     fn turn(&mut self, turn: Turn<'_>) -> Result<(), DriverError> {
         self.hurry = false;
         self.read(turn);
-        self.expire(turn.now_ns);
+        self.expire(turn);
         if self.state == State::Dying && self.lanes.iter().all(|lane| lane.under_way.is_empty()) {
             self.replace(turn.now_ns)?;
         }
@@ -286,11 +292,12 @@ impl Driver {
     }
 
     /// What waited for longer than `delivery.timeout.ms` without being handed over is *failed*.
-    fn expire(&mut self, now_ns: u64) {
-        let oldest_ns = now_ns.saturating_sub(self.setup.delivery_timeout.as_nanos() as u64);
+    fn expire(&mut self, turn: Turn<'_>) {
+        let oldest_ns = turn.now_ns.saturating_sub(self.setup.delivery_timeout.as_nanos() as u64);
         for partition in 0..self.lanes.len() {
             if self.load.next_intended_ns(partition).is_some_and(|due| due < oldest_ns) {
-                self.load.expire_unsent(partition, oldest_ns);
+                let blocked_since_ns = self.lanes[partition].blocked_since;
+                self.load.expire_unsent(partition, oldest_ns, blocked_since_ns, turn);
             }
         }
     }
@@ -348,10 +355,7 @@ impl Driver {
         }
         self.stats.records_sent += accepted;
         if accepted > 0 {
-            let bytes = self.staging.bytes_of_first(accepted as usize);
-            self.stats.buffered_bytes += bytes as usize;
-            let chunk = Chunk { tag, count: accepted, bytes, ended: Vec::new() };
-            self.lanes[partition].under_way.push_back(chunk);
+            self.lanes[partition].under_way.push_back(Chunk::new(tag, accepted));
         }
         match refusal {
             None => Sent::Something,
@@ -389,7 +393,7 @@ impl Driver {
         *self.stats.errors.entry(broker_code).or_insert(0) += 1;
         self.setup.notes.tell(self.origin(), Notice::Error { text, fatal: false });
         let outcome = BatchOutcome::Failed { code: Some(broker_code) };
-        self.load.settled(&settled(*tag, partition, 1, 0, outcome), turn);
+        self.load.settled(&settled(*tag, partition, 1, outcome), turn);
     }
 
     /// Settles records that ended alike, piece by piece: a chunk's have their times in common.
@@ -414,18 +418,16 @@ impl Driver {
             };
             let until = chunk.end().min(end);
             let count = until - at;
-            let bytes = chunk.bytes * count / chunk.count;
             let tag = self.load.part_of(run.partition, &chunk.tag, at - chunk.first());
             let offset = run.offset.map(|offset| offset + (at - run.first) as i64);
-            let settled = settled(tag, run.partition, count as u32, bytes as u32, outcome(offset));
-            chunk.ended.push(at..until);
+            let settled = settled(tag, run.partition, count as u32, outcome(offset));
+            chunk.note_ended(at..until);
             self.load.settled(&settled, turn);
             at = until;
             index += 1;
         }
         while chunks.front().is_some_and(Chunk::is_over) {
-            let over = chunks.pop_front().map_or(0, |chunk| chunk.bytes as usize);
-            self.stats.buffered_bytes = self.stats.buffered_bytes.saturating_sub(over);
+            chunks.pop_front();
         }
     }
 
@@ -458,10 +460,10 @@ impl Driver {
                     let tag = self.load.part_of(partition, &chunk.tag, part.start - chunk.first());
                     let outcome = BatchOutcome::Indeterminate { code: None };
                     self.load
-                        .settled(&settled(tag, partition, (part.end - part.start) as u32, 0, outcome), turn);
+                        .settled(&settled(tag, partition, (part.end - part.start) as u32, outcome), turn);
                 }
             }
-            self.load.expire_unsent(partition, u64::MAX);
+            self.load.expire_unsent(partition, u64::MAX, self.lanes[partition].blocked_since, turn);
         }
         Ok(())
     }
@@ -489,20 +491,14 @@ fn make(setup: &ProducerSetup, load: &ProducerLoad, wakeup: &Wakeup) -> Result<P
     Ok(Producer::new(setup.client.config()?, &plan.topic, plan.records.headers(), wakeup)?)
 }
 
-fn settled(
-    tag: BatchTag,
-    partition: usize,
-    count: u32,
-    uncompressed_bytes: u32,
-    outcome: BatchOutcome,
-) -> Settled<BatchTag> {
-    // What went over the wire is known per client and second only (see `notes`), when it went, not at all.
+fn settled(tag: BatchTag, partition: usize, count: u32, outcome: BatchOutcome) -> Settled<BatchTag> {
     Settled {
         tag,
         partition,
         count,
+        // Bytes are known per client and second only: `notes` has them. When they were written, nobody knows.
         wire_bytes: 0,
-        uncompressed_bytes,
+        uncompressed_bytes: 0,
         outcome,
         first_written_ns: None,
         attempts: 1,
@@ -536,11 +532,6 @@ impl Staging {
             let key = staged.key_at.map(|at| &self.bytes[at..staged.value_at]);
             (staged.timestamp_ms, key, &self.bytes[staged.value_at..staged.end])
         })
-    }
-
-    /// Bytes of keys and values of the first so many records.
-    fn bytes_of_first(&self, count: usize) -> u64 {
-        self.records.get(count.wrapping_sub(1)).map_or(0, |last| last.end as u64)
     }
 }
 

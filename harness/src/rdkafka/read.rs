@@ -16,12 +16,9 @@ use gauntlet_wire::producer::Turn;
 use super::connect::{ClientPlan, DriverError};
 use super::folding::of_broker;
 use super::notes::Notes;
+use super::sleep::sleep_until;
 use crate::load::{Origin, Reader};
 
-/// Sleeping is exact to about as much.
-const GRANULARITY_NS: u64 = 1_000_000;
-/// The loop wakes at least so often.
-const LONGEST_SLEEP_NS: u64 = 20_000_000;
 /// How often high watermarks are looked at, for the lag.
 const WATERMARKS_EVERY_NS: u64 = 50_000_000;
 /// How long a leader may take to tell where its log begins and ends, when a position is not in it.
@@ -47,13 +44,8 @@ pub fn run_reader(setup: ReaderSetup, sink: Reader) -> Result<Reader, DriverErro
     let mut lateness = Lateness::of_this_thread(monotonic_ns());
     let mut wakeup_ns: u64 = 0;
     loop {
-        let began_ns = monotonic_ns();
-        let timeout_ns = wakeup_ns.saturating_sub(began_ns).min(LONGEST_SLEEP_NS);
-        lateness.lend(std::mem::take(&mut driver.inside_ns));
-        lateness.poll_begins(began_ns);
-        driver.wakeup.wait(Duration::from_nanos(timeout_ns))?;
-        let now_ns = monotonic_ns();
-        lateness.poll_ended(now_ns, timeout_ns + GRANULARITY_NS);
+        let inside_ns = std::mem::take(&mut driver.inside_ns);
+        let now_ns = sleep_until(wakeup_ns, &driver.wakeup, &mut lateness, inside_ns)?;
         let turn = Turn { now_ns, lateness: &lateness };
         let more = driver.turn(turn)?;
         let call_again_ns = driver.sink.turned(turn, &driver.stats);
@@ -216,9 +208,9 @@ fn note_error(message: &Message<'_>, sink: &mut Reader, stats: &mut FetcherStats
     *stats.errors.entry(of_broker(code)).or_insert(0) += 1;
     match code {
         Code::AUTO_OFFSET_RESET | Code::LOG_TRUNCATION => {
-            if !astray.iter().any(|a| a.partition == partition) {
-                astray.push(Astray { partition, not_before_ns: 0 });
-            }
+            // It says so once; twice would start it twice.
+            astray.retain(|a| a.partition != partition);
+            astray.push(Astray { partition, not_before_ns: 0 });
         }
         Code::BAD_MSG | Code::BAD_COMPRESSION => {
             sink.note_broken(partition as usize, &message.error_text());

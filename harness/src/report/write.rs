@@ -57,8 +57,8 @@ pub fn render(form: ReportForm, data: &RunData) -> Result<String, ReportError> {
 /// A report that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Its form.
-    pub form: ReportForm,
+    /// What it is called on the terminal.
+    pub label: &'static str,
     /// Where it is.
     pub path: PathBuf,
 }
@@ -68,10 +68,19 @@ pub struct Written {
 /// # Errors
 /// A bug of the renderer, or a file that can't be written. Forms before it are written.
 pub fn write(dir: &RunDir, data: &RunData, forms: &[ReportForm]) -> Result<Vec<Written>, ReportError> {
+    write_forms(dir, forms, |form| render(form, data))
+}
+
+/// Writes what `render` makes into a directory, form by form.
+pub(crate) fn write_forms(
+    dir: &RunDir,
+    forms: &[ReportForm],
+    render: impl Fn(ReportForm) -> Result<String, ReportError>,
+) -> Result<Vec<Written>, ReportError> {
     let mut written = Vec::new();
     for form in forms {
-        dir.replace(form.file_name(), render(*form, data)?.as_bytes())?;
-        written.push(Written { form: *form, path: dir.file(form.file_name()) });
+        dir.replace(form.file_name(), render(*form)?.as_bytes())?;
+        written.push(Written { label: form.label(), path: dir.file(form.file_name()) });
     }
     Ok(written)
 }

@@ -181,6 +181,10 @@ pub(crate) struct Collector {
     lines: BufWriter<File>,
     collected: Collected,
     per_producer: BTreeMap<u16, ProducerStats>,
+    /// What came and is not written down yet.
+    waiting: Vec<Interval>,
+    /// When each running thread was last heard of.
+    heard_ns: BTreeMap<Origin, u64>,
     per_client: BTreeMap<Origin, ClientStats>,
     lateness: BTreeMap<Origin, Charge>,
     lag_of: BTreeMap<u16, u64>,
@@ -211,6 +215,8 @@ impl Collector {
             lines: dir.append(INTERVALS)?,
             collected: Collected::default(),
             per_producer: BTreeMap::new(),
+            waiting: Vec::new(),
+            heard_ns: BTreeMap::new(),
             per_client: BTreeMap::new(),
             lateness: BTreeMap::new(),
             lag_of: BTreeMap::new(),
@@ -234,11 +240,35 @@ impl Collector {
         self.lag_of.values().sum()
     }
 
+    /// Whether every running thread that was heard of before has told what it did until `second_ns`. A busy thread does so a little
+    /// after its second; told without it, the second would look like an outage, and the next one like a burst.
+    pub(super) fn is_complete(&mut self, second_ns: u64) -> bool {
+        self.hear();
+        self.heard_ns.values().all(|at_ns| *at_ns >= second_ns)
+    }
+
+    fn hear(&mut self) {
+        for interval in self.intervals.try_iter() {
+            match interval.origin {
+                Origin::Producer(_) | Origin::Reader(_) if interval.is_last => {
+                    self.heard_ns.remove(&interval.origin);
+                }
+                Origin::Producer(_) | Origin::Reader(_) => {
+                    self.heard_ns.insert(interval.origin, interval.at_ns);
+                }
+                // What a client says of itself comes when it likes.
+                Origin::ProducerClient(_) | Origin::ReaderClient(_) => {}
+            }
+            self.waiting.push(interval);
+        }
+    }
+
     /// Takes in what came since the last call and writes it down.
     pub(crate) fn tick(&mut self, moment: Moment) -> std::io::Result<Second> {
         let mut slots = SlotMap::new();
         let mut bytes = (0, 0);
-        while let Ok(interval) = self.intervals.try_recv() {
+        self.hear();
+        for interval in std::mem::take(&mut self.waiting) {
             bytes.0 += interval.wire_bytes;
             bytes.1 += interval.uncompressed_bytes;
             self.take_in(&interval);
@@ -488,6 +518,28 @@ mod tests {
             turning.add(at_ns, &flat, 5_000);
         }
         assert!(!turning.is_stable(Some(1_000.0)), "sixteen seconds of load wait");
+    }
+
+    #[test]
+    fn a_second_is_complete_when_every_running_thread_has_told_of_it() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(&root.path().join("late"), "late", "1").unwrap();
+        let (sender, intervals) = crossbeam_channel::unbounded();
+        let mut collector = Collector::new(&dir, intervals, 0).unwrap();
+        let heard = |origin, at_ns, is_last| {
+            let interval = Interval { is_last, ..Interval::empty(origin, at_ns) };
+            sender.send(interval).unwrap();
+        };
+        assert!(collector.is_complete(10), "nobody runs yet");
+        heard(Origin::Producer(0), 10, false);
+        heard(Origin::Reader(0), 9, false);
+        assert!(!collector.is_complete(10), "the reader is late");
+        heard(Origin::Reader(0), 12, false);
+        assert!(collector.is_complete(10));
+        assert!(!collector.is_complete(20));
+        heard(Origin::Reader(0), 21, false);
+        heard(Origin::Producer(0), 15, true);
+        assert!(collector.is_complete(20), "a producer that has ended tells no more");
     }
 
     #[test]

@@ -26,8 +26,12 @@ use crate::recorder::SLOT_NS;
 const SECOND_NS: u64 = 1_000_000_000;
 /// Time for threads to connect and warm their first metadata before the first record is due.
 const HEAD_START_NS: u64 = 500_000_000;
-/// Intervals are sent at full seconds; the collector looks a little later.
+/// Intervals are sent at full seconds; the collector looks a little later ...
 const COLLECT_AFTER_NS: u64 = 60_000_000;
+/// ... and waits so long for threads that are late themselves.
+const COLLECT_UNTIL_NS: u64 = 900_000_000;
+/// A fault is told when it happens, not at the next second.
+const TELL_EVERY_NS: u64 = 50_000_000;
 /// How long before it t = 0 is decided, so that every producer knows it before a record behind it is due.
 const ANNOUNCED_NS: u64 = 200_000_000;
 /// The load is ended when so much of the disk is full.
@@ -244,14 +248,18 @@ impl Run<'_> {
 
     /// Waits for the next full second, collects it and tells of it.
     fn tick(&mut self, phase: &mut Phase<'_>) -> Result<(), RunError> {
-        let now_ns = monotonic_ns();
-        let next_ns = (now_ns / SECOND_NS + 1) * SECOND_NS + COLLECT_AFTER_NS;
-        let mut left_ns = next_ns.saturating_sub(now_ns);
-        // In small steps, so that a fault is told when it happens.
-        while left_ns > 0 {
-            std::thread::sleep(Duration::from_nanos(left_ns.min(50_000_000)));
+        let second_ns = (monotonic_ns() / SECOND_NS + 1) * SECOND_NS;
+        loop {
+            let now_ns = monotonic_ns();
+            let is_over = now_ns >= second_ns + COLLECT_AFTER_NS;
+            let is_late = now_ns >= second_ns + COLLECT_UNTIL_NS;
+            if is_late || (is_over && phase.seconds.collector.is_complete(second_ns)) {
+                break;
+            }
+            let left_ns = (second_ns + COLLECT_AFTER_NS).saturating_sub(now_ns);
+            let step_ns = if is_over { TELL_EVERY_NS } else { left_ns.min(TELL_EVERY_NS) };
+            std::thread::sleep(Duration::from_nanos(step_ns));
             self.tell_faults(phase)?;
-            left_ns = next_ns.saturating_sub(monotonic_ns());
         }
         let second = phase.seconds.collect(monotonic_ns())?;
         (self.tell)(Progress::Second(&second));

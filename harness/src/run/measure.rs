@@ -7,7 +7,7 @@ use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_chaos::history::{ClusterHistory, TopicPartition};
 use gauntlet_reports::metric::{Metric, Scope};
 use gauntlet_reports::record::HostRecord;
-use gauntlet_reports::{Observations, Observed, Stat};
+use gauntlet_reports::{Doubt, Observations, Observed, Stat, Truth};
 use gauntlet_verify::Summary;
 
 use super::collect::Collected;
@@ -292,47 +292,76 @@ impl Observations for Measurement {
         }
     }
 
-    fn doubt(&self, metric: &Metric, _label: Option<&str>, window: &str) -> Option<String> {
+    fn doubt(&self, metric: &Metric, _label: Option<&str>, window: &str) -> Option<Doubt> {
         // What was under way when somebody ended the load had no time to be acked.
         if self.cut_short && metric.name == "load.achieved_ratio" {
-            return Some("the load was ended before its time".to_owned());
-        }
-        let timed = [
-            "latency",
-            "service_time",
-            "throughput",
-            "bytes",
-            "achieved_ratio",
-            "lag",
-            "p99_back",
-            "drained",
-        ]
-        .iter()
-        .any(|part| metric.name.ends_with(part));
-        if !timed {
-            return None;
+            return Some(Doubt {
+                truth: Truth::AtLeast,
+                why: "the load was ended before its time".to_owned(),
+            });
         }
         if self.warm == Some(false) && metric.name.contains("latency") {
-            return Some("the warm-up ended without a stable p99".to_owned());
+            let why = "the warm-up ended without a stable p99".to_owned();
+            return Some(Doubt { truth: Truth::AtMost, why });
         }
         let m = self.measured.get(window)?;
-        let ratio = ours_ratio(m);
+        let (ratio, of, truth) = match Subject::of(metric)? {
+            Subject::Time(truth) => (ours_ratio(m), "records were late", truth),
+            Subject::Unanswered => {
+                (unanswered_ours_ratio(m), "records without an ack were late", Truth::AtMost)
+            }
+        };
         (ratio > OURS_MAX).then(|| {
             let stolen = self.host(window).map_or(String::new(), |host| {
                 format!("; the hypervisor kept {:.1} % of the host's CPU time", host.steal * 100.0)
             });
-            format!(
-                "{:.1} % of the window's records were late because of gauntlet or the host, not the broker{stolen}",
+            let why = format!(
+                "{:.1} % of the window's {of} because of gauntlet or the host, not the broker{stolen}",
                 ratio * 100.0
-            )
+            );
+            Doubt { truth, why }
         })
     }
 }
 
-/// Share of records whose latency is mostly ours: of acked ones, or of those read if that is more.
+/// What of a metric can be our own doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    /// When records came to their end, and so how many in a time; and where the truth is if we were late.
+    Time(Truth),
+    /// How many of them got no ack.
+    Unanswered,
+}
+
+impl Subject {
+    fn of(metric: &Metric) -> Option<Self> {
+        match metric.name {
+            "produce.failed" | "produce.indeterminate" | "produce.error_rate" => Some(Subject::Unanswered),
+            "produce.latency" | "e2e.latency" | "consumer.lag" => Some(Subject::Time(Truth::AtMost)),
+            "recovery.p99_back" | "recovery.lag_drained" => Some(Subject::Time(Truth::AtMost)),
+            "produce.throughput" | "produce.bytes" | "consume.throughput" | "load.achieved_ratio" => {
+                Some(Subject::Time(Truth::AtLeast))
+            }
+            // It begins after our slip, so it can look better than it is, and ends when we read the answer.
+            "produce.service_time" => Some(Subject::Time(Truth::Anywhere)),
+            _ => None,
+        }
+    }
+}
+
+fn share(part: u64, all: u64) -> f64 {
+    if all == 0 { 0.0 } else { part as f64 / all as f64 }
+}
+
+/// Share of records whose latency is mostly ours: of those that ended, or of those read if that is more.
 pub(super) fn ours_ratio(m: &Measured) -> f64 {
-    let share = |ours: u64, all: u64| if all == 0 { 0.0 } else { ours as f64 / all as f64 };
-    share(m.counts.ours, m.counts.acked).max(share(m.counts.read_ours, m.counts.read))
+    let c = &m.counts;
+    share(c.ours + c.unanswered_ours, c.acked + c.failed + c.indeterminate).max(share(c.read_ours, c.read))
+}
+
+/// The same of the records that ended without an ack.
+fn unanswered_ours_ratio(m: &Measured) -> f64 {
+    share(m.counts.unanswered_ours, m.counts.failed + m.counts.indeterminate)
 }
 
 fn distribution(histogram: Option<&LatencyHistogram>, stat: Option<Stat>) -> Observed {

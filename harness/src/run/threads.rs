@@ -18,12 +18,12 @@ pub(super) use rdkafka::start_notes;
 use crate::keys::KeySpace;
 use crate::load::producer::{Pace, PartitionSettlement, Stumble, Unlimited};
 use crate::load::reader::{CheckPlan, EndOffsets, ReaderEnd};
-use crate::load::records::{ARRIVALS, RecordMaker};
+use crate::load::records::{ARRIVALS, Keys, RecordMaker};
 use crate::load::{Control, Interval, ProducerLoad, ProducerPlan, Reader, ReaderPlan};
 use crate::payload::BodyMaker;
 use crate::plan::{DriverPlan, KeyChoice, PacePlan, Plan, ProducerBlock, ReaderBlock};
 use crate::random::SplitMix;
-use crate::schedule::{Share, Spread, share_of_partition};
+use crate::schedule::{Arrival, Curve, Share, Spread, share_of_partition};
 
 /// Intervals are taken at the full seconds of CLOCK_MONOTONIC.
 pub(super) const INTERVAL_NS: u64 = 1_000_000_000;
@@ -209,8 +209,9 @@ fn lay_out<'p>(plan: &'p Plan, shared: &Shared, stumble: Option<Stumble>) -> Vec
     let mut sharers = vec![0; plan.load.paces.len()];
     for block in &plan.producers {
         let topic = &plan.topics[block.topic];
-        let keys = match block.records.keys {
-            KeyChoice::Keys(keys) => Some(Arc::new(KeySpace::new(keys, topic.partitions))),
+        let keys = match &block.records.keys {
+            KeyChoice::Keys(keys) => Some(Keys::Drawn(Arc::new(KeySpace::new(*keys, topic.partitions)))),
+            KeyChoice::Recorded(trace) => Some(Keys::Recorded(Arc::clone(trace))),
             KeyChoice::None | KeyChoice::Sticky => None,
         };
         for _ in 0..block.count {
@@ -220,7 +221,7 @@ fn lay_out<'p>(plan: &'p Plan, shared: &Shared, stumble: Option<Stumble>) -> Vec
                 producer: index,
                 topic: topic.name.clone(),
                 partitions: topic.partitions,
-                pace: pace_of(plan, block, index, sharers[block.load], keys.as_deref()),
+                pace: pace_of(plan, block, index, sharers[block.load], keys.as_ref()),
                 records: record_maker(plan, block, index, keys.clone()),
                 origin_ns: shared.origin_ns,
                 linger_ns: match block.driver {
@@ -239,38 +240,42 @@ fn lay_out<'p>(plan: &'p Plan, shared: &Shared, stumble: Option<Stumble>) -> Vec
 }
 
 /// When the records of a block's producer are due, that has number `nth` among those that share its load.
-fn pace_of(plan: &Plan, block: &ProducerBlock, index: u16, nth: u64, keys: Option<&KeySpace>) -> Pace {
+fn pace_of(plan: &Plan, block: &ProducerBlock, index: u16, nth: u64, keys: Option<&Keys>) -> Pace {
     let partitions = u64::from(plan.topics[block.topic].partitions);
     let producers = plan.sharers(block.load);
+    let seed = SplitMix::seed(plan.seed, index, ARRIVALS);
+    let shares = keys.and_then(Keys::shares);
+    let share = |curve: &Arc<Curve>, spread, arrival| {
+        let curve = Arc::clone(curve);
+        Pace::Scheduled(Share { curve, producer: nth, producers, partitions, spread, arrival, seed })
+    };
     match &plan.load.paces[block.load] {
-        PacePlan::Open { curve, arrival } => Pace::Scheduled(Share {
-            curve: Arc::clone(curve),
-            producer: nth,
-            producers,
-            partitions,
-            spread: match (keys, block.records.keys) {
-                (Some(keys), _) => Spread::Shares(keys.shares()),
+        PacePlan::Open { curve, arrival } => {
+            let spread = match (shares, &block.records.keys) {
+                (Some(shares), _) => Spread::Shares(shares),
                 (None, KeyChoice::Sticky) => {
                     let record_bytes = block.records.value_bytes_mean.max(1.0);
                     Spread::Sticky { run: (block.batch_bytes as f64 / record_bytes).max(1.0) as u64 }
                 }
                 (None, _) => Spread::Turns,
-            },
-            arrival: *arrival,
-            seed: SplitMix::seed(plan.seed, index, ARRIVALS),
-        }),
+            };
+            share(curve, spread, *arrival)
+        }
+        PacePlan::Replay { trace, curve } => {
+            share(curve, Spread::Recorded(Arc::clone(trace)), Arrival::Uniform)
+        }
         PacePlan::Unlimited { records_max, slots } => Pace::Unlimited(Unlimited {
             records_max: records_max.map_or(u64::MAX / 2, |all| share_of_partition(all, nth, producers)),
             slots: *slots,
-            shares: keys.map(KeySpace::shares),
+            shares,
         }),
     }
 }
 
-fn record_maker(plan: &Plan, block: &ProducerBlock, index: u16, keys: Option<Arc<KeySpace>>) -> RecordMaker {
+fn record_maker(plan: &Plan, block: &ProducerBlock, index: u16, keys: Option<Keys>) -> RecordMaker {
     let records = &block.records;
     let value_bytes = records.value_bytes_mean as usize;
-    let body_bytes = value_bytes.saturating_sub(gauntlet_verify::IDENTITY_LEN);
+    let body_bytes = value_bytes.saturating_sub(records.body.identity_bytes());
     let body = BodyMaker::new(plan.seed, index, records.body.clone(), body_bytes);
     let sizes = (&records.sizes, value_bytes);
     RecordMaker::new(plan.seed, index, body, sizes, keys, Arc::clone(&records.headers))

@@ -2,7 +2,7 @@
 //! "unknown field" would send users looking for a typo.
 
 /// Fields of the scenario format by the block they belong to; `*` is any block. Sorted by block.
-const LATER_FIELDS: [(&str, &[&str]); 14] = [
+const LATER_FIELDS: [(&str, &[&str]); 13] = [
     ("", &["measure", "steady_state", "security", "transactions", "processors", "groups", "probes"]),
     ("cluster", &["docker", "kubernetes", "ssh", "command", "allow_faults"]),
     ("cluster.local", &["isolation"]),
@@ -23,7 +23,6 @@ const LATER_FIELDS: [(&str, &[&str]); 14] = [
     ("expect", &["abort_on_fail", "delay_abort_eval", "per", "rows"]),
     ("faults", &["every", "jitter", "args", "when", "schedule"]),
     ("faults.target", &["mode", "value", "group"]),
-    ("load", &["file"]),
     ("load.search", &["headroom"]),
     ("report", &["attach"]),
     ("verify", &["checks", "keep_history"]),
@@ -33,11 +32,10 @@ const LATER_FIELDS: [(&str, &[&str]); 14] = [
 ];
 
 /// Values of enumerations by their path.
-const LATER_VALUES: [(&str, &[&str]); 9] = [
+const LATER_VALUES: [(&str, &[&str]); 8] = [
     ("cluster.security.sasl.mechanism", &["GSSAPI"]),
     ("cluster.security.ssl.keystore.type", &["JKS", "PKCS12"]),
     ("cluster.security.ssl.truststore.type", &["JKS", "PKCS12"]),
-    ("load.shape", &["replay"]),
     ("workload.consumers.driver", &["external"]),
     ("workload.producers.driver", &["external"]),
     ("report.formats", &["hgrm", "markdown"]),
@@ -191,7 +189,7 @@ mod tests {
         assert!(is_later_field("", "measure"));
         assert!(is_later_field("workload.consumers[1]", "group"));
         assert!(!is_later_field("load", "measure"));
-        assert!(is_later_value("load.shape", "replay"));
+        assert!(is_later_value("topics.lifecycle", "per-point"));
         assert!(is_kafka_property("workload.producers.config", "transactional.id"));
         assert!(!is_kafka_property("workload.consumers.config", "transactional.id"));
         assert!(is_kafka_property("workload.consumers[0].config", "sasl.jaas.config"));

@@ -19,6 +19,7 @@ mod workload;
 pub(crate) use cluster::is_host_and_port;
 pub(crate) use expect::is_over_a_search;
 pub(crate) use topics::{NAME_LENGTH_MAX as TOPIC_LENGTH_MAX, RUN_ID_LENGTH};
+pub(crate) use workload::BATCH_OVERHEAD_BYTES;
 
 /// Bytes of a record's identity without options (design, life of one record): the least size of a value.
 pub(super) const IDENTITY_BYTES: u64 = 34;

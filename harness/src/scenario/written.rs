@@ -26,7 +26,8 @@ pub(crate) use forms::{
 };
 pub(crate) use properties::{ConsumerProperties, Number, ProducerProperties};
 pub(crate) use records::{
-    KeyName, KeyOptionsWritten, KeyWritten, PayloadWritten, SizeName, SizeOptionsWritten, SizeWritten,
+    EnvelopeWritten, KeyName, KeyOptionsWritten, KeyWritten, PayloadFormat, PayloadWritten, SizeName,
+    SizeOptionsWritten, SizeWritten,
 };
 pub(crate) use security::{
     EndpointWritten, MechanismWritten, ProtocolWritten, SecretWritten, SecurityProperties,
@@ -278,6 +279,11 @@ pub(crate) struct LoadWritten {
     pub(crate) spike_for: Option<Duration>,
     /// Straight lines from one target to the next, the first from zero. For `stages`.
     pub(crate) stages: Option<Vec<Stage>>,
+    /// A recording, CSV or NDJSON with `time` (or `timestamp`), `key` and `size`. For `replay`.
+    pub(crate) file: Option<String>,
+    /// How many times as fast as it was recorded; 1 if left out. For `replay`.
+    #[schemars(range(min = 0.001, max = 1000.0))]
+    pub(crate) speed: Option<f64>,
     /// Which rate is searched, and what must hold at it. For `max-search`.
     pub(crate) search: Option<SearchWritten>,
     /// How records are spread where the rate does not change; evenly if left out.
@@ -338,6 +344,8 @@ pub(crate) enum ShapeName {
     Stages,
     /// As fast as the brokers take it.
     Unlimited,
+    /// The records of `file`, when they came.
+    Replay,
     /// A series of trials, each at one rate, that finds the highest at which `search.sustainable` holds.
     MaxSearch,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{Curve, Timeline};
 use crate::random::SplitMix;
+use crate::trace::Trace;
 
 /// How the records of a producer are spread over the partitions of its topic.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,9 @@ pub enum Spread {
     },
     /// Each partition has its share of the records, by the keys that belong there. The shares add up to 1.
     Shares(Arc<[f64]>),
+    /// As recorded. Times count from the origin, so a trace is its own warm-up; the records of a partition are all one
+    /// producer's, so that they keep their order.
+    Recorded(Arc<Trace>),
 }
 
 /// How the records of a load are spread over time, where its rate does not change.
@@ -88,7 +92,7 @@ impl Arrivals {
     pub fn new(share: &Share, partition: u64) -> Self {
         let part = match &share.spread {
             Spread::Shares(shares) => shares[partition as usize],
-            Spread::Turns | Spread::Sticky { .. } => 1.0 / share.partitions as f64,
+            Spread::Turns | Spread::Sticky { .. } | Spread::Recorded(_) => 1.0 / share.partitions as f64,
         };
         let spot = (partition * share.producers + share.producer) as f64;
         Arrivals {
@@ -138,7 +142,7 @@ impl Arrivals {
         let k = match spread {
             Spread::Turns => index * partitions + self.partition,
             Spread::Sticky { run } => (index / run * partitions + self.partition) * run + index % run,
-            Spread::Shares(_) => return None,
+            Spread::Shares(_) | Spread::Recorded(_) => return None,
         };
         Some(k * producers + producer)
     }
@@ -155,6 +159,9 @@ impl Arrivals {
     /// When a record is intended; `None` if it never is, as far as that is known now.
     #[inline]
     pub fn intended_ns(&self, line: Timeline, position: Position) -> Option<u64> {
+        if let Some(times_ns) = self.recorded_ns() {
+            return times_ns.get(position.index as usize).map(|ns| line.origin_ns + ns);
+        }
         match self.number(position.index) {
             Some(g) => self.share.curve.intended_ns(line, g),
             None => self.share.curve.time_of(line, self.place(position)),
@@ -163,6 +170,11 @@ impl Arrivals {
 
     /// The first position from `from` on that is not intended before `until_ns`, or `limit` records later.
     pub fn until(&self, line: Timeline, from: Position, until_ns: u64, limit: u64) -> Position {
+        if let Some(times_ns) = self.recorded_ns() {
+            let ahead = times_ns.get(from.index as usize..).unwrap_or_default();
+            let ahead = &ahead[..ahead.len().min(usize::try_from(limit).unwrap_or(usize::MAX))];
+            return from.plus(ahead.partition_point(|ns| line.origin_ns + ns < until_ns) as u64);
+        }
         if let (Spread::Turns | Spread::Sticky { .. }, Arrival::Uniform) =
             (&self.share.spread, self.share.arrival)
         {
@@ -178,6 +190,17 @@ impl Arrivals {
             at = self.after(at);
         }
         at
+    }
+
+    /// When this producer's records on the partition were recorded, nanoseconds since the first of all; `None` where the load is
+    /// computed.
+    #[inline]
+    fn recorded_ns(&self) -> Option<&[u64]> {
+        let Share { spread: Spread::Recorded(trace), producer, producers, .. } = &self.share else {
+            return None;
+        };
+        let is_mine = self.partition % producers == *producer;
+        Some(if is_mine { trace.times_ns(self.partition as usize) } else { &[] })
     }
 
     /// Even distances on the real curve: a guess from the count, put right by looking.

@@ -215,9 +215,12 @@ impl Rates {
     /// The answer: what was acked counts, not what was sent.
     fn confirmed(&mut self, achieved_per_s: Option<f64>) {
         let intended = self.rate_per_s as f64;
-        let achieved =
-            achieved_per_s.filter(|rate| *rate < intended * (1.0 - CUT_OFF_MAX)).unwrap_or(intended);
-        self.end(Some(achieved));
+        let short = achieved_per_s.filter(|rate| *rate < intended * (1.0 - CUT_OFF_MAX));
+        if short.is_some() && self.lowest_not_held.is_none() {
+            // What was sent was too much, whatever `sustainable` says of it: the answer is no lower bound.
+            self.lowest_not_held = Some(NotHeld { rate_per_s: self.rate_per_s, limit: Limit::Cluster });
+        }
+        self.end(Some(short.unwrap_or(intended)));
     }
 
     /// The next lower rate to confirm.

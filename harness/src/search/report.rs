@@ -9,7 +9,7 @@ use gauntlet_reports::{html, junit};
 use serde::Deserialize;
 
 use super::SEARCH_JSON;
-use crate::report::{ReportError, ReportForm, Written};
+use crate::report::{ReportError, ReportForm, Written, write_forms};
 use crate::rundir::{RUN_JSON, RunDir, SCENARIO};
 
 /// Why a search can't be read.
@@ -119,10 +119,5 @@ pub fn render(form: ReportForm, data: &SearchData) -> Result<String, ReportError
 /// # Errors
 /// A bug of the renderer, or a file that can't be written. Files before it are written.
 pub fn write(dir: &RunDir, data: &SearchData, forms: &[ReportForm]) -> Result<Vec<Written>, ReportError> {
-    let mut written = Vec::new();
-    for form in forms {
-        dir.replace(form.file_name(), render(*form, data)?.as_bytes())?;
-        written.push(Written { form: *form, path: dir.file(form.file_name()) });
-    }
-    Ok(written)
+    write_forms(dir, forms, |form| render(form, data))
 }

@@ -320,7 +320,7 @@ impl Session<'_> {
     fn warm_up(&mut self, point: &PlannedPoint) -> Result<(), SeriesError> {
         let name = format!("warmup-{}", self.record.warmups.len() + 1);
         let mut warmup = WarmupRecord { dir: name.clone(), point: point.id.clone(), reasons: Vec::new() };
-        let loaded = warmup_of(&point.loaded, &self.plan.sweep);
+        let loaded = warmup_of(&point.loaded, &point.planned, &self.plan.sweep);
         match plan_run(&loaded, &self.plan.options, &name) {
             Ok(mut planned) => {
                 planned.plan.cluster = point.planned.plan.cluster.clone();

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::order::order;
 use super::select::{SelectError, select};
-use crate::plan::{self, ClusterPlan, Planned};
+use crate::plan::{self, ClusterPlan, PacePlan, Planned};
 use crate::scenario::sweep::{ClusterUse, Point, Sweep, SweepOrder, label};
 use crate::scenario::types::{Extent, Shape, Warmup};
 use crate::scenario::{Diagnostic, LoadedScenario, LoadedSweep, ScenarioError};
@@ -173,7 +173,7 @@ fn plan_point(
     }
     let mut warmup_longest = Duration::ZERO;
     if sweep.warmup.as_ns() > 0 {
-        let warmup = warmup_of(&point.loaded, sweep);
+        let warmup = warmup_of(&point.loaded, &planned, sweep);
         warmup_longest = plan_run(&warmup, options, "warmup-1")?.needs.wall;
     }
     let Point { id, parameters, loaded } = point;
@@ -197,7 +197,7 @@ pub(super) fn plan_run(
 }
 
 /// The scenario that warms a cluster up: a point's load for `sweep.warmup`, of which nothing is expected.
-pub(super) fn warmup_of(loaded: &LoadedScenario, sweep: &Sweep) -> LoadedScenario {
+pub(super) fn warmup_of(loaded: &LoadedScenario, planned: &Planned, sweep: &Sweep) -> LoadedScenario {
     let mut warmup = loaded.clone();
     let load = &mut warmup.scenario.load;
     load.warmup = Warmup::For(crate::units::Duration::ZERO);
@@ -206,7 +206,11 @@ pub(super) fn warmup_of(loaded: &LoadedScenario, sweep: &Sweep) -> LoadedScenari
             Shape::Unlimited { extent: Extent::Duration(sweep.warmup), slots: *slots }
         }
         shape => {
-            let rate = crate::units::Rate::per_second(plan::warmup_per_s(shape));
+            let per_s = match &planned.plan.load.paces[0] {
+                PacePlan::Replay { trace, .. } => trace.mean_per_s(),
+                _ => plan::warmup_per_s(shape),
+            };
+            let rate = crate::units::Rate::per_second(per_s);
             Shape::Constant { rate, duration: sweep.warmup }
         }
     };

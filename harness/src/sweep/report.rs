@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gauntlet_reports::record::RunRecord;
 use gauntlet_reports::sweep::{SweepData, SweepRecord, csv};
@@ -10,17 +10,8 @@ use gauntlet_reports::{html, junit};
 
 use super::SWEEP_CSV;
 use super::resume::{ResumeError, read_record};
-use crate::report::{ReportError, ReportForm};
-use crate::rundir::{RUN_JSON, RunDir, RunDirError, SCENARIO};
-
-/// A file of the report that was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WrittenFile {
-    /// What it is called on the terminal.
-    pub label: &'static str,
-    /// Where it is.
-    pub path: PathBuf,
-}
+use crate::report::{ReportError, ReportForm, Written, write_forms};
+use crate::rundir::{RUN_JSON, RunDir, SCENARIO};
 
 /// A sweep that was read, and what could not be read and was left out, in words.
 #[derive(Debug, Clone)]
@@ -100,23 +91,9 @@ pub fn render(form: ReportForm, data: &SweepData) -> Result<String, ReportError>
 ///
 /// # Errors
 /// A bug of the renderer, or a file that can't be written. Files before it are written.
-pub fn write(dir: &RunDir, data: &SweepData, forms: &[ReportForm]) -> Result<Vec<WrittenFile>, ReportError> {
-    let mut written = Vec::new();
-    for form in forms {
-        replace(dir, form.file_name(), form.label(), &render(*form, data)?, &mut written)?;
-    }
-    replace(dir, SWEEP_CSV, "csv", &csv::csv(&data.record), &mut written)?;
+pub fn write(dir: &RunDir, data: &SweepData, forms: &[ReportForm]) -> Result<Vec<Written>, ReportError> {
+    let mut written = write_forms(dir, forms, |form| render(form, data))?;
+    dir.replace(SWEEP_CSV, csv::csv(&data.record).as_bytes())?;
+    written.push(Written { label: "csv", path: dir.file(SWEEP_CSV) });
     Ok(written)
-}
-
-fn replace(
-    dir: &RunDir,
-    name: &str,
-    label: &'static str,
-    text: &str,
-    written: &mut Vec<WrittenFile>,
-) -> Result<(), RunDirError> {
-    dir.replace(name, text.as_bytes())?;
-    written.push(WrittenFile { label, path: dir.file(name) });
-    Ok(())
 }

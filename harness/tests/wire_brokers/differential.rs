@@ -281,6 +281,7 @@ impl Workload for SampleLoad {
                 timestamp_ms: 1_700_000_000_000,
                 key: sample.key.as_deref().map(str::as_bytes),
                 value_bytes: sample.value.len(),
+                own_header: None,
                 headers: &headers,
             };
             builder.append(&spec, |value| value.copy_from_slice(sample.value.as_bytes()));
@@ -288,7 +289,7 @@ impl Workload for SampleLoad {
         (self.next > first).then_some(first)
     }
 
-    fn expire_unsent(&mut self, _partition: usize, _before_ns: u64) {
+    fn expire_unsent(&mut self, _: usize, _: u64, _: Option<u64>, _: Turn<'_>) {
         // What was not sent is missing from `acked`.
         self.next = self.samples.len();
     }

@@ -174,6 +174,7 @@ impl Workload for Load {
                 timestamp_ms: 1_700_000_000_000 + pseq as i64,
                 key: None,
                 value_bytes: batch.value_bytes,
+                own_header: None,
                 headers: &[],
             };
             builder.append(&spec, |value| {
@@ -185,7 +186,7 @@ impl Workload for Load {
         Some((StreamKey { producer: 0, incarnation: cursor.incarnation }, first_pseq))
     }
 
-    fn expire_unsent(&mut self, partition: usize, before_ns: u64) {
+    fn expire_unsent(&mut self, partition: usize, before_ns: u64, _: Option<u64>, _: Turn<'_>) {
         while let Some(batch) = self.due_batch(partition, before_ns) {
             self.produced.expired_unsent += u64::from(batch.records);
             self.cursors[partition].batches.pop_front();

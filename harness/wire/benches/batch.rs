@@ -17,8 +17,13 @@ const RANDOM_BYTES: usize = 30;
 
 fn build(builder: &mut BatchBuilder, noise: &mut u64) -> SealedBatch {
     for i in 0..RECORDS {
-        let spec =
-            RecordSpec { timestamp_ms: i as i64 / 80, key: None, value_bytes: VALUE_BYTES, headers: &[] };
+        let spec = RecordSpec {
+            timestamp_ms: i as i64 / 80,
+            key: None,
+            value_bytes: VALUE_BYTES,
+            own_header: None,
+            headers: &[],
+        };
         builder.append(&spec, |value| {
             for chunk in value[..RANDOM_BYTES].chunks_mut(8) {
                 *noise ^= *noise << 13;

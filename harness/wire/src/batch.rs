@@ -86,6 +86,7 @@ mod tests {
                 timestamp_ms: s.timestamp,
                 key: s.key.as_deref(),
                 value_bytes: s.value.len(),
+                own_header: None,
                 headers: &headers,
             };
             builder.append(&spec, |value| value.copy_from_slice(&s.value));

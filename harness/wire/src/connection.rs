@@ -122,6 +122,17 @@ impl Connection {
         &self.versions
     }
 
+    /// Changes the limit on each read and write from here on; for callers with a deadline of their own.
+    ///
+    /// # Errors
+    /// The limit is zero, or the operating system refuses it.
+    pub fn set_timeout(&mut self, timeout: Duration) -> Result<(), WireError> {
+        let socket = self.transport.socket();
+        let set =
+            socket.set_read_timeout(Some(timeout)).and_then(|()| socket.set_write_timeout(Some(timeout)));
+        set.map_err(|source| WireError::Io { addr: self.addr.clone(), source })
+    }
+
     /// Who the broker takes us for, as far as we know.
     pub fn principal(&self) -> String {
         self.security.principal()

@@ -128,9 +128,15 @@ pub trait Workload {
         builder: &mut BatchBuilder,
     ) -> Option<Self::Tag>;
 
-    /// Records of `partition` intended at or before `before_ns` were not written within `delivery.timeout.ms`; they
-    /// are *failed*.
-    fn expire_unsent(&mut self, partition: usize, before_ns: u64);
+    /// Records of `partition` intended at or before `before_ns` were not written within `delivery.timeout.ms`, or before
+    /// the workload gave up; they are *failed*. `blocked_since_ns`: as in [`TakeRequest`].
+    fn expire_unsent(
+        &mut self,
+        partition: usize,
+        before_ns: u64,
+        blocked_since_ns: Option<u64>,
+        turn: Turn<'_>,
+    );
 
     /// A batch has ended.
     fn settled(&mut self, settled: &Settled<Self::Tag>, turn: Turn<'_>);
@@ -243,7 +249,7 @@ impl<W: Workload> Producer<W> {
         for partition in 0..self.queues.len() {
             self.queues[partition].expire(u64::MAX, &mut self.ended);
             self.settle(partition, turn);
-            self.workload.expire_unsent(partition, u64::MAX);
+            self.workload.expire_unsent(partition, u64::MAX, self.blocked_since[partition], turn);
         }
     }
 
@@ -255,7 +261,7 @@ impl<W: Workload> Producer<W> {
                 self.settle(partition, turn);
             }
             if self.workload.next_intended_ns(partition).is_some_and(|due| due < oldest_ns) {
-                self.workload.expire_unsent(partition, oldest_ns);
+                self.workload.expire_unsent(partition, oldest_ns, self.blocked_since[partition], turn);
             }
         }
     }

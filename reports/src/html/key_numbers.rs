@@ -137,6 +137,12 @@ fn cost_tile(record: &RunRecord, whole: &WindowRecord) -> Tile {
     if let Some(ratio) = record.wire_ratio {
         beside.push(format!("{} of bytes left after compression", format::percent(ratio)));
     }
+    if let Some(records) = whole.client.queue_max {
+        beside.push(format!("{} records in librdkafka's queues at most", format::count(records as u64)));
+    }
+    if let Some(p99) = whole.client.rtt_p99_ms {
+        beside.push(format!("p99 of librdkafka's round trips in the worst second: {}", format::millis(p99)));
+    }
     let cpu = format::or_missing(whole.client.cpu_ns_per_message, |ns| format!("{ns:.0}\u{a0}ns"));
     tile("client CPU per record", cpu, beside)
 }

@@ -5,7 +5,7 @@
 //! is expected of it.
 
 use super::{Finding, Hold, Limit, SearchRecord, TrialRecord};
-use crate::evaluate::{Judged, Observations, Observed, Outcome, evaluate};
+use crate::evaluate::{Doubt, Judged, Observations, Observed, Outcome, Truth, evaluate};
 use crate::exit_code::ExitReason;
 use crate::expect::{Expectation, Severity};
 use crate::metric::{Metric, SUSTAINABLE_RATE, Stat};
@@ -26,16 +26,18 @@ impl Observations for Found<'_> {
     }
 
     /// A rate that was held down by something else than the cluster is a lower bound: at least so much.
-    fn doubt(&self, _: &Metric, _: Option<&str>, _: &str) -> Option<String> {
-        match self.0?.limit {
-            Limit::Cluster => None,
-            Limit::Ourselves => Some(OURSELVES.to_owned()),
-            Limit::High => {
-                Some("it is at least so much: the search went no higher (`search.high`)".to_owned())
-            }
-        }
+    fn doubt(&self, _: &Metric, _: Option<&str>, _: &str) -> Option<Doubt> {
+        let why = match self.0?.limit {
+            Limit::Cluster => return None,
+            Limit::Ourselves => OURSELVES,
+            Limit::High => "it is at least so much: the search went no higher (`search.high`)",
+        };
+        Some(Doubt { truth: Truth::AtLeast, why: why.to_owned() })
     }
 }
+
+/// Expectations that hold for every trial, at whatever rate, begin so.
+const OF_EVERY_TRIAL: &str = "verify.";
 
 const OURSELVES: &str =
     "it is at least so much: above it gauntlet or its host was the limit, not the cluster";
@@ -50,8 +52,10 @@ impl SearchRecord {
         self.expect = judged.map(record_of).collect();
         let mut reasons = ended;
         reasons.extend(self.warmups.iter().flat_map(|warmup| warmup.reasons.iter().cloned()));
-        reasons.extend(self.trials.iter().flat_map(reasons_of));
         self.finding = finding;
+        let confirmed_by = self.finding.as_ref().and_then(|finding| finding.confirmed_by);
+        let rests_on = |trial: &TrialRecord| Some(trial.number) == confirmed_by;
+        reasons.extend(self.trials.iter().flat_map(|trial| reasons_of(trial, rests_on(trial))));
         if let Some(confirmed) = self.confirmation() {
             reasons.extend(unknowns_of(confirmed));
         }
@@ -108,8 +112,9 @@ fn of_trial(trial: &TrialRecord, exit: ExitReason, text: &str) -> Reason {
     Reason { exit, text: format!("trial {} ({}/s): {text}", trial.number, rate(trial)) }
 }
 
-/// What of a trial counts at any rate.
-fn reasons_of(trial: &TrialRecord) -> Vec<Reason> {
+/// What of a trial counts at any rate, and what only if the answer rests on it: a rate that was not confirmed may be too high for
+/// what is expected.
+fn reasons_of(trial: &TrialRecord, answer_rests_on_it: bool) -> Vec<Reason> {
     let counts = |exit: ExitReason| {
         matches!(
             exit,
@@ -121,7 +126,8 @@ fn reasons_of(trial: &TrialRecord) -> Vec<Reason> {
         )
     };
     let own = trial.reasons.iter().filter(|r| counts(r.exit)).map(|r| of_trial(trial, r.exit, &r.text));
-    let broken = trial.expectations(Outcome::Broken).map(|expect| {
+    let counting = |expect: &&ExpectRecord| answer_rests_on_it || expect.rule.starts_with(OF_EVERY_TRIAL);
+    let broken = trial.expectations(Outcome::Broken).filter(counting).map(|expect| {
         let observed = expect.observed.map_or_else(|| "never".to_owned(), |v| show(v, expect.detail.unit));
         of_trial(trial, ExitReason::ExpectationFailed, &format!("{}: observed {observed}", expect.rule))
     });

@@ -140,6 +140,7 @@ fn a_rate_that_something_else_held_down_is_a_lower_bound() {
         assert_eq!(of(&["search.sustainable_rate >= 250k/s"]).0, Verdict::Pass, "it is at least so much");
         let (verdict, code, text) = of(&["search.sustainable_rate >= 300k/s"]);
         assert_eq!((verdict, code), (Verdict::Inconclusive, 5), "it may be more: {text}");
+        assert_eq!(of(&["search.sustainable_rate <= 300k/s"]).0, Verdict::Inconclusive, "it may be more");
         let without = of(&[]).0;
         let expected = if limit == Limit::High { Verdict::Pass } else { Verdict::Inconclusive };
         assert_eq!(without, expected, "{limit:?}");
@@ -169,6 +170,24 @@ fn a_violation_counts_at_any_rate() {
     record.conclude(Some(found(Some(282_842.0), Limit::Cluster)), Vec::new(), &[]);
     assert_eq!((record.verdict, record.exit_code), (Some(Verdict::Violation), Some(100)));
     assert_eq!(record.reasons[0].text, "trial 3 (400 000/s): 3 x lost-write");
+}
+
+/// What else is expected is expected of the rate that was found; of others it may be too much.
+#[test]
+fn an_expectation_counts_for_the_trial_that_confirmed() {
+    let of = |trial: usize, rule: &str| {
+        let mut record = search();
+        let mut broken =
+            run("fail").expect.into_iter().find(|e| e.detail.outcome == Outcome::Broken).unwrap();
+        rule.clone_into(&mut broken.rule);
+        broken.detail.severity = Severity::Fail;
+        record.trials[trial].expect.push(broken);
+        record.conclude(Some(found(Some(282_842.0), Limit::Cluster)), Vec::new(), &[]);
+        record.verdict.unwrap()
+    };
+    assert_eq!(of(4, "produce.latency p99.9 < 200ms"), Verdict::Pass, "trial 5 confirmed nothing");
+    assert_eq!(of(5, "produce.latency p99.9 < 200ms"), Verdict::Fail);
+    assert_eq!(of(0, "verify.unseen == 0"), Verdict::Fail, "what was not seen was not seen at any rate");
 }
 
 #[test]

@@ -52,11 +52,14 @@ pub(in crate::cli) fn files(
     dir: &Path,
     reports: &[Written],
 ) -> std::io::Result<()> {
-    for report in reports {
-        writeln!(out, "{:<7} {}", report.form.label(), report.path.display())?;
-    }
+    written(out, reports)?;
     writeln!(out, "repeat  {}", reproduce(record, dir))?;
     writeln!(out, "run     {}", dir.display())
+}
+
+/// Where reports are.
+pub(super) fn written(out: &mut impl Write, files: &[Written]) -> std::io::Result<()> {
+    files.iter().try_for_each(|file| writeln!(out, "{:<7} {}", file.label, file.path.display()))
 }
 
 fn sentence(record: &RunRecord) -> String {
@@ -138,6 +141,11 @@ fn numbers(out: &mut impl Write, record: &RunRecord) -> std::io::Result<()> {
             w.client.rss_mb,
         )?;
     }
+    let all = &record.client;
+    if all.queue_max.is_some() || all.rtt_p99_ms.is_some() {
+        let queue = all.queue_max.map_or_else(String::new, |n| format!("{} records in its queues at most · ", grouped(n)));
+        writeln!(out, "librdkafka             {queue}p99 of round trips {} in the worst second", show(all.rtt_p99_ms))?;
+    }
     Ok(())
 }
 
@@ -157,7 +165,8 @@ mod tests {
             let json = std::fs::read(here.join(format!("../reports/tests/runs/{name}.json"))).unwrap();
             let record: RunRecord = serde_json::from_slice(&json).unwrap();
             let dir = Path::new("out").join(&record.name).join(&record.run_id);
-            let written = ReportForm::ALL.map(|form| Written { form, path: dir.join(form.file_name()) });
+            let written =
+                ReportForm::ALL.map(|form| Written { label: form.label(), path: dir.join(form.file_name()) });
             let mut shown = Vec::new();
             result(&mut shown, &record).unwrap();
             files(&mut shown, &record, &dir, &written).unwrap();

@@ -10,7 +10,7 @@ use gauntlet_reports::record::RunState;
 use gauntlet_reports::search::storage::storage;
 use gauntlet_reports::search::{Finding, Hold, Limit, SearchRecord, Stage, TrialRecord, words};
 
-use super::result::expectation;
+use super::result::{expectation, written};
 use super::{gigabytes, ms, seconds};
 use crate::plan::Planned;
 use crate::report::Written;
@@ -49,7 +49,9 @@ pub(in crate::cli) fn search_header(out: &mut impl Write, plan: &SearchPlan) -> 
         limits.trials_max(),
         seconds(whole_seconds(plan.expected())),
         seconds(whole_seconds(plan.wall()))
-    )
+    )?;
+    // At the highest rate; what binds there may not at others.
+    plan.highest.warnings.iter().try_for_each(|warning| writeln!(out, "warning {warning}"))
 }
 
 /// Everything that `gauntlet plan` shows of a search.
@@ -202,9 +204,7 @@ pub(in crate::cli) fn search_files(
     dir: &Path,
     reports: &[Written],
 ) -> std::io::Result<()> {
-    for report in reports {
-        writeln!(out, "{:<7} {}", report.form.label(), report.path.display())?;
-    }
+    written(out, reports)?;
     writeln!(out, "repeat  {}", reproduce(record, dir))?;
     writeln!(out, "search  {}", dir.display())
 }

@@ -10,10 +10,12 @@ use gauntlet_reports::sweep::figures::{COLUMNS, Figure};
 use gauntlet_reports::sweep::points::{PointView, views};
 use gauntlet_reports::sweep::{Figures, SlotRecord, SlotState, SweepRecord, text_of};
 
+use super::result::written;
 use super::{ms, seconds};
+use crate::report::Written;
 use crate::scenario::sweep::ClusterUse;
 use crate::sweep::SweepPlan;
-use crate::sweep::report::{WrittenFile, reproduce};
+use crate::sweep::report::reproduce;
 
 /// Two lines on what is about to happen.
 fn header(out: &mut impl Write, plan: &SweepPlan) -> std::io::Result<()> {
@@ -56,7 +58,9 @@ fn header(out: &mut impl Write, plan: &SweepPlan) -> std::io::Result<()> {
             )?,
         }
     }
-    Ok(())
+    let mut warnings =
+        plan.points.iter().flat_map(|point| point.planned.warnings.iter().map(|w| (&point.id, w)));
+    warnings.try_for_each(|(point, warning)| writeln!(out, "warning {point}: {warning}"))
 }
 
 /// As `gauntlet run` begins.
@@ -216,11 +220,9 @@ pub(in crate::cli) fn sweep_files(
     out: &mut impl Write,
     record: &SweepRecord,
     dir: &Path,
-    files: &[WrittenFile],
+    files: &[Written],
 ) -> std::io::Result<()> {
-    for file in files {
-        writeln!(out, "{:<7} {}", file.label, file.path.display())?;
-    }
+    written(out, files)?;
     let again = reproduce(record, dir);
     writeln!(out, "repeat  {again}")?;
     if record.runs.iter().any(|run| run.state != SlotState::Done) {

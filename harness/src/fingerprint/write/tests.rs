@@ -31,7 +31,7 @@ fn described(config: &[(&str, &str)]) -> Described {
         partitions: 4,
         replication_factor: 2,
         brokers: 6,
-        config: Some(config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()),
+        config: Ok(config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()),
     }
 }
 
@@ -105,7 +105,7 @@ fn a_busy_topic() {
     assert_eq!(producers.payload.headers["trace \"id\""].len(), 16);
     let Shape::Constant { rate, .. } = scenario.load.shape else { panic!("{:?}", scenario.load.shape) };
     assert!((1_990..=2_010).contains(&rate.per_s()), "{rate}");
-    assert!((written.calibrated.reached_ratio - 0.5).abs() < 0.01, "{:?}", written.calibrated);
+    assert!((written.calibrated.unwrap().reached_ratio - 0.5).abs() < 0.01, "{:?}", written.calibrated);
 }
 
 /// The rate of its first half is a quarter of that of the second; no keys, no codec, producers without ids.
@@ -128,7 +128,8 @@ fn a_plain_topic_with_a_step() {
         span: Span { from_ms: 1_795_271_484_000, until_ms: 1_795_271_491_999 },
         ..Sample::default()
     };
-    let written = Fingerprint::of(&sample, Described { config: None, ..described(&[]) }).scenario().unwrap();
+    let config = Err("DescribeConfigs on it is not allowed to us".to_owned());
+    let written = Fingerprint::of(&sample, Described { config, ..described(&[]) }).scenario().unwrap();
     assert_golden("plain", &written);
     let scenario = parse(&written);
     let producers = &scenario.workload.producers[0];
@@ -150,8 +151,14 @@ fn the_least_that_can_be_known() {
     let span = Span { from_ms: 5, until_ms: 5 };
     let sample = Sample { partitions: 1, records: vec![record], span, ..Sample::default() };
     let found = Fingerprint::of(&sample, Described { partitions: 1, ..described(&[]) });
-    let scenario = parse(&found.scenario().unwrap());
-    assert_eq!(scenario.workload.producers[0].key, Key::None);
+    let written = found.scenario().unwrap();
+    assert_eq!(parse(&written).workload.producers[0].key, Key::None);
+    // No batch is in the sample as a whole, so nothing is said that only batches tell.
+    assert!(written.calibrated.is_none());
+    for unmeasured in ["random_fraction", "enable.idempotence", "batch.size", "linger.ms"] {
+        assert!(!written.yaml.contains(&format!("{unmeasured}:")), "{}", written.yaml);
+    }
+    assert!(found.doubts().iter().any(|doubt| doubt.starts_with("how producers are set")));
     assert!(
         found.doubts().iter().any(|doubt| doubt.starts_with("tombstones: 100.0 %")),
         "{:?}",
@@ -170,6 +177,54 @@ fn large_records_have_room() {
     let scenario = parse(&written);
     assert_eq!(scenario.workload.producers[0].config.max_request_size_bytes, 4 << 20);
     assert_eq!(scenario.topics[0].config["max.message.bytes"], (4u32 << 20).to_string());
+}
+
+/// Names of headers come from records: they must not become YAML, nor commands for a terminal.
+#[test]
+fn names_of_headers_stay_names() {
+    let mut sample = busy();
+    let header = sample.headers.pop_first().unwrap().1;
+    let name = "x\nload: { shape: unlimited }\r# \u{1b}]0;title\u{7}\u{9b}2J\u{85}\u{202e}";
+    sample.headers.insert(name.as_bytes().to_vec(), header);
+    let found = Fingerprint::of(&sample, described(&[]));
+    let written = found.scenario().unwrap();
+    let scenario = parse(&written);
+    assert_eq!(scenario.workload.producers[0].payload.headers.keys().collect::<Vec<_>>(), [name]);
+    assert!(!written.yaml.lines().any(|line| line.starts_with("load: { shape: unlimited")));
+    let controls = |text: &str| text.chars().filter(|c| c.is_control() && *c != '\n').count();
+    assert_eq!(controls(&written.yaml), 0, "{}", written.yaml);
+}
+
+/// What a sample lacks is named; a limit that came first is not taken for a broker that did not answer.
+#[test]
+fn what_a_sample_lacks_is_named() {
+    let sample = Sample {
+        unread_partitions: vec![1],
+        unreached_partitions: vec![2],
+        half_read_partitions: vec![3],
+        disordered_partitions: vec![0],
+        trouble: Some("read orders-3 on broker 2: NOT_LEADER_OR_FOLLOWER".to_owned()),
+        bound: Bound::Unreadable,
+        nothing_in_common: true,
+        compacted_batches: 4,
+        odd_times: 5,
+        ..busy()
+    };
+    let doubts = Fingerprint::of(&sample, described(&[])).doubts();
+    for (begin, part) in [
+        ("nothing could be read of 1 partitions (1)", "on broker 2"),
+        ("1 partitions (3) could not be read to the end", "on broker 2"),
+        ("a limit was reached before 1 partitions (2)", "raise it"),
+        ("1 partitions (0) are not in the order", "by offset"),
+        ("rate and shares are without 5 records", "not among those"),
+        ("there is no time of which every partition", "raise the limits"),
+        ("what compaction has removed (4 batches", "has left"),
+    ] {
+        let said = doubts.iter().any(|doubt| doubt.starts_with(begin) && doubt.contains(part));
+        assert!(said, "{begin}: {doubts:#?}");
+    }
+    let compacted = Fingerprint::of(&busy(), described(&[("cleanup.policy", "compact")])).doubts();
+    assert!(compacted.iter().any(|doubt| doubt.starts_with("what compaction")), "{compacted:#?}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use crossbeam_channel::unbounded;
+use gauntlet_wire::lateness::Lateness;
 
 use super::*;
 use crate::payload::{BodyMaker, BodyPlan};
@@ -37,8 +38,10 @@ fn load(arrival: Arrival, control: &Arc<Control>) -> (ProducerLoad, crossbeam_ch
     (ProducerLoad::new(plan, Arc::clone(control), senders, intervals, S), received)
 }
 
-fn failed(received: &crossbeam_channel::Receiver<Interval>) -> u64 {
-    received.try_iter().flat_map(|i| i.slots.into_values()).map(|slot| slot.counts.failed).sum()
+/// Failed records, and how many of them are ours.
+fn failed(received: &crossbeam_channel::Receiver<Interval>) -> (u64, u64) {
+    let slots = received.try_iter().flat_map(|i| i.slots.into_values());
+    slots.fold((0, 0), |sum, slot| (sum.0 + slot.counts.failed, sum.1 + slot.counts.unanswered_ours))
 }
 
 /// What is due now has been looked at before it is asked what is too old: the former must not count as the latter.
@@ -52,13 +55,35 @@ fn only_what_is_too_old_expires() {
         for enough in [1_000, 100_000] {
             assert!(load.due_bytes(0, now_ns, enough) >= enough, "a backlog of 100 s");
         }
-        load.expire_unsent(0, 11 * S);
+        let lateness = Lateness::of_this_thread(now_ns);
+        load.expire_unsent(0, 11 * S, None, Turn { now_ns, lateness: &lateness });
         let first_10_s = load.cursors[0].next.index;
         assert!((4_500..5_500).contains(&first_10_s), "{arrival:?}: {first_10_s} records of 500 per second");
         control.end_load(21 * S);
         load.finish();
         // The rest of partition 0 and all of partition 1: 20 s of 1,000 per second in all, none of which was ever written.
-        let all = failed(&received);
+        let (all, ours) = failed(&received);
         assert!((19_000..21_000).contains(&all), "{arrival:?}: {all}");
+        assert_eq!(ours, 0, "the loop was never late");
+    }
+}
+
+/// What is given up after a stop of our own thread says nothing about the broker; what the broker held up before does.
+#[test]
+fn what_expires_because_the_loop_stood_still_is_ours() {
+    for (blocked_since_ns, expected) in [(None, 1_000), (Some(S), 0)] {
+        let control = Arc::new(Control::default());
+        control.begin_at(S);
+        let (mut load, received) = load(Arrival::Uniform, &control);
+        control.end_load(3 * S);
+        // Busy from 1 s to 4 s while the broker would have taken records, or would not.
+        let mut lateness = Lateness::of_this_thread(S);
+        lateness.poll_begins(4 * S);
+        lateness.poll_ended(4 * S, 0);
+        load.expire_unsent(0, u64::MAX, blocked_since_ns, Turn { now_ns: 4 * S, lateness: &lateness });
+        load.finish();
+        let (all, ours) = failed(&received);
+        // The other partition ends without a loop that could be blamed.
+        assert_eq!((all, ours), (2_000, expected), "blocked since {blocked_since_ns:?}");
     }
 }

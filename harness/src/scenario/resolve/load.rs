@@ -22,7 +22,7 @@ const fn field(
     Field { name, example, needed, possible }
 }
 
-use ShapeName::{Constant, MaxSearch, Ramp, Spike, Stages, Step, Unlimited};
+use ShapeName::{Constant, MaxSearch, Ramp, Replay, Spike, Stages, Step, Unlimited};
 
 /// How close the ends of a search have to be, where nothing is said.
 const RESOLUTION: f64 = 0.02;
@@ -31,7 +31,7 @@ const CONFIRM_TRIALS: u64 = 4;
 
 const SEARCH_EXAMPLE: &str = "{ low: 50k/s, high: 1M/s, sustainable: [produce.latency p99 < 50ms] }";
 
-const FIELDS: [Field; 16] = [
+const FIELDS: [Field; 18] = [
     field("rate", "50k/s", &[Constant], &[]),
     field("duration", "60s", &[Constant, Ramp, Spike], &[Unlimited]),
     field("messages", "1_000_000", &[], &[Unlimited]),
@@ -47,6 +47,8 @@ const FIELDS: [Field; 16] = [
     field("spike_at", "60s", &[Spike], &[]),
     field("spike_for", "15s", &[Spike], &[]),
     field("stages", "[{ target: 50k/s, duration: 1m }]", &[Stages], &[]),
+    field("file", "trace.csv", &[Replay], &[]),
+    field("speed", "2", &[], &[Replay]),
     field("search", SEARCH_EXAMPLE, &[MaxSearch], &[]),
 ];
 
@@ -59,6 +61,7 @@ impl ShapeName {
             Spike => "spike",
             Stages => "stages",
             Unlimited => "unlimited",
+            Replay => "replay",
             MaxSearch => "max-search",
         }
     }
@@ -82,6 +85,8 @@ fn written_fields(load: &LoadWritten) -> [bool; FIELDS.len()] {
         load.spike_at.is_some(),
         load.spike_for.is_some(),
         load.stages.is_some(),
+        load.file.is_some(),
+        load.speed.is_some(),
         load.search.is_some(),
     ]
 }
@@ -114,12 +119,19 @@ pub(super) fn own_load(path: &str, written: &LoadWritten, problems: &mut Problem
             help: &format!("write it under `load`, as `load.{name}`"),
         });
     }
-    if written.shape == MaxSearch {
+    let whole_run = match written.shape {
+        MaxSearch => Some(("a search", "a search is many runs of the whole scenario")),
+        Replay => {
+            Some(("a recording", "the time of a recording begins with the warm-up of the whole scenario"))
+        }
+        _ => None,
+    };
+    if let Some((what, label)) = whole_run {
         problems.add(Finding {
             path: &format!("{path}.shape"),
-            message: "producers can't have a search of their own".to_owned(),
-            label: "a search is many runs of the whole scenario",
-            help: "write `max-search` under `load`, and a rate here",
+            message: format!("producers can't have {what} of their own"),
+            label,
+            help: &format!("write `{}` under `load`, and a rate here", written.shape.name()),
         });
     }
     resolve(path, written, problems)
@@ -129,6 +141,8 @@ fn resolve(path: &str, written: &LoadWritten, problems: &mut Problems<'_>) -> Lo
     check_fields(path, written, problems);
     check_model(path, written, problems);
     let warmup = match &written.warmup {
+        // A recording is its own warm-up: what it excludes has to be asked for.
+        None if written.shape == Replay => Warmup::For(Duration::ZERO),
         None => Warmup::For(Duration::from_secs(10)),
         Some(WarmupWritten::For(duration)) => Warmup::For(*duration),
         Some(WarmupWritten::Until(until)) => Warmup::UntilStable {
@@ -194,11 +208,16 @@ fn check_model(path: &str, written: &LoadWritten, problems: &mut Problems<'_>) {
             help: "remove `model`, or use `shape: unlimited`",
         }),
     }
-    if written.shape == Unlimited && written.arrival.is_some() {
+    let no_arrival = match written.shape {
+        Unlimited => Some("nothing is scheduled"),
+        Replay => Some("every record has a time of its own"),
+        _ => None,
+    };
+    if let (Some(label), Some(_)) = (no_arrival, written.arrival) {
         problems.add(Finding {
             path: &format!("{path}.arrival"),
-            message: format!("`{path}.arrival` does not fit shape `unlimited`"),
-            label: "nothing is scheduled",
+            message: format!("`{path}.arrival` does not fit shape `{}`", written.shape.name()),
+            label,
             help: "remove it, or use a shape with a rate",
         });
     }
@@ -228,6 +247,10 @@ fn shape(path: &str, written: &LoadWritten, problems: &mut Problems<'_>) -> Shap
         },
         Stages => Shape::Stages(written.stages.clone().unwrap_or_default()),
         Unlimited => Shape::Unlimited { extent: extent(path, written, problems), slots: written.slots },
+        Replay => Shape::Replay {
+            file: written.file.clone().unwrap_or_default(),
+            speed: written.speed.unwrap_or(1.0),
+        },
         MaxSearch => Shape::MaxSearch(search(written.search.clone())),
     }
 }

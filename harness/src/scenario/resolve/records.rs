@@ -1,14 +1,17 @@
 //! `payload` and `key`: which fields go together, and the defaults.
 
 use super::super::problems::{Finding, Problems};
-use super::super::types::{Body, Key, KeyDistribution, Payload, Size};
+use super::super::types::{Body, JsonBody, Key, KeyDistribution, Payload, Size};
 use super::super::written::{
-    KeyName, KeyOptionsWritten, KeyWritten, PayloadWritten, SizeName, SizeOptionsWritten, SizeWritten,
+    EnvelopeWritten, KeyName, KeyOptionsWritten, KeyWritten, PayloadFormat, PayloadWritten, SizeName,
+    SizeOptionsWritten, SizeWritten,
 };
 use crate::units::{Bytes, Fraction};
 
 /// Zipf's exponent where none is written: that of YCSB, so that results compare.
 const ZIPF_EXPONENT: f64 = 0.99;
+/// How much of a JSON message's payload is random, where nothing is said: as of other bodies.
+const RANDOM_FRACTION: f64 = 0.2;
 
 pub(super) fn payload(path: &str, written: PayloadWritten, problems: &mut Problems<'_>) -> Payload {
     let default = Payload::default();
@@ -26,7 +29,29 @@ pub(super) fn payload(path: &str, written: PayloadWritten, problems: &mut Proble
             help: "keep one",
         });
     }
+    if written.format == PayloadFormat::Raw && written.envelope.is_some() {
+        problems.add(Finding {
+            path: &format!("{path}.envelope"),
+            message: format!("`{path}.envelope` does not fit format `raw`"),
+            label: "only JSON messages have one",
+            help: "write `format: json`, or remove it",
+        });
+    }
+    let raw_only = [("target_ratio", written.target_ratio.is_some()), ("corpus", written.corpus.is_some())];
+    for (name, _) in
+        raw_only.iter().filter(|(_, is_written)| *is_written && written.format == PayloadFormat::Json)
+    {
+        problems.add(Finding {
+            path: &format!("{path}.{name}"),
+            message: format!("`{path}.{name}` does not fit format `json`"),
+            label: "",
+            help: "say with `random_fraction` how much of a message's payload is random",
+        });
+    }
     let body = match (written.random_fraction, written.target_ratio, written.corpus) {
+        (fraction, ..) if written.format == PayloadFormat::Json => {
+            Body::Json(json(written.envelope.unwrap_or_default(), fraction))
+        }
         (_, _, Some(file)) => Body::Corpus(file),
         (_, Some(target), None) => Body::Ratio { codec: target.codec, ratio: target.ratio },
         (Some(fraction), None, None) => Body::Random(fraction),
@@ -36,6 +61,16 @@ pub(super) fn payload(path: &str, written: PayloadWritten, problems: &mut Proble
         size: written.size.map_or(default.size, |written| size(&format!("{path}.size"), written, problems)),
         body,
         headers: written.headers,
+    }
+}
+
+fn json(written: EnvelopeWritten, random_fraction: Option<Fraction>) -> JsonBody {
+    JsonBody {
+        kind: written.kind.unwrap_or_else(|| "gauntlet.message".to_owned()),
+        source: written.source.unwrap_or_else(|| "gauntlet".to_owned()),
+        version: written.version.unwrap_or(1),
+        tenants: written.tenants.unwrap_or(100),
+        random_fraction: random_fraction.or(Fraction::new(RANDOM_FRACTION)).unwrap_or_default(),
     }
 }
 

@@ -77,6 +77,13 @@ pub enum Shape {
         /// Records that each producer may have under way at once; `None`: as many as the client's own limits let it.
         slots: Option<u64>,
     },
+    /// A recorded load, record by record.
+    Replay {
+        /// The recording: CSV or NDJSON, relative to where gauntlet is called.
+        file: String,
+        /// How many times as fast as it was recorded; above zero.
+        speed: f64,
+    },
     /// A series of constant loads that finds the highest rate that holds. By itself, this stands for the first of them.
     MaxSearch(Search),
 }
@@ -108,7 +115,7 @@ impl Shape {
                 Some(stages.iter().fold(Duration::ZERO, |sum, stage| sum.saturating_add(stage.duration)))
             }
             Self::Unlimited { extent: Extent::Duration(duration), .. } => Some(*duration),
-            Self::Unlimited { extent: Extent::Messages(_), .. } => None,
+            Self::Unlimited { extent: Extent::Messages(_), .. } | Self::Replay { .. } => None,
             Self::MaxSearch(search) => Some(search.trial),
         }
     }

@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::super::validate::IDENTITY_BYTES;
 use super::Compression;
+use crate::payload::envelope::Envelope;
 use crate::units::{Bytes, Fraction};
 
 /// What the records hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Payload {
-    /// Sizes of values, the 34 bytes of a record's identity included.
+    /// Sizes of values, the 34 bytes of a record's identity included where it is in the value.
     pub size: Size,
-    /// What is behind the identity.
+    /// What values are made of.
     pub body: Body,
     /// Record headers that every record carries, by name.
     pub headers: BTreeMap<String, String>,
@@ -56,13 +57,13 @@ pub enum Size {
 }
 
 impl Size {
-    /// The smallest there may be.
+    /// The smallest there may be; `None` where smaller ones are made as large as they have to be.
     #[must_use]
-    pub fn min_bytes(&self) -> u64 {
+    pub fn min_bytes(&self) -> Option<u64> {
         match self {
-            Self::Fixed(bytes) | Self::Uniform { min: bytes, .. } => bytes.get(),
-            Self::LogNormal { .. } => IDENTITY_BYTES,
-            Self::Weighted(sizes) => sizes.iter().map(|s| s.size.get()).min().unwrap_or(0),
+            Self::Fixed(bytes) | Self::Uniform { min: bytes, .. } => Some(bytes.get()),
+            Self::LogNormal { .. } => None,
+            Self::Weighted(sizes) => Some(sizes.iter().map(|s| s.size.get()).min().unwrap_or(0)),
         }
     }
 
@@ -102,6 +103,43 @@ pub enum Body {
     },
     /// Pieces of a file, one after the other.
     Corpus(String),
+    /// JSON messages; the identity is in a record header.
+    Json(JsonBody),
+}
+
+/// What is the same in all JSON messages of some producers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JsonBody {
+    /// `type`.
+    pub kind: String,
+    /// `metadata.source`.
+    pub source: String,
+    /// `version`.
+    pub version: u32,
+    /// Number of different `tenant_id`s, at least 1.
+    pub tenants: u32,
+    /// This part of the payload is random.
+    pub random_fraction: Fraction,
+}
+
+impl JsonBody {
+    /// What writes such messages.
+    #[must_use]
+    pub fn envelope(&self) -> Envelope {
+        let JsonBody { kind, source, version, tenants, random_fraction } = self;
+        Envelope::new(kind, source, *version, *tenants, random_fraction.get())
+    }
+}
+
+impl Body {
+    /// Bytes of the shortest value there can be.
+    #[must_use]
+    pub fn value_bytes_min(&self) -> u64 {
+        match self {
+            Self::Random(_) | Self::Ratio { .. } | Self::Corpus(_) => IDENTITY_BYTES,
+            Self::Json(json) => json.envelope().bytes_min() as u64,
+        }
+    }
 }
 
 /// Keys of the records.

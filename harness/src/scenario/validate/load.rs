@@ -1,7 +1,7 @@
 //! Rules of `load`.
 
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Acks, Extent, Scenario, Search, Shape, Warmup};
+use crate::scenario::types::{Acks, Extent, Key, Lifecycle, Scenario, Search, Shape, Warmup};
 use crate::units::{Duration, Rate};
 
 /// Most pieces that a staircase may have: a larger number is a typo.
@@ -10,14 +10,19 @@ const LEVELS_MAX: u32 = 10_000;
 /// half tell little.
 const RESOLUTION: std::ops::RangeInclusive<f64> = 0.001..=0.5;
 
+/// How much faster or slower than it was recorded a load may be.
+const SPEED: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
+
 pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
     let load = &scenario.load;
     shape("load", &load.shape, problems);
     if let Warmup::UntilStable { min, max } = load.warmup {
         warmup(min, max, problems);
     }
-    if let Shape::MaxSearch(_) = load.shape {
-        fits_a_search(scenario, problems);
+    match load.shape {
+        Shape::MaxSearch(_) => fits_a_search(scenario, problems),
+        Shape::Replay { .. } => fits_a_recording(scenario, problems),
+        _ => {}
     }
 }
 
@@ -68,6 +73,16 @@ pub(super) fn shape(path: &str, shape: &Shape, problems: &mut Problems<'_>) {
             }
         }
         Shape::Unlimited { extent, slots } => unlimited(path, *extent, *slots, problems),
+        Shape::Replay { speed, .. } => {
+            if !SPEED.contains(speed) {
+                problems.add(Finding {
+                    path: &at("speed"),
+                    message: format!("`{}` is {speed}", at("speed")),
+                    label: "out of range",
+                    help: "from 0.001 to 1000; 1 is as recorded",
+                });
+            }
+        }
         Shape::MaxSearch(search) => max_search(path, search, problems),
     }
 }
@@ -130,6 +145,36 @@ fn max_search(path: &str, search: &Search, problems: &mut Problems<'_>) {
     }
 }
 
+/// A recording says when each record comes and which key it has: what would say it again, or for whom it is not known.
+fn fits_a_recording(scenario: &Scenario, problems: &mut Problems<'_>) {
+    if let Warmup::UntilStable { .. } = scenario.load.warmup {
+        problems.add(Finding {
+            path: "load.warmup",
+            message: "a recording has a warm-up of fixed length".to_owned(),
+            label: "it is cut off the recording's begin",
+            help: "for example `warmup: 30s`",
+        });
+    }
+    if scenario.workload.producers.len() > 1 {
+        problems.add(Finding {
+            path: "workload.producers[1]",
+            message: "a recording is replayed by one block of producers".to_owned(),
+            label: "nobody says which of its records are whose",
+            help: "raise `count` of the first: each of its producers gets the records of whole partitions",
+        });
+    }
+    let Some(block) = scenario.workload.producers.first() else { return };
+    if block.key != Key::None {
+        let own = "workload.producers[0].key";
+        problems.add(Finding {
+            path: if problems.is_written(own) { own } else { "workload.key" },
+            message: "a recording brings its own keys".to_owned(),
+            label: "",
+            help: "remove it; a recording without a column `key` has records without keys",
+        });
+    }
+}
+
 /// What a series of trials at constant rates has no room for.
 fn fits_a_search(scenario: &Scenario, problems: &mut Problems<'_>) {
     if !scenario.faults.is_empty() {
@@ -138,6 +183,15 @@ fn fits_a_search(scenario: &Scenario, problems: &mut Problems<'_>) {
             message: "a search has no faults".to_owned(),
             label: "a fault leaves its traces for the next trial",
             help: "remove `faults`; run the rate that was found with them, as `shape: constant`",
+        });
+    }
+    let topics = scenario.topics.iter().enumerate();
+    for (index, _) in topics.filter(|(_, topic)| topic.lifecycle != Lifecycle::PerRun) {
+        problems.add(Finding {
+            path: &format!("topics[{index}].lifecycle"),
+            message: "each trial of a search has topics of its own".to_owned(),
+            label: "what one leaves behind would slow down the next",
+            help: "remove it: topics are made before a trial and deleted after it",
         });
     }
     let blocks = scenario.workload.producers.iter().enumerate();

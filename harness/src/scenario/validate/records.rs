@@ -1,24 +1,39 @@
 //! Rules of payloads and keys.
 
-use super::IDENTITY_BYTES;
 use crate::keys::{self, KEYS_MAX};
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Key, KeyDistribution, Payload, Size};
+use crate::scenario::types::{Body, Key, KeyDistribution, Payload, Size};
 
 /// Longest key: a larger one is a typo.
 const KEY_BYTES_MAX: u64 = 32 << 10;
 
 pub(super) fn payload(path: &str, payload: &Payload, problems: &mut Problems<'_>) {
     let at = format!("{path}.size");
-    let least = payload.size.min_bytes();
-    if least < IDENTITY_BYTES {
+    let needed = payload.body.value_bytes_min();
+    if let Some(least) = payload.size.min_bytes().filter(|least| *least < needed) {
+        let (what, label, why) = match payload.body {
+            Body::Json(_) => ("messages", "no room for the envelope", "the payload has what is left"),
+            _ => (
+                "payloads",
+                "smaller than a record's identity",
+                "every record carries who sent it, when, and a checksum",
+            ),
+        };
         problems.add(Finding {
             path: &at,
-            message: format!("payloads of {least} bytes can't be told apart"),
-            label: "smaller than a record's identity",
-            help: &format!(
-                "at least {IDENTITY_BYTES}B: every record carries who sent it, when, and a checksum"
-            ),
+            message: format!("{what} of {least} bytes can't be told apart"),
+            label,
+            help: &format!("at least {needed}B: {why}"),
+        });
+    }
+    if let Body::Json(json) = &payload.body
+        && json.tenants == 0
+    {
+        problems.add(Finding {
+            path: &format!("{path}.envelope.tenants"),
+            message: "messages of no tenant".to_owned(),
+            label: "",
+            help: "at least 1",
         });
     }
     let odd = match &payload.size {

@@ -8,7 +8,7 @@ use crate::scenario::types::{
 use crate::units::Duration;
 
 /// Bytes around one record in a batch of its own, at most: batch header (61) and the record's own fields.
-const BATCH_OVERHEAD_BYTES: u64 = 61 + 24;
+pub(crate) const BATCH_OVERHEAD_BYTES: u64 = 61 + 24;
 /// Most clients of one block. Each is a thread: a larger number is a typo.
 const CLIENTS_MAX: u16 = 1_000;
 
@@ -68,7 +68,7 @@ fn own_load(path: &str, own: &Load, scenario: &Scenario, problems: &mut Problems
             path,
             message: "producers with a load of their own need a scenario that ends at a known time"
                 .to_owned(),
-            label: "`load` ends after so many messages",
+            label: "`load` ends with its last message",
             help: "give `load` a `duration`",
         });
     };

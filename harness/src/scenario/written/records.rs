@@ -18,20 +18,53 @@ use crate::units::{Bytes, Fraction};
 #[schemars(rename = "Payload")]
 #[serde(
     deny_unknown_fields,
-    expecting = "a map with `size`, `random_fraction`, `target_ratio`, `corpus`, or `headers`"
+    expecting = "a map with `format`, `size`, `random_fraction`, `target_ratio`, `corpus`, `envelope`, or `headers`"
 )]
 pub(crate) struct PayloadWritten {
-    /// Size of a record's value, the 34 bytes of its identity included; 1KiB if left out.
+    /// What values are.
+    #[serde(default)]
+    pub(crate) format: PayloadFormat,
+    /// Size of a record's value, the 34 bytes of its identity included unless it is in a header; 1KiB if left out.
     pub(crate) size: Option<SizeWritten>,
-    /// Part of the body that can't be compressed, from 0 to 1; 0.2 if left out.
+    /// Part of the body, or of a JSON message's payload, that can't be compressed, from 0 to 1; 0.2 if left out.
     pub(crate) random_fraction: Option<Fraction>,
     /// Instead: what batches are to compress to, with one codec.
     pub(crate) target_ratio: Option<TargetRatioWritten>,
     /// Instead: a file that bodies are cut from, one after the other.
     pub(crate) corpus: Option<String>,
+    /// What is the same in all JSON messages. For `format: json`.
+    pub(crate) envelope: Option<EnvelopeWritten>,
     /// Record headers that every record carries, by name.
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, String>,
+}
+
+/// What values are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PayloadFormat {
+    /// A record's identity, and bytes behind it.
+    #[default]
+    Raw,
+    /// A JSON message; the identity is in a record header.
+    Json,
+}
+
+/// What is the same in all JSON messages.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "Envelope")]
+#[serde(deny_unknown_fields, expecting = "a map with `type`, `source`, `version`, or `tenants`")]
+pub(crate) struct EnvelopeWritten {
+    /// Type of the message; `gauntlet.message` if left out.
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    /// `metadata.source`; `gauntlet` if left out.
+    pub(crate) source: Option<String>,
+    /// Version of the message; 1 if left out.
+    pub(crate) version: Option<u32>,
+    /// Number of different tenants; 100 if left out.
+    #[schemars(range(min = 1))]
+    pub(crate) tenants: Option<u32>,
 }
 
 /// What batches are to compress to.

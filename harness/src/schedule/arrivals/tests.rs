@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::Segment;
 use super::*;
+use crate::trace::Recording;
 
 const S: u64 = 1_000_000_000;
 
@@ -10,7 +11,10 @@ fn spreads(partitions: usize) -> impl Strategy<Value = Spread> {
         let sum: f64 = weights.iter().sum();
         Spread::Shares(weights.iter().map(|w| w / sum).collect())
     });
-    prop_oneof![Just(Spread::Turns), (1u64..40).prop_map(|run| Spread::Sticky { run }), shares]
+    let recorded = prop::collection::vec(0..12 * S, 0..300).prop_map(move |times_ns| {
+        Spread::Recorded(Arc::new(Recording::at(times_ns).lay_out(partitions as u32, 100, 1.0)))
+    });
+    prop_oneof![Just(Spread::Turns), (1u64..40).prop_map(|run| Spread::Sticky { run }), shares, recorded]
 }
 
 fn shares() -> impl Strategy<Value = (Share, Timeline)> {
@@ -67,6 +71,32 @@ proptest! {
             numbers.sort_unstable();
             prop_assert_eq!(numbers, (0..1_000).collect::<Vec<_>>());
         }
+    }
+}
+
+/// Whoever they are spread over, the records of a recording are all sent, when they came, and nothing else is.
+#[test]
+fn a_recording_is_sent_whole_and_by_its_times() {
+    let times_ns: Vec<u64> = (0..1_000).map(|i| i * i * 5_000).collect();
+    for producers in 1..5 {
+        let trace = Arc::new(Recording::at(times_ns.clone()).lay_out(3, 100, 1.0));
+        let mut sent = Vec::new();
+        for (producer, partition) in (0..producers).flat_map(|i| (0..3).map(move |p| (i, p))) {
+            let share = Share {
+                curve: Arc::new(Curve::new(0, &trace.rates(0))),
+                producer,
+                producers,
+                partitions: 3,
+                spread: Spread::Recorded(Arc::clone(&trace)),
+                arrival: Arrival::Uniform,
+                seed: 0,
+            };
+            let arrivals = Arrivals::new(&share, partition);
+            // Before anybody knows where t = 0 is: a recording counts from the origin.
+            sent.extend(arrivals.times(Timeline { origin_ns: 7, zero_ns: u64::MAX }, arrivals.first()));
+        }
+        sent.sort_unstable();
+        assert_eq!(sent, times_ns.iter().map(|ns| ns + 7).collect::<Vec<_>>(), "{producers} producers");
     }
 }
 

@@ -60,6 +60,15 @@ fn it_goes_up_by_doubling_and_then_halves_the_gap() {
     assert_eq!(found.finding.confirmed_by, Some(found.tried.len() as u32));
 }
 
+/// Where `sustainable` tolerates what is missing, what was acked is still all that the cluster took.
+#[test]
+fn a_rate_that_was_not_reached_is_the_limit_also_at_the_end() {
+    let short = |rate: u64, _| Answer { hold: Hold::Held, achieved_per_s: Some(rate.min(1_200_000) as f64) };
+    let found = search(LIMITS, short).finding;
+    assert_eq!((found.rate_per_s, found.limit), (Some(1_200_000.0), Limit::Cluster));
+    assert_eq!(found.not_held_per_s, Some(1_500_000));
+}
+
 #[test]
 fn a_search_whose_end_holds_says_no_more_than_that() {
     let found = search(LIMITS, with_ceiling(u64::MAX));

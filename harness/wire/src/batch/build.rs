@@ -30,8 +30,20 @@ pub struct RecordSpec<'a> {
     pub key: Option<&'a [u8]>,
     /// Length of the value.
     pub value_bytes: usize,
+    /// A record header in front of the others: one that changes from record to record, while those can stay.
+    pub own_header: Option<(&'a str, &'a [u8])>,
     /// Record headers, in order.
     pub headers: &'a [(&'a str, &'a [u8])],
+}
+
+impl RecordSpec<'_> {
+    fn all_headers(&self) -> impl Iterator<Item = &(&str, &[u8])> {
+        self.own_header.iter().chain(self.headers)
+    }
+
+    fn header_count(&self) -> i64 {
+        (self.headers.len() + usize::from(self.own_header.is_some())) as i64
+    }
 }
 
 /// Collects the records of one batch. Reused from batch to batch; appending does not allocate once it is warm.
@@ -82,8 +94,8 @@ impl BatchBuilder {
         at += varint::write(&mut out[at..], spec.value_bytes as i64);
         write_value(&mut out[at..at + spec.value_bytes]);
         at += spec.value_bytes;
-        at += varint::write(&mut out[at..], spec.headers.len() as i64);
-        for (key, value) in spec.headers {
+        at += varint::write(&mut out[at..], spec.header_count());
+        for (key, value) in spec.all_headers() {
             at += write_nullable(&mut out[at..], Some(key.as_bytes()));
             at += write_nullable(&mut out[at..], Some(value));
         }
@@ -182,12 +194,12 @@ fn record_bytes(spec: &RecordSpec<'_>, timestamp_delta: i64, offset_delta: i64) 
         None => varint::encoded_len(-1),
     };
     let headers: usize =
-        spec.headers.iter().map(|(k, v)| nullable(Some(k.len())) + nullable(Some(v.len()))).sum();
+        spec.all_headers().map(|(k, v)| nullable(Some(k.len())) + nullable(Some(v.len()))).sum();
     1 + varint::encoded_len(timestamp_delta)
         + varint::encoded_len(offset_delta)
         + nullable(spec.key.map(<[u8]>::len))
         + nullable(Some(spec.value_bytes))
-        + varint::encoded_len(spec.headers.len() as i64)
+        + varint::encoded_len(spec.header_count())
         + headers
 }
 

@@ -184,7 +184,8 @@ impl World {
         }
         let tag = Tag { number: self.built.len() as u64, incarnation: self.queue.incarnation() };
         for _ in 0..records {
-            let spec = RecordSpec { timestamp_ms: 0, key: None, value_bytes: 8, headers: &[] };
+            let spec =
+                RecordSpec { timestamp_ms: 0, key: None, value_bytes: 8, own_header: None, headers: &[] };
             self.builder.append(&spec, |v| v.copy_from_slice(&tag.number.to_be_bytes()));
         }
         let sealed = self.builder.seal(self.queue.next_stamp());
