@@ -133,7 +133,10 @@ fn librdkafka_on_both_sides_is_checked_and_measured_as_the_own_client_is() {
     assert_eq!(sent, 80_000, "each record is handed over once");
     assert!(lines.iter().any(|line| line["second"]["client"]["rtt_p99_ms"].is_f64()), "{intervals}");
     let page = ran.file("report.html");
-    assert!(page.contains("high-watermark-regression") && page.contains("librdkafka's round trips"), "{page}");
+    assert!(
+        page.contains("high-watermark-regression") && page.contains("librdkafka's round trips"),
+        "{page}"
+    );
     assert!(ran.text().contains("librdkafka             "), "{}", ran.text());
     // It is there, also if there was nothing to log.
     ran.file("logs/librdkafka.log");

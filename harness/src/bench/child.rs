@@ -23,7 +23,7 @@ pub struct Ended {
     pub code: Option<i32>,
     /// User and system time.
     pub cpu_s: f64,
-    /// Highest resident memory, bytes.
+    /// Highest resident memory that was seen, bytes.
     pub rss_bytes: u64,
 }
 
@@ -31,6 +31,8 @@ pub struct Ended {
 pub struct Contestant {
     child: Child,
     identity: ProcessIdentity,
+    /// Highest resident memory that was seen.
+    rss_bytes: u64,
     ended: Option<Ended>,
 }
 
@@ -39,7 +41,7 @@ impl Contestant {
     ///
     /// # Errors
     /// It can't be started, or its output not be written.
-    pub fn start(mut command: Command, dir: &Path) -> Result<Self, BenchError> {
+    pub fn start(command: &mut Command, dir: &Path) -> Result<Self, BenchError> {
         let program = command.get_program().to_string_lossy().into_owned();
         let failed = |source| BenchError::Run { program: program.clone(), source };
         let output = |name: &str| {
@@ -52,7 +54,7 @@ impl Contestant {
         let child = command.spawn().map_err(failed)?;
         // Unreaped, so its pid is its own even if it has ended already.
         let identity = ProcessIdentity::of(child.id().cast_signed()).map_err(failed)?;
-        Ok(Contestant { child, identity, ended: None })
+        Ok(Contestant { child, identity, rss_bytes: 0, ended: None })
     }
 
     /// Its process id.
@@ -73,7 +75,8 @@ impl Contestant {
     /// The operating system does not say.
     pub fn ended(&mut self) -> Result<Option<Ended>, BenchError> {
         if self.ended.is_none() {
-            self.ended = reap(self.child.id(), libc::WNOHANG).map_err(|source| self.lost(source))?;
+            self.rss_bytes = self.rss_bytes.max(peak_rss_bytes(self.child.id()).unwrap_or(0));
+            self.reap(libc::WNOHANG)?;
         }
         Ok(self.ended)
     }
@@ -88,9 +91,14 @@ impl Contestant {
         }
         // SAFETY: the child was not reaped, so its pid and its process group are still its own.
         unsafe { libc::kill(-self.child.id().cast_signed(), libc::SIGKILL) };
-        let ended = reap(self.child.id(), 0).map_err(|source| self.lost(source))?;
-        self.ended = ended;
-        ended.ok_or_else(|| self.lost(io::Error::from(io::ErrorKind::NotFound)))
+        self.reap(0)?;
+        self.ended.ok_or_else(|| self.lost(io::Error::from(io::ErrorKind::NotFound)))
+    }
+
+    fn reap(&mut self, flags: libc::c_int) -> Result<(), BenchError> {
+        let reaped = wait4(self.child.id(), flags).map_err(|source| self.lost(source))?;
+        self.ended = reaped.map(|(code, cpu_s)| Ended { code, cpu_s, rss_bytes: self.rss_bytes });
+        Ok(())
     }
 
     fn lost(&self, source: io::Error) -> BenchError {
@@ -113,8 +121,16 @@ fn die_with_parent() -> io::Result<()> {
     }
 }
 
-/// As `waitpid`, with the resources that this very child has used; wait4(2).
-fn reap(pid: u32, flags: libc::c_int) -> io::Result<Option<Ended>> {
+/// The kernel's high-water mark (`VmHWM`, proc_pid_status(5)), which begins with the program. That of rusage does not: it begins with
+/// the memory of whoever forked.
+fn peak_rss_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+}
+
+/// As `waitpid`, with the user and system time that this very child has used; wait4(2).
+fn wait4(pid: u32, flags: libc::c_int) -> io::Result<Option<(Option<i32>, f64)>> {
     let mut status = 0;
     // SAFETY: all bytes zero is a valid `rusage`.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -125,12 +141,8 @@ fn reap(pid: u32, flags: libc::c_int) -> io::Result<Option<Ended>> {
         0 => Ok(None),
         _ => {
             let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-            Ok(Some(Ended {
-                code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
-                cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
-                // Linux counts it in KiB; getrusage(2).
-                rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10,
-            }))
+            let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+            Ok(Some((code, seconds(usage.ru_utime) + seconds(usage.ru_stime))))
         }
     }
 }
@@ -174,7 +186,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let busy =
             "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo said; echo complained >&2; exit 3";
-        let mut contestant = Contestant::start(shell(busy), dir.path()).unwrap();
+        let mut contestant = Contestant::start(&mut shell(busy), dir.path()).unwrap();
         let ended = wait(&mut contestant);
         assert_eq!(ended.code, Some(3));
         assert!(ended.cpu_s > 0.0 && ended.rss_bytes > 100_000, "{ended:?}");
@@ -187,7 +199,7 @@ mod tests {
     #[test]
     fn one_that_is_dropped_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let contestant = Contestant::start(shell("sleep 600 & wait"), dir.path()).unwrap();
+        let contestant = Contestant::start(&mut shell("sleep 600 & wait"), dir.path()).unwrap();
         let identity = contestant.identity;
         assert!(identity.is_alive() && contestant.cpu_s().is_some());
         drop(contestant);

@@ -141,6 +141,9 @@ pub trait Contender {
     /// Its name, what it is, and what has to be known to compare it.
     fn describe(&self) -> ContenderRecord;
 
+    /// The contender whose settings it has: itself, unless two are to differ in one thing alone.
+    fn tuned_as(&self) -> &'static str;
+
     /// Whether it can do that.
     fn does(&self, cell: Cell) -> bool;
 
@@ -243,7 +246,13 @@ mod tests {
 
     #[test]
     fn every_contender_has_its_linger_and_no_empty_knob() {
-        for knobs in [wire::PRODUCE, kafka_tools::PRODUCE, rdkafka_performance::PRODUCE, franz_go::PRODUCE] {
+        for knobs in [
+            wire::PRODUCE,
+            rdkafka::PRODUCE,
+            kafka_tools::PRODUCE,
+            rdkafka_performance::PRODUCE,
+            franz_go::PRODUCE,
+        ] {
             assert!(knobs.iter().any(|knob| knob.name == LINGER));
             assert!(knobs.iter().all(|knob| !knob.values.is_empty()));
             assert_eq!(first_settings(knobs).len(), knobs.len(), "no name twice");

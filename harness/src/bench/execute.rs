@@ -10,6 +10,7 @@ mod trials;
 mod tune;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -17,20 +18,23 @@ use std::time::{Duration, Instant, SystemTime};
 
 use gauntlet_chaos::Launcher;
 use gauntlet_wire::codec::Codec;
+use serde::Serialize;
+use trials::Attempt;
 
 use super::brokers::{BenchBrokers, TrialTopic};
 use super::child::{Contestant, Ended, STDOUT, last_words};
 use super::contender::{Contender, Entrant, LINGER, REFERENCE, Said, Trial};
-use super::curves::{CURVES_SCHEMA_VERSION, CurvePoint, CurvesRecord};
+use super::curves::{CURVES_JSON, CURVES_SCHEMA_VERSION, CurvePoint, CurvesRecord};
 use super::matrix::{Cell, Mode, Pace};
 use super::meter::{Look, look, overall_per_s, watch, window};
-use super::options::BenchOptions;
+use super::options::{BenchOptions, Work};
+use super::plan::takes_part;
 use super::probe::hour::Hour;
 use super::probe::{CHECKER, Cost, NULL_SINK, ProbeRecord};
 use super::record::{
     BENCH_SCHEMA_VERSION, BenchRecord, Conditions, Measured, Settings, SkippedRecord, TrialRecord,
 };
-use super::tuning::{KnobSweep, Tried, Tuned, Tuning, representatives};
+use super::tuning::{KnobSweep, TUNING_JSON, Tried, Tuned, Tuning, representatives};
 use super::{
     BENCH_JSON, BENCH_MARKDOWN, BenchError, curves as curve, goal, on_file, payload, profile, render, summary,
 };
@@ -100,8 +104,8 @@ struct Session<'a> {
     payloads: BTreeMap<Bytes, PathBuf>,
     /// Topics that are filled once, and read by all: by size, codec and number of records.
     filled: BTreeMap<(Bytes, Codec, u64), TrialTopic>,
-    /// What a counted contender's rehearsal showed.
-    rehearsed: BTreeMap<(&'static str, Cell), f64>,
+    /// Records per second that a contender was last seen to manage.
+    seen_per_s: BTreeMap<(&'static str, Cell), f64>,
     /// What it costs to start a reader.
     startup_cpu_s: BTreeMap<(&'static str, Cell), f64>,
 }
@@ -122,7 +126,7 @@ impl<'a> Session<'a> {
             id,
             payloads: BTreeMap::new(),
             filled: BTreeMap::new(),
-            rehearsed: BTreeMap::new(),
+            seen_per_s: BTreeMap::new(),
             startup_cpu_s: BTreeMap::new(),
         };
         for &size in &session.run.options.matrix.sizes {
@@ -150,9 +154,16 @@ impl<'a> Session<'a> {
 
     fn write(&mut self) -> Result<(), BenchError> {
         self.record.wall_s = self.begun.elapsed().as_secs_f64();
-        let json = serde_json::to_vec_pretty(&self.record).unwrap_or_default();
-        self.run.dir.replace(BENCH_JSON, &json)?;
-        Ok(())
+        self.keep(BENCH_JSON, &self.record)
+    }
+
+    /// Writes a file of the bench, in place of what there was.
+    fn keep(&self, name: &str, content: &impl Serialize) -> Result<(), BenchError> {
+        let path = self.run.dir.file(name);
+        let json = serde_json::to_vec_pretty(content).map_err(io::Error::from);
+        let mut json = json.map_err(on_file("write", &path))?;
+        json.push(b'\n');
+        Ok(self.run.dir.replace(name, &json)?)
     }
 
     /// Load on the new cluster, so that the first trials don't have cold brokers.
@@ -206,10 +217,10 @@ impl<'a> Session<'a> {
     }
 
     /// Runs a process of our own to its end; what it printed.
-    fn work(&self, command: Command, name: &str) -> Result<String, BenchError> {
+    fn work(&self, mut command: Command, name: &str) -> Result<String, BenchError> {
         let dir = self.run.dir.file("workers").join(name);
         std::fs::create_dir_all(&dir).map_err(on_file("create", &dir))?;
-        let mut worker = Contestant::start(command, &dir)?;
+        let mut worker = Contestant::start(&mut command, &dir)?;
         let deadline = Instant::now() + WORKER_LIMIT;
         let (_, ended) = watch(&mut worker, |_| Ok(None), deadline, &self.stop())?;
         if ended.code != Some(0) {
@@ -221,7 +232,14 @@ impl<'a> Session<'a> {
 
     fn settings(&self, entrant: &Entrant, cell: Cell) -> Result<Settings, BenchError> {
         let knobs = entrant.contender.knobs(cell.mode);
-        self.run.tuning.settings(entrant.name, knobs, cell, self.run.options.linger_ms)
+        self.run.tuning.settings(entrant.contender.tuned_as(), knobs, cell, self.run.options.linger_ms)
+    }
+
+    /// Whether an attempt has the settings that a sweep found best.
+    fn is_tuned(&self, attempt: &Attempt<'_>) -> bool {
+        let (entrant, cell) = (attempt.entrant, attempt.cell);
+        self.run.tuning.knows(entrant.contender.tuned_as(), cell)
+            && self.settings(entrant, cell).is_ok_and(|settings| settings == attempt.settings)
     }
 }
 

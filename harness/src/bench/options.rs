@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use gauntlet_chaos::{Jvm, KafkaSource, LocalSpec};
 
+use super::contender::REFERENCE;
 use super::matrix::{Matrix, Mode, Pace};
 use super::record::Conditions;
 use crate::units::{Bytes, Rate};
@@ -12,9 +13,22 @@ use crate::units::{Bytes, Rate};
 const BROKERS: u16 = 3;
 const HEAP_BYTES: u64 = 2 << 30;
 
+/// Which of the things that a bench can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Work {
+    /// gauntlet's client and its peers, in turns.
+    Peers,
+    /// Every contender's own knobs; writes `bench-tuning.json`, which the first reads.
+    Tune,
+    /// gauntlet's cost over numbers of producers and partitions, and over time.
+    Curves,
+}
+
 /// What a bench is asked to do.
 #[derive(Debug, Clone)]
 pub struct BenchOptions {
+    /// Which of the things that it can do.
+    pub work: Work,
     /// What is measured.
     pub matrix: Matrix,
     /// What is to be said of it, for example the commit.
@@ -66,6 +80,7 @@ impl BenchOptions {
         let rates = [100_000, 200_000, 500_000, 1_000_000];
         let paced = rates.map(|per_s| Pace::At(Rate::per_second(per_s)));
         BenchOptions {
+            work: Work::Peers,
             matrix: Matrix {
                 modes: vec![Mode::Produce, Mode::Consume, Mode::Both],
                 sizes: vec![Bytes::new(100), Bytes::new(1024)],
@@ -112,13 +127,30 @@ impl BenchOptions {
             partitions: 3,
             jvm: Jvm::Quick,
             profiles: false,
-            rehearsal_bytes: 1_000_000,
+            rehearsal_bytes: 20_000_000,
             consumed_bytes: 40_000_000,
             probe_records: 200_000,
             curve_sizes: vec![1, 4],
             curve_per_s: 2_000,
             curve_minutes: 2,
             ..Self::full(seed)
+        }
+    }
+
+    /// The same for another work. A sweep over knobs has many trials, each short and once: it compares a knob's values, not
+    /// contenders. Curves are gauntlet's alone.
+    #[must_use]
+    pub fn of(self, work: Work) -> Self {
+        match work {
+            Work::Peers => BenchOptions { work, ..self },
+            Work::Tune => BenchOptions {
+                work,
+                repeats: 1,
+                seconds: self.seconds.min(8),
+                warmup_s: self.warmup_s.min(4),
+                ..self
+            },
+            Work::Curves => BenchOptions { work, repeats: 1, only: vec![REFERENCE.to_owned()], ..self },
         }
     }
 

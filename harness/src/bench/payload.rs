@@ -29,6 +29,7 @@ pub fn value(seed: u64, size: Bytes, index: u64) -> Vec<u8> {
     BodyMaker::new(seed, 0, BodyPlan::Random(RANDOM_FRACTION), body_bytes).fill(
         0,
         index,
+        0,
         &mut value[IDENTITY_LEN..],
     );
     let identity = Identity {
@@ -81,7 +82,13 @@ mod tests {
         let mut builder = BatchBuilder::new(codec);
         for index in 0..2_000 {
             let made = make(index);
-            let spec = RecordSpec { timestamp_ms: 0, key: None, value_bytes: made.len(), headers: &[] };
+            let spec = RecordSpec {
+                timestamp_ms: 0,
+                key: None,
+                value_bytes: made.len(),
+                headers: &[],
+                own_header: None,
+            };
             builder.append(&spec, |value| value.copy_from_slice(&made));
         }
         builder.seal(BatchStamp::NONE).bytes().len() as f64

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use super::contender::Entrant;
+use super::curves;
 use super::matrix::{Cell, Mode, Pace};
-use super::options::BenchOptions;
+use super::options::{BenchOptions, Work};
 use super::payload::RANDOM_FRACTION;
+use super::tuning::{KnobSweep, representatives};
 use crate::disk::{free_bytes, sample_batch};
 use crate::payload::BodyPlan;
 
@@ -19,6 +21,8 @@ const PROBE_S: f64 = 15.0;
 const CLUSTER_S: f64 = 40.0;
 /// A contender goes on for so long after the window, and has to start and end.
 const AROUND_LOAD_S: f64 = 5.0;
+/// CPU time to count a record of a long run, about.
+const COUNTED_NS: f64 = 300.0;
 /// Of the free disk, what a bench may fill at once.
 const DISK_SHARE: f64 = 0.6;
 
@@ -54,14 +58,15 @@ impl BenchPlan {
             disk_bytes: 0,
             disk_free_bytes: free_bytes(existing_ancestor(dir)),
         };
-        for cell in options.matrix.cells() {
-            let does = |entrant: &&Entrant| entrant.contender.does(cell);
-            let who: Vec<&Entrant> = entrants.iter().filter(does).collect();
+        let cells = cells(options);
+        for &cell in &cells {
+            let who: Vec<&Entrant> =
+                entrants.iter().filter(|entrant| takes_part(options, entrant, cell)).collect();
             let is_rehearsed = |entrant: &&&Entrant| {
                 cell.mode == Mode::Consume || cell.pace == Pace::FlatOut && entrant.contender.is_counted()
             };
             plan.rehearsals += who.iter().filter(is_rehearsed).count() as u32;
-            plan.trials += who.len() as u32 * u32::from(options.repeats);
+            plan.trials += who.iter().map(|entrant| trials(options, entrant, cell)).sum::<u32>();
             plan.cells.push((cell, who.iter().map(|entrant| entrant.name).collect()));
         }
         let load_s = f64::from(options.warmup_s + options.seconds) + AROUND_LOAD_S;
@@ -70,7 +75,11 @@ impl BenchPlan {
             + f64::from(plan.probes) * PROBE_S
             + f64::from(options.cluster_warmup_s)
             + CLUSTER_S;
-        plan.disk_bytes = disk_bytes(options);
+        if options.work == Work::Curves {
+            let counted = f64::from(options.curve_minutes) * 60.0 * options.curve_per_s as f64;
+            plan.wall_s += counted * COUNTED_NS / 1e9;
+        }
+        plan.disk_bytes = disk_bytes(options, &cells);
         plan
     }
 
@@ -90,6 +99,36 @@ impl BenchPlan {
     }
 }
 
+/// Cells that a bench has to do with.
+fn cells(options: &BenchOptions) -> Vec<Cell> {
+    let all = options.matrix.cells();
+    match options.work {
+        Work::Peers => all,
+        Work::Tune => representatives(&all),
+        Work::Curves => vec![curves::cell(options.curve_per_s)],
+    }
+}
+
+/// Whether a contender has trials of its own in a cell.
+#[must_use]
+pub fn takes_part(options: &BenchOptions, entrant: &Entrant, cell: Cell) -> bool {
+    let has_knobs = options.work != Work::Tune || entrant.contender.tuned_as() == entrant.name;
+    has_knobs && entrant.contender.does(cell)
+}
+
+/// Trials of one contender in one cell.
+fn trials(options: &BenchOptions, entrant: &Entrant, cell: Cell) -> u32 {
+    let repeats = u32::from(options.repeats);
+    match options.work {
+        Work::Peers => repeats,
+        Work::Tune => {
+            let knobs = entrant.contender.knobs(cell.mode);
+            repeats * KnobSweep::new(knobs, cell, options.linger_ms).len() as u32
+        }
+        Work::Curves => curves::points(options).len() as u32,
+    }
+}
+
 /// The directory is made later.
 fn existing_ancestor(dir: &Path) -> &Path {
     let here = Path::new(".");
@@ -103,11 +142,11 @@ fn stored_bytes(cell: Cell) -> f64 {
 }
 
 /// The largest topic of a trial, and those that stay because they are only read.
-fn disk_bytes(options: &BenchOptions) -> u64 {
+fn disk_bytes(options: &BenchOptions, cells: &[Cell]) -> u64 {
     let load_s = f64::from(options.warmup_s + options.seconds) + AROUND_LOAD_S;
     let replicas = f64::from(options.replication_factor);
     let (mut largest, mut kept) = (0f64, 0f64);
-    for cell in options.matrix.cells() {
+    for &cell in cells {
         let most = FLAT_OUT_BYTES_S / cell.size.get().max(1) as f64;
         let per_s = match cell.pace {
             Pace::At(rate) => most.min(rate.per_s() as f64),

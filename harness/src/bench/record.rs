@@ -94,6 +94,8 @@ pub struct TrialRecord {
     pub cell: Cell,
     /// With which settings.
     pub settings: Settings,
+    /// Whether a sweep over its knobs found these best for it.
+    pub tuned: bool,
     /// When it began, seconds since the bench did.
     pub began_s: f64,
     /// What it came to.

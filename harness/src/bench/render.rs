@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use super::contender::Entrant;
+use super::contender::{Entrant, REFERENCE};
 use super::goal::{GoalRecord, Reached, Side};
 use super::matrix::{Cell, Pace};
 use super::plan::BenchPlan;
 use super::probe::{Cost, ProbeRecord};
-use super::record::{BenchRecord, LatencyFrom, Measured, Settings, SkippedRecord, TrialRecord};
+use super::record::{BenchRecord, LatencyFrom, Measured, SkippedRecord, TrialRecord};
 use super::statistics::Spread;
 use super::summary::CellSummary;
 use super::tuning::Tuning;
@@ -120,30 +120,37 @@ fn aligned(lines: &[Vec<String>]) -> String {
     text
 }
 
-fn piped(lines: &[Vec<String>]) -> String {
+/// A table of a page; `align` is that of all columns but the first, as Markdown has it.
+fn piped(lines: &[Vec<String>], align: &str) -> String {
     let mut text = String::new();
     for (index, line) in lines.iter().enumerate() {
         let _ = writeln!(text, "| {} |", line.join(" | "));
         if index == 0 {
-            let _ = writeln!(text, "|---|{}", "---:|".repeat(line.len() - 1));
+            let _ = writeln!(text, "|---|{}", format!("{align}|").repeat(line.len() - 1));
         }
     }
     text
 }
 
-/// The settings that contenders had in a cell, each once.
-fn settings_of(record: &BenchRecord, cell: Cell) -> Vec<(String, String)> {
-    let mut seen: Vec<(String, String)> = Vec::new();
+const TO_THE_LEFT: &str = "---";
+const TO_THE_RIGHT: &str = "---:";
+
+/// The first trial of each contender in a cell, the reference's first: all of its trials there have the same settings.
+fn first_trials(record: &BenchRecord, cell: Cell) -> Vec<&TrialRecord> {
+    let mut first: Vec<&TrialRecord> = Vec::new();
     for trial in record.trials.iter().filter(|trial| trial.cell == cell && trial.repeat > 0) {
-        if !seen.iter().any(|(name, _)| *name == trial.contender) {
-            seen.push((trial.contender.clone(), in_words(&trial.settings)));
+        if !first.iter().any(|other| other.contender == trial.contender) {
+            first.push(trial);
         }
     }
-    seen
+    first.sort_by_key(|trial| (trial.contender != REFERENCE, trial.contender.as_str()));
+    first
 }
 
-fn in_words(settings: &Settings) -> String {
-    settings.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+fn settings(trial: &TrialRecord) -> String {
+    let all: Vec<String> = trial.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let untuned = if trial.tuned { "" } else { " (not tuned)" };
+    format!("{}{untuned}", all.join(" "))
 }
 
 fn probe_lines(probes: &[ProbeRecord]) -> Vec<Vec<String>> {
@@ -210,6 +217,12 @@ fn goal_lines(goals: &[GoalRecord]) -> Vec<Vec<String>> {
     std::iter::once(head).chain(goals.iter().map(goal_line)).collect()
 }
 
+fn legend() -> String {
+    format!(
+        "Medians; `x` is the ratio to `{REFERENCE}` in the same repeat, with its range. Steal is the highest. CPU is the client's."
+    )
+}
+
 /// The result for the terminal.
 #[must_use]
 pub fn terminal(record: &BenchRecord) -> String {
@@ -217,6 +230,14 @@ pub fn terminal(record: &BenchRecord) -> String {
     for (cell, rows) in by_cell(record) {
         let _ = writeln!(text, "\n{}", title(cell));
         text.push_str(&aligned(&table(&rows)));
+        let untuned = first_trials(record, cell).into_iter().filter(|trial| !trial.tuned);
+        let untuned: Vec<&str> = untuned.map(|trial| trial.contender.as_str()).collect();
+        if !untuned.is_empty() {
+            let _ = writeln!(text, "  not tuned: {}", untuned.join(", "));
+        }
+    }
+    if !record.summary.is_empty() {
+        let _ = writeln!(text, "\n{}", legend());
     }
     if !record.probes.is_empty() {
         let _ = writeln!(text, "\nwithout brokers");
@@ -255,7 +276,7 @@ pub fn markdown(record: &BenchRecord) -> String {
     let _ = writeln!(
         text,
         "{} runs of each, in turns, order by seed {}. Window {} s after {} s of warm-up; {} partitions, {} replicas, acks=all; linger \
-         {} ms at a fixed rate. Medians; `x` is the ratio to `{}` in the same repeat, with its range. Steal is the highest.{}\n",
+         {} ms at a fixed rate. {}{}\n",
         conditions.repeats,
         record.seed,
         conditions.seconds,
@@ -263,10 +284,10 @@ pub fn markdown(record: &BenchRecord) -> String {
         conditions.partitions,
         conditions.replication_factor,
         conditions.linger_ms,
-        super::contender::REFERENCE,
+        legend(),
         if record.complete { "" } else { " **It was ended early.**" },
     );
-    let _ = writeln!(text, "## Goals\n\n{}", piped(&goal_lines(&record.goals)));
+    let _ = writeln!(text, "## Goals\n\n{}", piped(&goal_lines(&record.goals), TO_THE_LEFT));
     let _ = writeln!(text, "## Contenders\n");
     for contender in &record.contenders {
         let note = contender.note.as_ref().map_or_else(String::new, |note| format!("; {note}"));
@@ -277,13 +298,14 @@ pub fn markdown(record: &BenchRecord) -> String {
         let _ = writeln!(text, "- `{}` was skipped: {}", skipped.name, skipped.why);
     }
     for (cell, rows) in by_cell(record) {
-        let _ = writeln!(text, "\n## {}\n\n{}", title(cell), piped(&table(&rows)));
-        for (name, settings) in settings_of(record, cell) {
-            let _ = writeln!(text, "- `{name}`: {settings}");
+        let _ = writeln!(text, "\n## {}\n\n{}", title(cell), piped(&table(&rows), TO_THE_RIGHT));
+        for trial in first_trials(record, cell) {
+            let _ = writeln!(text, "- `{}`: {}", trial.contender, settings(trial));
         }
     }
     if !record.probes.is_empty() {
-        let _ = writeln!(text, "\n## Without brokers\n\n{}", piped(&probe_lines(&record.probes)));
+        let _ =
+            writeln!(text, "\n## Without brokers\n\n{}", piped(&probe_lines(&record.probes), TO_THE_RIGHT));
     }
     failures(record, &mut text);
     text
@@ -350,8 +372,10 @@ pub fn plan(plan: &BenchPlan, entrants: &[Entrant], skipped: &[SkippedRecord], t
         let _ = writeln!(text, "{:<20} skipped: {}", skipped.name, skipped.why);
     }
     for (cell, who) in &plan.cells {
-        let tuned = |name: &&&str| tuning.knows(name, *cell);
-        let untuned: Vec<&str> = who.iter().filter(|name| !tuned(name)).copied().collect();
+        let is_tuned = |entrant: &Entrant| tuning.knows(entrant.contender.tuned_as(), *cell);
+        let takes_part = entrants.iter().filter(|entrant| who.contains(&entrant.name));
+        let untuned: Vec<&str> =
+            takes_part.filter(|entrant| !is_tuned(entrant)).map(|entrant| entrant.name).collect();
         let note =
             if untuned.is_empty() { String::new() } else { format!("  (not tuned: {})", untuned.join(", ")) };
         let _ = writeln!(text, "{:<36} {}{note}", title(*cell), who.join(", "));

@@ -163,6 +163,7 @@ pub(super) mod tests {
             contender: contender.to_owned(),
             cell,
             settings: BTreeMap::from([("linger.ms".to_owned(), "20".to_owned())]),
+            tuned: contender == REFERENCE,
             began_s: f64::from(repeat) * 40.0,
             measured: Some(Measured {
                 seconds: 20.0,

@@ -9,12 +9,13 @@ use gauntlet_chaos::cache_dir;
 use gauntlet_reports::ExitReason;
 use gauntlet_wire::codec::Codec;
 
+use super::fingerprint::server;
 use super::run::{draw, run_id};
 use crate::bench::contender::{Entrant, Kit, find, names};
 use crate::bench::curves::{CURVES_JSON, in_words};
 use crate::bench::execute::{BenchNews, BenchRun, bench, curves, probes, tune};
 use crate::bench::matrix::{Mode, Pace};
-use crate::bench::options::BenchOptions;
+use crate::bench::options::{BenchOptions, Work};
 use crate::bench::plan::BenchPlan;
 use crate::bench::probe::{CHECKER, NULL_SINK, ProbeError, checker, consume, hour, null_sink, write};
 use crate::bench::record::{BenchRecord, SkippedRecord};
@@ -23,17 +24,6 @@ use crate::bench::{BENCH_MARKDOWN, BenchError, render};
 use crate::run::{Asked, Interrupt};
 use crate::rundir::RunDir;
 use crate::units::{Bytes, Rate};
-
-/// What to measure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
-    /// gauntlet's client and its peers, in turns.
-    Peers,
-    /// Every contender's own knobs; writes `bench-tuning.json`, which the first reads.
-    Tune,
-    /// gauntlet's cost over numbers of producers and partitions, and over time.
-    Curves,
-}
 
 /// A set of defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,8 +37,8 @@ enum Profile {
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
     /// What to measure.
-    #[arg(value_enum, default_value_t = What::Peers)]
-    what: What,
+    #[arg(value_enum, default_value_t = Work::Peers)]
+    work: Work,
     /// Defaults of all that is not given.
     #[arg(short, long, value_enum, default_value_t = Profile::Full)]
     profile: Profile,
@@ -89,7 +79,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     tuning: Option<PathBuf>,
     /// Brokers that run already (PLAINTEXT); topics are made and deleted there. By default three are started.
-    #[arg(short, long, value_delimiter = ',', value_name = "HOST:PORT")]
+    #[arg(short, long, value_delimiter = ',', value_name = "HOST:PORT,...", value_parser = server)]
     bootstrap: Vec<String>,
     /// What is to be said of it on its page, for example the commit.
     #[arg(long, value_name = "TEXT")]
@@ -108,35 +98,46 @@ pub(super) struct BenchArgs {
 impl BenchArgs {
     fn options(&self, drawn: u64) -> BenchOptions {
         let seed = self.seed.unwrap_or(drawn >> 32);
-        let mut options = match self.profile {
+        let options = match self.profile {
             Profile::Full => BenchOptions::full(seed),
             Profile::Ci => BenchOptions::ci(seed),
         };
+        let mut options = options.of(self.work);
         let matrix = &mut options.matrix;
         replace(&mut matrix.modes, &self.modes);
         replace(&mut matrix.sizes, &self.sizes);
         replace(&mut matrix.paces, &self.rates);
         let codecs: Vec<String> = self.codecs.iter().map(|codec| codec.name().to_owned()).collect();
         replace(&mut matrix.codecs, &codecs);
-        if self.what == What::Tune {
-            // Many settings, each once: what is compared is a knob's values, not contenders.
-            options.repeats = 1;
-        }
         options.repeats = self.repeats.unwrap_or(options.repeats);
         options.seconds = self.seconds.unwrap_or(options.seconds);
         options.warmup_s = self.warmup.unwrap_or(options.warmup_s);
         options.linger_ms = self.linger.unwrap_or(options.linger_ms);
         options.partitions = self.partitions.unwrap_or(options.partitions);
         options.label.clone_from(&self.label);
-        options.only.clone_from(&self.only);
+        replace(&mut options.only, &self.only);
         options.bootstrap.clone_from(&self.bootstrap);
         options.kafka_home.clone_from(&self.kafka_home);
         options
     }
 
+    fn chooses_cells(&self) -> bool {
+        let lists =
+            [self.only.len(), self.modes.len(), self.sizes.len(), self.codecs.len(), self.rates.len()];
+        lists.iter().any(|len| *len > 0) || self.repeats.is_some() || self.linger.is_some()
+    }
+
     /// What can't be done as asked, before anything starts.
     fn mistake(&self) -> Option<String> {
-        let known: Vec<&str> = names().chain([NULL_SINK, CHECKER]).collect();
+        if self.work == Work::Curves && self.chooses_cells() {
+            return Some(
+                "curves are gauntlet's client alone, at one rate with one kind of record; leave out --only, --modes, --sizes, \
+                 --codecs, --rates, --repeats, and --linger"
+                    .to_owned(),
+            );
+        }
+        let probes: &[&str] = if self.work == Work::Peers { &[NULL_SINK, CHECKER] } else { &[] };
+        let known: Vec<&str> = names().chain(probes.iter().copied()).collect();
         if let Some(unknown) = self.only.iter().find(|only| !known.contains(&only.as_str())) {
             return Some(format!("--only names `{unknown}`; there are {}", known.join(", ")));
         }
@@ -192,7 +193,7 @@ pub(super) fn run(args: &BenchArgs, out: &mut impl Write) -> std::io::Result<Exi
             return Ok(ExitReason::Environment);
         }
     };
-    carry_out(args.what, &ready, &kit, &dir, out)
+    carry_out(&ready, &kit, &dir, out)
 }
 
 fn ready(args: &BenchArgs, kit: &Kit, out: &mut impl Write) -> Result<Ready, (ExitReason, String)> {
@@ -204,7 +205,7 @@ fn ready(args: &BenchArgs, kit: &Kit, out: &mut impl Write) -> Result<Ready, (Ex
         let _ = writeln!(out, "{text}");
     };
     let (entrants, skipped) = find(kit, &options.only, &mut tell);
-    let probes = if args.what == What::Peers { probes(&options).len() } else { 0 };
+    let probes = probes(&options).len();
     if entrants.is_empty() && probes == 0 {
         let why = skipped.iter().map(|s| format!("{}: {}", s.name, s.why)).collect::<Vec<_>>().join("; ");
         return Err((ExitReason::Environment, format!("nobody can be measured: {why}")));
@@ -218,13 +219,7 @@ fn ready(args: &BenchArgs, kit: &Kit, out: &mut impl Write) -> Result<Ready, (Ex
     Ok(Ready { options, tuning, entrants, skipped, plan, dir, id })
 }
 
-fn carry_out(
-    what: What,
-    ready: &Ready,
-    kit: &Kit,
-    dir: &RunDir,
-    out: &mut impl Write,
-) -> std::io::Result<ExitReason> {
+fn carry_out(ready: &Ready, kit: &Kit, dir: &RunDir, out: &mut impl Write) -> std::io::Result<ExitReason> {
     let interrupt = Interrupt::listen(ExitReason::Aborted.code(), |asked| {
         let text = match asked {
             Asked::ToStop => {
@@ -257,12 +252,14 @@ fn carry_out(
         interrupt: interrupt.clone(),
         tell: &mut tell,
     };
-    let ended = match what {
-        What::Peers => bench(run).map(|record| show(&record, dir, out)),
-        What::Tune => tune(run).map(|(_, tuning)| keep(TUNING_JSON, &tuning, dir, out)),
-        What::Curves => curves(run).map(|record| {
+    let ended = match ready.options.work {
+        Work::Peers => bench(run).map(|record| show(&record, dir, out)),
+        Work::Tune => tune(run).map(|()| written(TUNING_JSON, dir, out)),
+        Work::Curves => curves(run).map(|record| {
             write!(out, "{}", in_words(&record))?;
-            keep(CURVES_JSON, &record, dir, out)
+            let failed = record.hour_failed.is_some() || record.points.iter().any(|p| p.failed.is_some());
+            let passed = written(CURVES_JSON, dir, out)?;
+            Ok(if failed { ExitReason::Inconclusive } else { passed })
         }),
     };
     match ended {
@@ -297,15 +294,7 @@ fn show(record: &BenchRecord, dir: &RunDir, out: &mut impl Write) -> std::io::Re
     })
 }
 
-fn keep(
-    name: &str,
-    content: &impl serde::Serialize,
-    dir: &RunDir,
-    out: &mut impl Write,
-) -> std::io::Result<ExitReason> {
-    let mut json = serde_json::to_vec_pretty(content).map_err(std::io::Error::other)?;
-    json.push(b'\n');
-    dir.replace(name, &json).map_err(std::io::Error::other)?;
+fn written(name: &str, dir: &RunDir, out: &mut impl Write) -> std::io::Result<ExitReason> {
     writeln!(out, "written {}", dir.file(name).display())?;
     Ok(ExitReason::Pass)
 }

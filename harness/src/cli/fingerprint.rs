@@ -58,7 +58,8 @@ enum FromArg {
     Start,
 }
 
-fn server(text: &str) -> Result<String, String> {
+/// `HOST:PORT`, as an argument.
+pub(super) fn server(text: &str) -> Result<String, String> {
     match is_host_and_port(text) {
         true => Ok(text.to_owned()),
         false => Err("write it like localhost:9092 or [::1]:9092".to_owned()),

@@ -78,6 +78,10 @@ impl Contender for FranzGo {
         }
     }
 
+    fn tuned_as(&self) -> &'static str {
+        NAME
+    }
+
     fn does(&self, cell: Cell) -> bool {
         cell.mode != Mode::Both
     }

@@ -92,6 +92,10 @@ impl Contender for KafkaTools {
         }
     }
 
+    fn tuned_as(&self) -> &'static str {
+        NAME
+    }
+
     fn does(&self, cell: Cell) -> bool {
         cell.mode != Mode::Both
     }

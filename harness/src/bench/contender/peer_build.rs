@@ -1,19 +1,18 @@
 //! Building a peer once, in the cache, from sources that this program carries.
 
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
 use super::Missing;
+use crate::bench::child::{Contestant, Ended, last_words};
+use crate::bench::meter::watch;
 
 /// A build that takes longer hangs.
 const BUILD_LIMIT: Duration = Duration::from_secs(600);
-/// What a build printed.
-const LOG: &str = "build.log";
 /// Written when it is done.
 const DONE: &str = ".done";
 
@@ -79,37 +78,23 @@ impl PeerBuild {
             .map_err(|error| Missing(format!("{} can't be written: {error}", self.dir.display())))
     }
 
-    /// Runs one step of the build, its output going to a log.
+    /// Runs one step of the build, its output going to files in the peer's directory.
     pub(super) fn step(&self, command: &mut Command) -> Result<(), Missing> {
-        let log = self.dir.join(LOG);
         let program = command.get_program().to_string_lossy().into_owned();
-        let failed = |what: String| {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            Missing(format!(
-                "building {} failed: `{program}` {what}: {last} (see {LOG} in the cache, {})",
-                self.name,
-                self.dir.strip_prefix(&self.cache).unwrap_or(&self.dir).display()
-            ))
+        let ended = (|| {
+            let mut step = Contestant::start(command, &self.dir)?;
+            watch(&mut step, |_| Ok(None), Instant::now() + BUILD_LIMIT, &|| false)
+        })();
+        let why = match ended {
+            Ok((_, Ended { code: Some(0), .. })) => return Ok(()),
+            Ok(_) => last_words(&self.dir),
+            Err(error) => error.to_string(),
         };
-        let output = File::create(&log).map_err(|e| failed(e.to_string()))?;
-        let errors = output.try_clone().map_err(|e| failed(e.to_string()))?;
-        let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0).spawn();
-        let mut child = child.map_err(|e| failed(e.to_string()))?;
-        let deadline = Instant::now() + BUILD_LIMIT;
-        loop {
-            match child.try_wait().map_err(|e| failed(e.to_string()))? {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(failed(format!("ended with {status}"))),
-                None if Instant::now() >= deadline => {
-                    // SAFETY: the child was not reaped, so its process group is still its own.
-                    unsafe { libc::kill(-child.id().cast_signed(), libc::SIGKILL) };
-                    let _ = child.wait();
-                    return Err(failed(format!("did not end in {} s", BUILD_LIMIT.as_secs())));
-                }
-                None => std::thread::sleep(Duration::from_millis(50)),
-            }
-        }
+        Err(Missing(format!(
+            "building {} failed in `{program}`: {why} (all of it is in the cache, {})",
+            self.name,
+            self.dir.strip_prefix(&self.cache).unwrap_or(&self.dir).display()
+        )))
     }
 }
 
@@ -139,7 +124,7 @@ mod tests {
         build.step(&mut Command::new("true")).unwrap();
         let Missing(why) =
             build.step(Command::new("sh").args(["-c", "echo no compiler; exit 2"])).unwrap_err();
-        assert!(why.contains("`sh` ended with exit status: 2: no compiler"), "{why}");
+        assert!(why.contains("failed in `sh`: no compiler (all of it"), "{why}");
         build.done().unwrap();
         assert!(build.is_done());
         let other = [Source { path: "src/main.x", text: "changed" }];

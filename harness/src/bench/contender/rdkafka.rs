@@ -1,14 +1,43 @@
 //! librdkafka under gauntlet's own schedule, with gauntlet's records, recorder and checker (`driver: rdkafka`): what differs from
 //! [`wire`] is the client alone.
+//!
+//! Of its CPU at rates that the brokers hardly take, a part is waiting: while a partition has messages queued and all requests
+//! that may be under way are, librdkafka's broker threads ask again and again instead of sleeping
+//! (`rd_kafka_toppar_producer_serve` of 2.12 sets the next wake-up to now).
 
 use std::process::Command;
 
-use super::{Contender, Kit, Knob, Missing, Said, Trial, wire};
+use super::{Contender, Kit, Knob, LINGER, Missing, Said, Trial, wire};
 use crate::bench::BenchError;
 use crate::bench::matrix::{Cell, Mode};
 use crate::bench::record::{ContenderRecord, LatencyFrom};
 
 pub(super) const NAME: &str = "rdkafka";
+
+/// How many requests may wait for a broker before batches are left to grow.
+const BACKPRESSURE: Knob =
+    Knob { name: "rdkafka.queue.buffering.backpressure.threshold", values: &["1", "10", "100"] };
+
+pub(super) const PRODUCE: &[Knob] = &[
+    Knob { name: LINGER, values: &["20", "5", "50"] },
+    Knob { name: "batch.size", values: &["262144", "65536", "1048576"] },
+    Knob { name: "buffer.memory", values: &["268435456", "67108864"] },
+    Knob { name: "max.in.flight.requests.per.connection", values: &["5", "2", "1"] },
+    BACKPRESSURE,
+    Knob { name: "producers", values: &["1", "2"] },
+];
+
+pub(super) const BOTH: &[Knob] = &[
+    Knob { name: LINGER, values: &["20", "5", "50"] },
+    Knob { name: "batch.size", values: &["262144", "65536", "1048576"] },
+    Knob { name: "buffer.memory", values: &["268435456", "67108864"] },
+    Knob { name: "max.in.flight.requests.per.connection", values: &["5", "2", "1"] },
+    BACKPRESSURE,
+    Knob { name: "producers", values: &["1", "2"] },
+    Knob { name: "fetch.min.bytes", values: &["65536", "1"] },
+    Knob { name: "max.partition.fetch.bytes", values: &["4194304", "1048576"] },
+    Knob { name: "readers", values: &["1", "2"] },
+];
 
 struct Rdkafka {
     kit: Kit,
@@ -28,10 +57,15 @@ impl Contender for Rdkafka {
             what: format!("gauntlet {} with `driver: rdkafka`", env!("CARGO_PKG_VERSION")),
             latency_from: LatencyFrom::Intended,
             note: Some(
-                "librdkafka with gauntlet's records and checker; all but the client is that of `wire`"
+                "librdkafka with gauntlet's records and checker; all but the client is that of `wire`. Its threads poll without \
+                 waiting while records are queued and all requests that may be under way are"
                     .to_owned(),
             ),
         }
+    }
+
+    fn tuned_as(&self) -> &'static str {
+        NAME
     }
 
     fn does(&self, cell: Cell) -> bool {
@@ -39,7 +73,7 @@ impl Contender for Rdkafka {
     }
 
     fn knobs(&self, mode: Mode) -> &'static [Knob] {
-        if mode == Mode::Both { wire::BOTH } else { wire::PRODUCE }
+        if mode == Mode::Both { BOTH } else { PRODUCE }
     }
 
     fn is_counted(&self) -> bool {

@@ -119,6 +119,10 @@ impl Contender for RdkafkaPerformance {
         }
     }
 
+    fn tuned_as(&self) -> &'static str {
+        NAME
+    }
+
     fn does(&self, cell: Cell) -> bool {
         let is_flat_out = cell.mode == Mode::Produce && cell.pace == Pace::FlatOut;
         (is_flat_out || cell.mode == Mode::Consume) && CODECS.contains(&cell.codec.name())

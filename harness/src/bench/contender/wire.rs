@@ -45,6 +45,8 @@ pub(super) const BOTH: &[Knob] = &[
     Knob { name: "readers", values: &["1", "2"] },
 ];
 
+/// Settings of this prefix go to librdkafka's producers as they are.
+pub(super) const RAW: &str = "rdkafka.";
 /// Large enough for the batches of all partitions of one broker, whatever `batch.size` is.
 const MAX_REQUEST_BYTES: u32 = 4 << 20;
 /// Longest wait for what is under way at the end of a trial. What still waits then was more than the brokers take.
@@ -78,6 +80,11 @@ impl Contender for Wire {
             latency_from: LatencyFrom::Intended,
             note: Some(note.to_owned()),
         }
+    }
+
+    /// What is left without the checker is to be the same, or their difference would not be what checking costs.
+    fn tuned_as(&self) -> &'static str {
+        CHECKED
     }
 
     fn does(&self, cell: Cell) -> bool {
@@ -210,8 +217,11 @@ pub(super) fn scenario(trial: &Trial<'_>, checked: bool, driver: &str) -> String
         .map(|(name, value)| format!("{name}: {value}"));
     let client = |name: &&str| PRODUCE.iter().any(|knob| knob.name == *name) && *name != "producers";
     let own = trial.settings.keys().map(String::as_str).filter(client);
-    let config: Vec<String> =
-        producers.chain(own.map(|name| format!("{name}: {}", trial.setting(name)))).collect();
+    let own = own.map(|name| format!("{name}: {}", trial.setting(name)));
+    let raw = trial.settings.iter().filter_map(|(name, value)| Some((name.strip_prefix(RAW)?, value)));
+    let raw: Vec<String> = raw.map(|(name, value)| format!("{name}: {value}")).collect();
+    let raw = (!raw.is_empty()).then(|| format!("rdkafka: {{ {} }}", raw.join(", ")));
+    let config: Vec<String> = producers.chain(own).chain(raw).collect();
     format!(
         "version: 1\nname: bench\nseed: {seed}\n\
          cluster: {{ bootstrap_servers: \"{servers}\" }}\n\
@@ -237,7 +247,7 @@ mod tests {
 
     use gauntlet_wire::codec::Codec;
 
-    use super::super::first_settings;
+    use super::super::{first_settings, rdkafka};
     use super::*;
     use crate::scenario::{LoadOptions, ScenarioFile};
     use crate::units::{Bytes, Rate};
@@ -247,8 +257,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for mode in [Mode::Produce, Mode::Both] {
             for pace in [Pace::FlatOut, Pace::At(Rate::per_second(1_000_000))] {
-                for (checked, driver) in [(true, "wire"), (false, "wire"), (true, "rdkafka")] {
-                    let settings = first_settings(if mode == Mode::Both { BOTH } else { PRODUCE });
+                for (checked, driver) in [(true, "wire"), (false, "wire"), (true, rdkafka::NAME)] {
+                    let (produce, both) = match driver {
+                        rdkafka::NAME => (rdkafka::PRODUCE, rdkafka::BOTH),
+                        _ => (PRODUCE, BOTH),
+                    };
+                    let settings = first_settings(if mode == Mode::Both { both } else { produce });
                     let trial = Trial {
                         cell: Cell { mode, size: Bytes::new(100), codec: Codec::Lz4, pace },
                         settings: &settings,
@@ -277,6 +291,7 @@ mod tests {
                     let config = &scenario.workload.producers[0].config;
                     assert_eq!((config.batch_size_bytes, config.max_in_flight), (262_144, 5));
                     assert!(config.enable_idempotence);
+                    assert_eq!(scenario.workload.producers[0].rdkafka.is_empty(), driver == "wire");
                 }
             }
         }

@@ -1,9 +1,8 @@
 //! gauntlet's client over numbers of producers and partitions, and over time.
 
-use super::trials::Attempt;
 use super::*;
 
-/// Runs gauntlet's client over numbers of producers and partitions, and counts an hour.
+/// Runs gauntlet's client over numbers of producers and partitions, and counts an hour. Writes [`CURVES_JSON`] as it goes.
 ///
 /// # Errors
 /// As [`bench`].
@@ -49,6 +48,7 @@ impl Session<'_> {
                 measured: last.and_then(|trial| trial.measured.clone()),
                 failed: last.and_then(|trial| trial.failed.clone()),
             });
+            self.keep(CURVES_JSON, record)?;
         }
         (self.run.tell)(BenchNews::Phase("counting a long run"));
         match self.count_hour() {
@@ -56,7 +56,7 @@ impl Session<'_> {
             Err(BenchError::Interrupted) => return Err(BenchError::Interrupted),
             Err(error) => record.hour_failed = Some(error.to_string()),
         }
-        Ok(())
+        self.keep(CURVES_JSON, record)
     }
 
     fn count_hour(&self) -> Result<Hour, BenchError> {

@@ -1,6 +1,5 @@
 //! All contenders in all cells, in turns, and what follows from it.
 
-use super::trials::Attempt;
 use super::*;
 
 /// Measures everything. What goes wrong in a trial is in its record.

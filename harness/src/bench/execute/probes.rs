@@ -7,6 +7,9 @@ use super::*;
 pub fn probes(options: &BenchOptions) -> Vec<(&'static str, Bytes, Option<Codec>)> {
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let mut probes = Vec::new();
+    if options.work != Work::Peers {
+        return probes;
+    }
     for &size in &options.matrix.sizes {
         if wanted(CHECKER) {
             probes.push((CHECKER, size, None));

@@ -5,7 +5,7 @@ use super::*;
 /// So much longer than planned may a trial take.
 const GRACE: Duration = Duration::from_secs(90);
 /// A contender that counts is told to send so much more than its rehearsal promises: its end must not come before the window's.
-const COUNT_MARGIN: f64 = 1.1;
+const COUNT_MARGIN: f64 = 1.25;
 /// Records that a reader reads to find out what starting it costs.
 const STARTUP_RECORDS: u64 = 1_000;
 /// A disk that is fuller than this ends a trial.
@@ -70,15 +70,14 @@ impl Session<'_> {
             contender: attempt.entrant.name.to_owned(),
             cell: attempt.cell,
             settings: attempt.settings.clone(),
+            tuned: self.is_tuned(attempt),
             began_s: self.begun.elapsed().as_secs_f64(),
             measured: None,
             failed: None,
         };
         match outcome {
             Ok(outcome) => {
-                if attempt.repeat == 0 {
-                    self.learn(attempt, &outcome);
-                }
+                self.learn(attempt, &outcome);
                 trial.measured = Some(outcome.measured);
             }
             Err(why) => trial.failed = Some(why),
@@ -88,12 +87,14 @@ impl Session<'_> {
         self.write()
     }
 
-    pub(super) fn learn(&mut self, attempt: &Attempt<'_>, outcome: &Outcome) {
+    /// What later trials of the same are planned by. Every one that counts its records tells anew how many it manages: a rehearsal
+    /// is short, and its brokers and its own compiler were cold.
+    fn learn(&mut self, attempt: &Attempt<'_>, outcome: &Outcome) {
         let key = (attempt.entrant.name, attempt.cell);
-        if attempt.cell.mode == Mode::Consume {
+        if attempt.cell.mode != Mode::Consume {
+            self.seen_per_s.extend(outcome.overall_per_s.map(|per_s| (key, per_s)));
+        } else if attempt.repeat == 0 {
             self.startup_cpu_s.insert(key, outcome.measured.cpu_total_s);
-        } else if let Some(per_s) = outcome.overall_per_s {
-            self.rehearsed.insert(key, per_s);
         }
     }
 
@@ -116,7 +117,11 @@ impl Session<'_> {
         };
         match tried {
             Ok(outcome) => Ok(Ok(outcome)),
-            Err(BenchError::Trial(why)) => Ok(Err(why)),
+            // A broker that did not answer once, a program that did not start: the next trial may be better off. Brokers that
+            // are gone refuse its topic, and that ends the bench.
+            Err(error @ (BenchError::Trial(_) | BenchError::Wire(_) | BenchError::Run { .. })) => {
+                Ok(Err(error.to_string()))
+            }
             Err(error) => Err(error),
         }
     }
@@ -155,7 +160,7 @@ impl Session<'_> {
             Pace::FlatOut => {
                 let key = (attempt.entrant.name, attempt.cell);
                 let guess = self.run.options.rehearsal_bytes as f64 / attempt.cell.size.get().max(1) as f64;
-                self.rehearsed.get(&key).map_or(guess, |per_s| per_s * COUNT_MARGIN)
+                self.seen_per_s.get(&key).map_or(guess, |per_s| per_s * COUNT_MARGIN)
             }
         };
         (per_s * load.as_secs_f64()) as u64
@@ -201,12 +206,11 @@ impl Session<'_> {
         trial: &Trial<'_>,
         profile: Option<&Path>,
     ) -> Result<Contestant, BenchError> {
-        let command = contender.command(trial)?;
-        let command = match profile {
-            Some(data) => profile::recorded(&command, data),
-            None => command,
-        };
-        Contestant::start(command, trial.dir)
+        let mut command = contender.command(trial)?;
+        if let Some(data) = profile {
+            command = profile::recorded(&command, data);
+        }
+        Contestant::start(&mut command, trial.dir)
     }
 
     /// A topic with so many records, filled once.
@@ -220,9 +224,11 @@ impl Session<'_> {
         let name = format!("read-{size}-{}-{records}", codec.name());
         let topic = self.new_topic(&name, self.run.options.partitions)?;
         let name = topic.name().to_owned();
-        let filled = self.fill(&topic, size, codec, records);
+        if let Err(error) = self.fill(&topic, size, codec, records) {
+            self.remove(&topic)?;
+            return Err(error);
+        }
         self.filled.insert(key, topic);
-        filled?;
         self.brokers.wait_until_quiet(&self.stop());
         Ok(name)
     }

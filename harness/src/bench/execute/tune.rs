@@ -1,25 +1,27 @@
 //! The knobs of every contender, one after the other.
 
-use super::trials::Attempt;
 use super::*;
 
-/// Looks for the best settings of every contender. Gives what is to be committed.
+/// Looks for the best settings of every contender, and writes them to [`TUNING_JSON`] as they are found, in place of those that
+/// the run began with.
 ///
 /// # Errors
-/// As [`bench`]; what was found until then is lost, except for what the trials' directories hold.
-pub fn tune(run: BenchRun<'_>) -> Result<(BenchRecord, Tuning), BenchError> {
+/// As [`bench`].
+pub fn tune(run: BenchRun<'_>) -> Result<(), BenchError> {
     let mut session = Session::start(run)?;
-    let mut tuning = session.run.tuning.clone();
+    let mut tuning = Tuning {
+        measured_at: Some(session.record.started_at.clone()),
+        host: Some(session.record.host.clone()),
+        label: session.record.label.clone(),
+        conditions: Some(session.record.conditions.clone()),
+        ..session.run.tuning.clone()
+    };
     let tuned = session.tune_all(&mut tuning);
-    tuning.measured_at = Some(run::rfc3339(SystemTime::now()));
-    tuning.host = Some(session.record.host.clone());
-    tuning.label.clone_from(&session.record.label);
-    tuning.conditions = Some(session.record.conditions.clone());
     session.record.complete = tuned.is_ok();
     session.write()?;
     session.clear_up();
     session.brokers.end()?;
-    tuned.map(|()| (session.record, tuning))
+    tuned
 }
 
 impl Session<'_> {
@@ -27,14 +29,15 @@ impl Session<'_> {
         let entrants = self.run.entrants;
         let cells = representatives(&self.run.options.matrix.cells());
         for cell in cells {
-            for entrant in entrants.iter().filter(|entrant| entrant.contender.does(cell)) {
+            for entrant in entrants.iter().filter(|entrant| takes_part(self.run.options, entrant, cell)) {
                 self.rehearse(entrant, cell)?;
                 if let Some(tuned) = self.tune_one(entrant, cell)? {
                     tuning.keep(tuned);
+                    self.keep(TUNING_JSON, tuning)?;
                 }
             }
         }
-        Ok(())
+        self.keep(TUNING_JSON, tuning)
     }
 
     /// Every setting is measured as often as there are repeats; their medians count. `None` if not one could be measured.

@@ -48,7 +48,7 @@ fn values(value_bytes: usize, count: usize) -> Vec<u8> {
     let maker = BodyMaker::new(1, 0, BodyPlan::Random(RANDOM_FRACTION), value_bytes - IDENTITY_LEN);
     let mut block = vec![0; value_bytes * count];
     for (pseq, value) in block.chunks_exact_mut(value_bytes).enumerate() {
-        maker.fill(0, pseq as u64, &mut value[IDENTITY_LEN..]);
+        maker.fill(0, pseq as u64, 0, &mut value[IDENTITY_LEN..]);
         let identity = Identity {
             flags: 0,
             run: RUN,

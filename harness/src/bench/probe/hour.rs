@@ -142,6 +142,7 @@ fn send(
         producer: is_producer.then(ProducerStats::default),
         reader: None,
         client: None,
+        is_last: false,
         lag: if is_producer {
             Vec::new()
         } else {
