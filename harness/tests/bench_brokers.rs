@@ -1,4 +1,4 @@
-//! A whole bench of the `gauntlet` program, small: every contender that this machine has, in every kind of work, on real brokers.
+//! A whole bench of the `gauntlet` program, small: every client that this machine has, in every kind of work, on real brokers.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
 
@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use gauntlet::bench::contender;
 use gauntlet::bench::goal::Reached;
 use gauntlet::bench::matrix::Mode;
 use gauntlet::bench::record::{BenchRecord, TrialRecord};
 
+/// All contenders but one: gauntlet without its checker is the same program, and its scenarios have a test of their own.
+const CLIENTS: [&str; 5] = ["wire", "rdkafka", "kafka-tools", "rdkafka-performance", "franz-go"];
 const GAUNTLET: &str = env!("CARGO_BIN_EXE_gauntlet");
 
 fn bench(args: &[&str], out: &Path) -> Output {
@@ -29,7 +30,9 @@ fn dir_of(out: &Path) -> PathBuf {
 fn is_plausible(trial: &TrialRecord) {
     let measured = trial.measured.as_ref().unwrap();
     assert!(measured.records > 0 && measured.seconds > 0.0, "{trial:#?}");
-    assert!(measured.rss_mib > 1.0 && measured.cpu_total_s > 0.0, "{trial:#?}");
+    assert!(measured.cpu_total_s > 0.0, "{trial:#?}");
+    // A rehearsal may be over before it was seen twice.
+    assert!(trial.repeat == 0 || measured.rss_mib > 1.0, "{trial:#?}");
     if trial.repeat > 0 && trial.cell.mode != Mode::Consume {
         // Looks are 200 ms apart, so a window of two seconds is right to a tenth.
         let achieved = measured.achieved_ratio.unwrap();
@@ -42,9 +45,10 @@ fn is_plausible(trial: &TrialRecord) {
 }
 
 #[test]
-fn every_contender_of_this_machine_is_measured_in_turns() {
+fn every_client_of_this_machine_is_measured_in_turns() {
     let out = tempfile::tempdir().unwrap();
-    let output = bench(&["--profile", "ci", "--seed", "7"], out.path());
+    let only = format!("{},null-sink,checker", CLIENTS.join(","));
+    let output = bench(&["--profile", "ci", "--seed", "7", "--warmup", "0", "--only", &only], out.path());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let dir = dir_of(out.path());
     let record: BenchRecord =
@@ -53,14 +57,15 @@ fn every_contender_of_this_machine_is_measured_in_turns() {
 
     let took_part: BTreeSet<&str> = record.contenders.iter().map(|c| c.name.as_str()).collect();
     let skipped: BTreeSet<&str> = record.skipped.iter().map(|c| c.name.as_str()).collect();
-    let all: BTreeSet<&str> = contender::names().collect();
-    assert_eq!(took_part.union(&skipped).copied().collect::<BTreeSet<_>>(), all);
-    // What brokers need is enough for these; the others need a compiler or a toolchain.
-    assert!(took_part.is_superset(&BTreeSet::from(["wire", "wire-unchecked", "kafka-tools"])), "{skipped:?}");
+    assert_eq!(took_part.union(&skipped).copied().collect::<BTreeSet<_>>(), BTreeSet::from(CLIENTS));
+    // What brokers and this program need is enough for these; the others need a compiler or a toolchain.
+    assert!(took_part.is_superset(&BTreeSet::from(["wire", "rdkafka", "kafka-tools"])), "{skipped:?}");
     for name in &skipped {
         assert!(text(&output).contains(&format!("skipped {name}: ")), "{}", text(&output));
     }
     record.trials.iter().for_each(is_plausible);
+    // Times are those of beginnings, in the order of the trials.
+    assert!(record.trials.is_sorted_by(|a, b| a.began_s < b.began_s));
     for mode in [Mode::Produce, Mode::Consume, Mode::Both] {
         let who: BTreeSet<&str> =
             record.summary.iter().filter(|s| s.cell.mode == mode).map(|s| s.contender.as_str()).collect();

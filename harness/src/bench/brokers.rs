@@ -19,8 +19,6 @@ use crate::series::clusters::wait_for_removal;
 const QUIET_CORES: f64 = 0.3;
 /// … over so long. What they still do after a load (flushing, deleting, compiling) is the load's.
 const QUIET_FOR: Duration = Duration::from_millis(500);
-/// How long that is waited for.
-const QUIET_LIMIT: Duration = Duration::from_secs(60);
 
 /// Local brokers, or somebody else's.
 pub struct BenchBrokers {
@@ -125,9 +123,13 @@ impl BenchBrokers {
         Some(broker_usage::log_bytes(local, std::slice::from_ref(&topic.plan)))
     }
 
-    /// Waits until local brokers have nothing to do. Returns what a person should know. `stop` ends the wait early.
-    pub fn wait_until_quiet(&self, stop: &dyn Fn() -> bool) -> Option<String> {
-        let deadline = Instant::now() + QUIET_LIMIT;
+    /// Waits until local brokers have nothing to do, but no longer than `limit`. Returns what a person should know. `stop` ends
+    /// the wait early.
+    pub fn wait_until_quiet(&self, limit: Duration, stop: &dyn Fn() -> bool) -> Option<String> {
+        if limit.is_zero() {
+            return None;
+        }
+        let deadline = Instant::now() + limit;
         loop {
             let (begun, before_s) = (Instant::now(), self.cpu_s()?);
             std::thread::sleep(QUIET_FOR);
@@ -138,7 +140,7 @@ impl BenchBrokers {
             if Instant::now() >= deadline {
                 return Some(format!(
                     "the brokers still take {cores:.1} processors after {} s; the next trial goes on beside that",
-                    QUIET_LIMIT.as_secs()
+                    limit.as_secs()
                 ));
             }
         }

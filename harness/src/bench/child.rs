@@ -23,7 +23,7 @@ pub struct Ended {
     pub code: Option<i32>,
     /// User and system time.
     pub cpu_s: f64,
-    /// Highest resident memory that was seen, bytes.
+    /// Highest resident memory, bytes.
     pub rss_bytes: u64,
 }
 
@@ -31,8 +31,10 @@ pub struct Ended {
 pub struct Contestant {
     child: Child,
     identity: ProcessIdentity,
-    /// Highest resident memory that was seen.
-    rss_bytes: u64,
+    /// Highest resident memory of this process when it forked.
+    forker_rss_bytes: u64,
+    /// Highest resident memory of the child that was seen.
+    seen_rss_bytes: u64,
     ended: Option<Ended>,
 }
 
@@ -51,10 +53,11 @@ impl Contestant {
         command.stdin(Stdio::null()).stdout(output(STDOUT)?).stderr(output(STDERR)?).process_group(0);
         // SAFETY: between fork and exec, only an async-signal-safe system call is made.
         unsafe { command.pre_exec(die_with_parent) };
+        let forker_rss_bytes = peak_rss_bytes(std::process::id()).unwrap_or(0);
         let child = command.spawn().map_err(failed)?;
         // Unreaped, so its pid is its own even if it has ended already.
         let identity = ProcessIdentity::of(child.id().cast_signed()).map_err(failed)?;
-        Ok(Contestant { child, identity, rss_bytes: 0, ended: None })
+        Ok(Contestant { child, identity, forker_rss_bytes, seen_rss_bytes: 0, ended: None })
     }
 
     /// Its process id.
@@ -75,7 +78,7 @@ impl Contestant {
     /// The operating system does not say.
     pub fn ended(&mut self) -> Result<Option<Ended>, BenchError> {
         if self.ended.is_none() {
-            self.rss_bytes = self.rss_bytes.max(peak_rss_bytes(self.child.id()).unwrap_or(0));
+            self.seen_rss_bytes = self.seen_rss_bytes.max(peak_rss_bytes(self.child.id()).unwrap_or(0));
             self.reap(libc::WNOHANG)?;
         }
         Ok(self.ended)
@@ -97,7 +100,13 @@ impl Contestant {
 
     fn reap(&mut self, flags: libc::c_int) -> Result<(), BenchError> {
         let reaped = wait4(self.child.id(), flags).map_err(|source| self.lost(source))?;
-        self.ended = reaped.map(|(code, cpu_s)| Ended { code, cpu_s, rss_bytes: self.rss_bytes });
+        self.ended = reaped.map(|mut ended| {
+            // The kernel counts from the fork on, program or not: a small program would have the memory of its parent.
+            if ended.rss_bytes <= self.forker_rss_bytes && self.seen_rss_bytes > 0 {
+                ended.rss_bytes = self.seen_rss_bytes;
+            }
+            ended
+        });
         Ok(())
     }
 
@@ -121,16 +130,15 @@ fn die_with_parent() -> io::Result<()> {
     }
 }
 
-/// The kernel's high-water mark (`VmHWM`, proc_pid_status(5)), which begins with the program. That of rusage does not: it begins with
-/// the memory of whoever forked.
+/// The high-water mark of the program that a process runs now: `VmHWM`, proc_pid_status(5).
 fn peak_rss_bytes(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }
 
-/// As `waitpid`, with the user and system time that this very child has used; wait4(2).
-fn wait4(pid: u32, flags: libc::c_int) -> io::Result<Option<(Option<i32>, f64)>> {
+/// As `waitpid`, with the resources that this very child has used; wait4(2).
+fn wait4(pid: u32, flags: libc::c_int) -> io::Result<Option<Ended>> {
     let mut status = 0;
     // SAFETY: all bytes zero is a valid `rusage`.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -141,8 +149,12 @@ fn wait4(pid: u32, flags: libc::c_int) -> io::Result<Option<(Option<i32>, f64)>>
         0 => Ok(None),
         _ => {
             let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-            let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
-            Ok(Some((code, seconds(usage.ru_utime) + seconds(usage.ru_stime))))
+            Ok(Some(Ended {
+                code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
+                cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+                // Linux counts it in KiB; getrusage(2).
+                rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10,
+            }))
         }
     }
 }

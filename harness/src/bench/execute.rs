@@ -112,7 +112,8 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn start(run: BenchRun<'a>) -> Result<Self, BenchError> {
-        (run.tell)(BenchNews::Phase("starting the cluster"));
+        let phase = if run.options.bootstrap.is_empty() { "starting the cluster" } else { "connecting" };
+        (run.tell)(BenchNews::Phase(phase));
         let brokers = BenchBrokers::start(run.options, run.dir.path(), run.cache, run.launcher)?;
         let mut record = first_record(&run);
         record.kafka = brokers.version();
@@ -150,6 +151,13 @@ impl<'a> Session<'a> {
     fn stop(&self) -> impl Fn() -> bool + use<> {
         let interrupt = Arc::clone(&self.run.interrupt);
         move || interrupt.is_set()
+    }
+
+    fn wait_until_quiet(&mut self) {
+        let limit = Duration::from_secs(self.run.options.quiet_limit_s.into());
+        if let Some(note) = self.brokers.wait_until_quiet(limit, &self.stop()) {
+            (self.run.tell)(BenchNews::Note(&note));
+        }
     }
 
     fn write(&mut self) -> Result<(), BenchError> {

@@ -43,6 +43,8 @@ pub struct BenchOptions {
     pub warmup_s: u32,
     /// Load on a new cluster before the first trial, seconds.
     pub cluster_warmup_s: u32,
+    /// Longest wait for brokers that have nothing left to do, before each trial, seconds.
+    pub quiet_limit_s: u32,
     /// `linger.ms` of every contender at a fixed rate.
     pub linger_ms: u32,
     /// Partitions of each trial's topic.
@@ -93,6 +95,7 @@ impl BenchOptions {
             seconds: 15,
             warmup_s: 5,
             cluster_warmup_s: 60,
+            quiet_limit_s: 60,
             linger_ms: 20,
             partitions: 12,
             replication_factor: BROKERS,
@@ -124,6 +127,7 @@ impl BenchOptions {
             seconds: 2,
             warmup_s: 1,
             cluster_warmup_s: 0,
+            quiet_limit_s: 0,
             partitions: 3,
             jvm: Jvm::Quick,
             profiles: false,
@@ -161,7 +165,9 @@ impl BenchOptions {
             ("num.network.threads", "1"),
             ("num.io.threads", "2"),
             // The next trial waits for the last one's files to be gone.
-            ("log.segment.delete.delay.ms", "1000"),
+            ("log.segment.delete.delay.ms", "100"),
+            // New brokers begin to delete files after this; by default, half a minute.
+            ("log.initial.task.delay.ms", "1000"),
         ];
         let kafka = self.kafka_home.clone().map_or_else(KafkaSource::default, KafkaSource::Directory);
         LocalSpec {

@@ -7,10 +7,10 @@ use super::goal::{GoalRecord, Reached, Side};
 use super::matrix::{Cell, Pace};
 use super::plan::BenchPlan;
 use super::probe::{Cost, ProbeRecord};
-use super::record::{BenchRecord, LatencyFrom, Measured, SkippedRecord, TrialRecord};
+use super::record::{BenchRecord, LatencyFrom, Measured, Settings, SkippedRecord, TrialRecord};
 use super::statistics::Spread;
 use super::summary::CellSummary;
-use super::tuning::Tuning;
+use super::tuning::{Tuned, Tuning};
 
 /// A column of the tables: its head, and what is in it.
 struct Column {
@@ -147,10 +147,8 @@ fn first_trials(record: &BenchRecord, cell: Cell) -> Vec<&TrialRecord> {
     first
 }
 
-fn settings(trial: &TrialRecord) -> String {
-    let all: Vec<String> = trial.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let untuned = if trial.tuned { "" } else { " (not tuned)" };
-    format!("{}{untuned}", all.join(" "))
+fn in_words(settings: &Settings) -> String {
+    settings.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 fn probe_lines(probes: &[ProbeRecord]) -> Vec<Vec<String>> {
@@ -252,6 +250,9 @@ pub fn terminal(record: &BenchRecord) -> String {
     for skipped in &record.skipped {
         let _ = writeln!(text, "skipped {}: {}", skipped.name, skipped.why);
     }
+    if !record.complete {
+        let _ = writeln!(text, "ended early");
+    }
     text
 }
 
@@ -300,7 +301,8 @@ pub fn markdown(record: &BenchRecord) -> String {
     for (cell, rows) in by_cell(record) {
         let _ = writeln!(text, "\n## {}\n\n{}", title(cell), piped(&table(&rows), TO_THE_RIGHT));
         for trial in first_trials(record, cell) {
-            let _ = writeln!(text, "- `{}`: {}", trial.contender, settings(trial));
+            let untuned = if trial.tuned { "" } else { " (not tuned)" };
+            let _ = writeln!(text, "- `{}`: {}{untuned}", trial.contender, in_words(&trial.settings));
         }
     }
     if !record.probes.is_empty() {
@@ -339,6 +341,13 @@ fn figures(measured: &Measured) -> String {
     let p99 = p99.map_or_else(String::new, |p99| format!("  p99 {} ms", ms(p99)));
     let steal = measured.host.map_or_else(String::new, |host| format!("  steal {:.1} %", host.steal * 100.0));
     format!("{:>10}/s {:>6.0} ns/msg{p99}{steal}", count(measured.per_s), measured.cpu_ns_per_message)
+}
+
+/// What a sweep over a contender's knobs found.
+#[must_use]
+pub fn tuned(tuned: &Tuned) -> String {
+    let (contender, tried) = (&tuned.contender, tuned.tried.len());
+    format!("{contender} in {}, best of {tried}: {}", tuned.cell, in_words(&tuned.settings))
 }
 
 /// One probe, when it has ended.

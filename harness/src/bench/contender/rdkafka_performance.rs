@@ -201,6 +201,28 @@ fn consumed(text: &str) -> Result<Read, String> {
 mod tests {
     use super::*;
 
+    /// Printed in trials by that of librdkafka 2.12.1.
+    const PRODUCED: &str = "\
+% Sending 2780286 messages of size 100 bytes
+% 571705 messages produced (57170500 bytes), 386684 delivered (offset 127147, 0 failed) in 1079ms: 358325 msgs/s and 35.83 MB/s, 28 produce failures, 185038 in queue, lz4 compression
+% 28 backpressures for 2780286 produce calls: 0.001% backpressure rate
+% 2780286 messages produced (278028600 bytes), 2780286 delivered (offset 1146781, 0 failed) in 3767ms: 738052 msgs/s and 73.81 MB/s, 28 produce failures, 0 in queue, lz4 compression
+";
+    const CONSUMED: &str = "\
+% 0 messages (0 bytes) consumed in 0ms: 0 msgs/s (0.00 MB/s)
+% 400000 messages (40000000 bytes) consumed in 121ms: 3278715 msgs/s (327.87 MB/s)
+% Average application fetch latency: 1us
+";
+
+    #[test]
+    fn the_last_summary_counts() {
+        assert_eq!(delivered(PRODUCED), Ok(2_780_286));
+        let under_way: String = PRODUCED.lines().take(3).map(|line| format!("{line}\n")).collect();
+        assert_eq!(delivered(&under_way), Ok(386_684));
+        assert_eq!(consumed(CONSUMED), Ok(Read { records: 400_000, seconds: 0.121 }));
+        assert!(delivered(CONSUMED).is_err() && consumed("").is_err());
+    }
+
     #[test]
     fn the_version_is_that_of_the_library() {
         assert!(version().starts_with("2."), "{}", version());

@@ -28,7 +28,7 @@ impl Session<'_> {
             if self.run.interrupt.is_set() {
                 return Err(BenchError::Interrupted);
             }
-            self.brokers.wait_until_quiet(&self.stop());
+            self.wait_until_quiet();
             let cost = self.probe(probe, size, codec);
             let record = ProbeRecord {
                 probe: probe.to_owned(),

@@ -62,6 +62,7 @@ impl Session<'_> {
         if self.run.interrupt.is_set() {
             return Err(BenchError::Interrupted);
         }
+        let began_s = self.begun.elapsed().as_secs_f64();
         let outcome = self.attempt(attempt)?;
         let number = self.record.trials.len() as u32 + 1;
         let mut trial = TrialRecord {
@@ -71,7 +72,7 @@ impl Session<'_> {
             cell: attempt.cell,
             settings: attempt.settings.clone(),
             tuned: self.is_tuned(attempt),
-            began_s: self.begun.elapsed().as_secs_f64(),
+            began_s,
             measured: None,
             failed: None,
         };
@@ -103,10 +104,7 @@ impl Session<'_> {
         let number = self.record.trials.len() + 1;
         let dir = self.run.dir.file("trials").join(format!("{number:04}-{}", attempt.entrant.name));
         std::fs::create_dir_all(&dir).map_err(on_file("create", &dir))?;
-        let stop = self.stop();
-        if let Some(note) = self.brokers.wait_until_quiet(&stop) {
-            (self.run.tell)(BenchNews::Note(&note));
-        }
+        self.wait_until_quiet();
         let tried = if attempt.cell.mode == Mode::Consume {
             self.reading(attempt, &dir)
         } else {
@@ -229,7 +227,7 @@ impl Session<'_> {
             return Err(error);
         }
         self.filled.insert(key, topic);
-        self.brokers.wait_until_quiet(&self.stop());
+        self.wait_until_quiet();
         Ok(name)
     }
 

@@ -32,6 +32,7 @@ impl Session<'_> {
             for entrant in entrants.iter().filter(|entrant| takes_part(self.run.options, entrant, cell)) {
                 self.rehearse(entrant, cell)?;
                 if let Some(tuned) = self.tune_one(entrant, cell)? {
+                    (self.run.tell)(BenchNews::Phase(&render::tuned(&tuned)));
                     tuning.keep(tuned);
                     self.keep(TUNING_JSON, tuning)?;
                 }
