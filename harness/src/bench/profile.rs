@@ -46,7 +46,7 @@ pub fn recorded(command: &Command, data: &Path) -> Command {
 /// `perf` can't read what it recorded.
 pub fn report(data: &Path) -> Result<String, BenchError> {
     let output = Command::new("perf")
-        .args(["report", "--stdio", "--no-children", "--sort", "comm,dso,symbol"])
+        .args(["report", "--stdio", "--no-children", "--fields", "overhead,comm,dso,symbol"])
         .args(["--percent-limit", SHARE_MIN_PERCENT, "--input"])
         .arg(data)
         .output()
