@@ -164,6 +164,7 @@ fn disk_bytes(options: &BenchOptions, cells: &[Cell]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::contender::{self, Kit};
     use super::*;
 
     #[test]
@@ -175,6 +176,25 @@ mod tests {
         assert!((20e9..45e9).contains(&(full.disk_bytes as f64)), "{}", full.disk_bytes);
         let small = BenchPlan::new(&BenchOptions::ci(1), &[], 0, Path::new("."));
         assert!(small.wall_s < 60.0 && small.disk_bytes < 100_000_000, "{small:?}");
+    }
+
+    #[test]
+    fn every_work_has_a_plan_of_its_own() {
+        let plan = |work| {
+            let only = ["wire", "wire-unchecked"].map(str::to_owned).to_vec();
+            let options = BenchOptions { only, ..BenchOptions::full(1) }.of(work);
+            let kit = Kit { cache: "/nonexistent".into(), gauntlet: "gauntlet".into(), kafka_home: None };
+            let (entrants, _) = contender::find(&kit, &options.only, &mut |_| {});
+            BenchPlan::new(&options, &entrants, 0, Path::new("."))
+        };
+        let both =
+            |plan: &BenchPlan| plan.cells.iter().find(|(cell, _)| cell.mode == Mode::Both).unwrap().1.clone();
+        let (peers, tune, curves) = (plan(Work::Peers), plan(Work::Tune), plan(Work::Curves));
+        assert_eq!(both(&peers), ["wire", "wire-unchecked"]);
+        assert_eq!(both(&tune), ["wire"], "the other has its settings");
+        assert!(tune.cells.len() < peers.cells.len(), "one cell of each kind");
+        // Numbers of producers, and of partitions.
+        assert_eq!((curves.cells.len(), curves.trials, curves.rehearsals), (1, 8, 0));
     }
 
     #[test]

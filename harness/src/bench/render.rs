@@ -92,14 +92,21 @@ fn title(cell: Cell) -> String {
     format!("{} · {} · {} · {pace}", cell.mode.name(), cell.size, cell.codec.name())
 }
 
+/// Whether a contender's latencies leave out what waits before `send()`: beside those of others, they look better than they are.
+fn is_from_send(record: &BenchRecord, contender: &str) -> bool {
+    record.contenders.iter().any(|c| c.name == contender && c.latency_from == LatencyFrom::Sent)
+}
+
 /// Head and rows of a cell's table, without columns that nobody has.
-fn table(rows: &[&CellSummary]) -> Vec<Vec<String>> {
+fn table(record: &BenchRecord, rows: &[&CellSummary]) -> Vec<Vec<String>> {
     let used = COLUMNS.iter().filter(|column| rows.iter().any(|row| (column.value)(row).is_some()));
     let used: Vec<&Column> = used.collect();
     let head = std::iter::once("contender".to_owned()).chain(used.iter().map(|c| c.head.to_owned()));
     let line = |row: &&CellSummary| {
         let values = used.iter().map(|column| (column.value)(row).unwrap_or_else(|| "-".to_owned()));
-        std::iter::once(row.contender.clone()).chain(values).collect()
+        let has_star = row.p99_ms.is_some() && is_from_send(record, &row.contender);
+        let name = format!("{}{}", row.contender, if has_star { "*" } else { "" });
+        std::iter::once(name).chain(values).collect()
     };
     std::iter::once(head.collect()).chain(rows.iter().map(line)).collect()
 }
@@ -217,7 +224,8 @@ fn goal_lines(goals: &[GoalRecord]) -> Vec<Vec<String>> {
 
 fn legend() -> String {
     format!(
-        "Medians; `x` is the ratio to `{REFERENCE}` in the same repeat, with its range. Steal is the highest. CPU is the client's."
+        "Medians; `x` is the ratio to `{REFERENCE}` in the same repeat, with its range. Steal is the highest. CPU is the client's.\n\
+         Latencies are from the intended send time on; with a star, from send() on, without what waits before that."
     )
 }
 
@@ -227,7 +235,7 @@ pub fn terminal(record: &BenchRecord) -> String {
     let mut text = String::new();
     for (cell, rows) in by_cell(record) {
         let _ = writeln!(text, "\n{}", title(cell));
-        text.push_str(&aligned(&table(&rows)));
+        text.push_str(&aligned(&table(record, &rows)));
         let untuned = first_trials(record, cell).into_iter().filter(|trial| !trial.tuned);
         let untuned: Vec<&str> = untuned.map(|trial| trial.contender.as_str()).collect();
         if !untuned.is_empty() {
@@ -264,8 +272,9 @@ pub fn markdown(record: &BenchRecord) -> String {
     let _ = writeln!(text, "# gauntlet bench\n");
     let _ = writeln!(
         text,
-        "{} · gauntlet {} · Kafka {} · brokers: {} · {}\n",
+        "{} · {:.0} min · gauntlet {} · Kafka {} · brokers: {} · {}\n",
         record.started_at,
+        (record.wall_s / 60.0).ceil(),
         record.gauntlet,
         record.kafka.as_deref().unwrap_or("unknown"),
         conditions.brokers,
@@ -299,7 +308,7 @@ pub fn markdown(record: &BenchRecord) -> String {
         let _ = writeln!(text, "- `{}` was skipped: {}", skipped.name, skipped.why);
     }
     for (cell, rows) in by_cell(record) {
-        let _ = writeln!(text, "\n## {}\n\n{}", title(cell), piped(&table(&rows), TO_THE_RIGHT));
+        let _ = writeln!(text, "\n## {}\n\n{}", title(cell), piped(&table(record, &rows), TO_THE_RIGHT));
         for trial in first_trials(record, cell) {
             let untuned = if trial.tuned { "" } else { " (not tuned)" };
             let _ = writeln!(text, "- `{}`: {}{untuned}", trial.contender, in_words(&trial.settings));
