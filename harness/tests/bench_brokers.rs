@@ -102,7 +102,6 @@ fn a_plan_starts_nothing_and_mistakes_are_refused() {
     assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
     for (args, said) in [
         (vec!["--only", "nobody"], "--only names `nobody`; there are wire,"),
-        (vec!["tune", "--only", "checker"], "--only names `checker`; there are wire,"),
         (vec!["curves", "--rates", "max"], "curves are gauntlet's client alone"),
         (vec!["--bootstrap", "here"], "write it like localhost:9092"),
         (vec!["--sizes", "10B"], "a record is from 34B"),

@@ -136,8 +136,7 @@ impl BenchArgs {
                     .to_owned(),
             );
         }
-        let probes: &[&str] = if self.work == Work::Peers { &[NULL_SINK, CHECKER] } else { &[] };
-        let known: Vec<&str> = names().chain(probes.iter().copied()).collect();
+        let known: Vec<&str> = names().chain([NULL_SINK, CHECKER]).collect();
         if let Some(unknown) = self.only.iter().find(|only| !known.contains(&only.as_str())) {
             return Some(format!("--only names `{unknown}`; there are {}", known.join(", ")));
         }
