@@ -105,7 +105,7 @@ fn librdkafka_on_both_sides_is_checked_and_measured_as_the_own_client_is() {
         "both",
         "topics: [{ name: both, partitions: 6 }]\n\
          workload:\n  payload: { size: 100B, random_fraction: 0 }\n  key: { distribution: uniform, cardinality: 1000, size: 16B }\n  producers:\n\
-         \x20   count: 2\n    driver: rdkafka\n    config: { compression.type: lz4, client.id: both, rdkafka: { batch.num.messages: 5000 } }\n\
+         \x20   count: 2\n    driver: rdkafka\n    config: { compression.type: lz4, client.id: both, linger.ms: 20, batch.size: 262144, rdkafka: { batch.num.messages: 5000 } }\n\
          \x20 consumers: { driver: rdkafka, members: 2 }\n\
          load: { shape: constant, rate: 10k/s, warmup: 2s, duration: 6s, drain: 30s }\n\
          expect: [verify.lost == 0, client.queue max < 1M, client.rtt_p99 max < 30s, client.rtt_p50 min >= 0s]\n",
@@ -133,7 +133,10 @@ fn librdkafka_on_both_sides_is_checked_and_measured_as_the_own_client_is() {
     assert_eq!(sent, 80_000, "each record is handed over once");
     assert!(lines.iter().any(|line| line["second"]["client"]["rtt_p99_ms"].is_f64()), "{intervals}");
     let page = ran.file("report.html");
-    assert!(page.contains("high-watermark-regression") && page.contains("librdkafka's round trips"), "{page}");
+    assert!(
+        page.contains("high-watermark-regression") && page.contains("librdkafka's round trips"),
+        "{page}"
+    );
     assert!(ran.text().contains("librdkafka             "), "{}", ran.text());
     // It is there, also if there was nothing to log.
     ran.file("logs/librdkafka.log");
@@ -227,6 +230,8 @@ fn a_sweep_over_the_driver_compares_the_clients() {
     assert!(ran.text().contains("driver=rdkafka"), "{}", ran.text());
 }
 
+/// Large batches, few of them: while all the requests that may be in flight are, librdkafka polls without waiting, and on
+/// two cores it then keeps cold brokers from answering at all.
 #[test]
 fn a_killed_leader_costs_nothing_with_idempotence() {
     let _alone = alone();
@@ -235,16 +240,17 @@ fn a_killed_leader_costs_nothing_with_idempotence() {
          cluster: { local: { brokers: 3, jvm: quick, config: { broker.session.timeout.ms: 3000, \
          broker.heartbeat.interval.ms: 500, replica.lag.time.max.ms: 5000 } } }\n\
          topics: [{ name: orders, partitions: 6, replication_factor: 3, config: { min.insync.replicas: 2 } }]\n\
-         workload:\n  payload: { size: 100B }\n  producers: { count: 2, driver: rdkafka }\n\
+         workload:\n  payload: { size: 100B }\n  producers: { count: 2, driver: rdkafka, \
+         config: { linger.ms: 50, batch.size: 262144 } }\n\
          \x20 consumers: { driver: rdkafka }\n\
-         load: { shape: constant, rate: 10k/s, warmup: 2s, duration: 16s, drain: 60s }\n\
+         load: { shape: constant, rate: 5k/s, warmup: 2s, duration: 16s, drain: 60s }\n\
          faults:\n  - name: kill-leader\n    at: 3s\n    action: broker.kill\n\
          \x20   target: { role: leader, of: { partition: lowest }, not: controller }\n\
          \x20   recover: { action: broker.start, after: 5s }\n\
-         expect: [verify.lost == 0, verify.duplicates == 0, verify.reordered == 0, produce.acked == 160000]\n",
+         expect: [verify.lost == 0, verify.duplicates == 0, verify.reordered == 0, produce.acked == 80000]\n",
     );
     let record = ran.expect("PASS", 0);
-    assert_flawless(&record, 180_000);
+    assert_flawless(&record, 90_000);
     assert_eq!(record["faults"][0]["took_effect"], true);
     assert_eq!(record["guarantee"], "durable, unique, ordered");
     let log = ran.file("logs/librdkafka.log");

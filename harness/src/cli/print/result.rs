@@ -143,8 +143,14 @@ fn numbers(out: &mut impl Write, record: &RunRecord) -> std::io::Result<()> {
     }
     let all = &record.client;
     if all.queue_max.is_some() || all.rtt_p99_ms.is_some() {
-        let queue = all.queue_max.map_or_else(String::new, |n| format!("{} records in its queues at most · ", grouped(n)));
-        writeln!(out, "librdkafka             {queue}p99 of round trips {} in the worst second", show(all.rtt_p99_ms))?;
+        let queue = all
+            .queue_max
+            .map_or_else(String::new, |n| format!("{} records in its queues at most · ", grouped(n)));
+        writeln!(
+            out,
+            "librdkafka             {queue}p99 of round trips {} in the worst second",
+            show(all.rtt_p99_ms)
+        )?;
     }
     Ok(())
 }
