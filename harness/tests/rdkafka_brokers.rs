@@ -4,43 +4,17 @@
 #![cfg(feature = "rdkafka")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+#[path = "support/brokers.rs"]
+mod brokers;
+#[path = "support/program.rs"]
+mod program;
 
-use gauntlet_chaos::{ClusterDirs, Jvm, Launcher, LocalCluster, LocalSpec, cache_dir};
+use std::process::{Command, Output};
+
+use brokers::{alone, quick, shared};
+use program::{GAUNTLET, text};
 use serde_json::Value;
 use tempfile::TempDir;
-
-const GAUNTLET: &str = env!("CARGO_BIN_EXE_gauntlet");
-
-/// Real brokers share two cores: whole runs go one after the other.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Brokers that several runs load by `bootstrap_servers`.
-fn shared() -> &'static str {
-    static SHARED: OnceLock<(LocalCluster, TempDir, String)> = OnceLock::new();
-    let (_, _, bootstrap) = SHARED.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let spec = LocalSpec { jvm: Jvm::Quick, ..LocalSpec::default() };
-        let dirs = ClusterDirs {
-            data: dir.path().join("data"),
-            logs: dir.path().join("logs"),
-            cache: cache_dir().unwrap(),
-            keep_data: false,
-            undo_journal: None,
-        };
-        let launcher = Launcher { exe: PathBuf::from(GAUNTLET), args: vec!["__supervise".into()] };
-        // The static is never dropped; the supervisor's lifeline ends the brokers when this process ends.
-        let cluster = LocalCluster::start(&spec, &dirs, &launcher).unwrap();
-        let bootstrap = cluster.bootstrap().join(",");
-        (cluster, dir, bootstrap)
-    });
-    bootstrap
-}
 
 struct Ran {
     dir: TempDir,
@@ -59,15 +33,14 @@ impl Ran {
 
     /// A run on the shared brokers.
     fn on_shared(name: &str, rest: &str) -> Self {
-        let bootstrap = shared();
+        let bootstrap = shared(|| quick(3)).bootstrap().join(",");
         Self::of(&format!(
             "version: 1\nname: {name}\nseed: 1\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n{rest}"
         ))
     }
 
     fn text(&self) -> String {
-        let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        format!("{}{}", part(&self.output.stdout), part(&self.output.stderr))
+        text(&self.output)
     }
 
     fn file(&self, name: &str) -> String {

@@ -106,10 +106,13 @@ impl BatchBuilder {
         at += varint::write(&mut out[at..], spec.value_bytes as i64);
         write_value(&mut out[at..at + spec.value_bytes]);
         at += spec.value_bytes;
-        at += varint::write(&mut out[at..], spec.header_count());
-        for (key, value) in spec.all_headers() {
-            at += write_nullable(&mut out[at..], Some(key.as_bytes()));
-            at += write_nullable(&mut out[at..], Some(value));
+        let header_count = spec.header_count();
+        at += varint::write(&mut out[at..], header_count);
+        if header_count > 0 {
+            for (key, value) in spec.all_headers() {
+                at += write_nullable(&mut out[at..], Some(key.as_bytes()));
+                at += write_nullable(&mut out[at..], Some(value));
+            }
         }
         debug_assert_eq!(at, out.len());
         let stride = out.len();
@@ -213,13 +216,15 @@ fn record_bytes(spec: &RecordSpec<'_>, timestamp_delta: i64, offset_delta: i64) 
         Some(n) => varint::encoded_len(n as i64) + n,
         None => varint::encoded_len(-1),
     };
-    let headers: usize =
-        spec.all_headers().map(|(k, v)| nullable(Some(k.len())) + nullable(Some(v.len()))).sum();
+    let header = |(k, v): &(&str, &[u8])| nullable(Some(k.len())) + nullable(Some(v.len()));
+    let header_count = spec.header_count();
+    // Most records have none, and walking through nothing costs as much as the rest.
+    let headers: usize = if header_count == 0 { 0 } else { spec.all_headers().map(header).sum() };
     1 + varint::encoded_len(timestamp_delta)
         + varint::encoded_len(offset_delta)
         + nullable(spec.key.map(<[u8]>::len))
         + nullable(Some(spec.value_bytes))
-        + varint::encoded_len(spec.header_count())
+        + varint::encoded_len(header_count)
         + headers
 }
 
