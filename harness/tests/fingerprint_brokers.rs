@@ -3,47 +3,30 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
 
+#[path = "support/brokers.rs"]
+mod brokers;
+#[path = "support/program.rs"]
+mod program;
+
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
+use brokers::{alone, quick, shared};
 use gauntlet_chaos::kafka_home::{Java, KafkaHome};
-use gauntlet_chaos::{ClusterDirs, Jvm, KafkaSource, Launcher, LocalCluster, LocalSpec, cache_dir};
+use gauntlet_chaos::{KafkaSource, LocalCluster, cache_dir};
 use gauntlet_wire::admin::wait_for_leaders;
 use gauntlet_wire::{ConnectOptions, Connection, NewTopic};
+use program::{GAUNTLET, text};
 use serde_json::Value;
-use tempfile::TempDir;
 
-const GAUNTLET: &str = env!("CARGO_BIN_EXE_gauntlet");
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// Real brokers share two cores: the tests go one after the other.
-fn alone() -> std::sync::MutexGuard<'static, ()> {
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 /// Three brokers, so that partitions have different leaders, and one of them may be missing.
 fn cluster() -> &'static LocalCluster {
-    static SHARED: OnceLock<(LocalCluster, TempDir)> = OnceLock::new();
-    let (cluster, _) = SHARED.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let spec = LocalSpec { brokers: 3, jvm: Jvm::Quick, ..LocalSpec::default() };
-        let dirs = ClusterDirs {
-            data: dir.path().join("data"),
-            logs: dir.path().join("logs"),
-            cache: cache_dir().unwrap(),
-            keep_data: false,
-            undo_journal: None,
-        };
-        let launcher = Launcher { exe: PathBuf::from(GAUNTLET), args: vec!["__supervise".into()] };
-        // The static is never dropped; the supervisor's lifeline ends the brokers when this process ends.
-        (LocalCluster::start(&spec, &dirs, &launcher).unwrap(), dir)
-    });
-    cluster
+    shared(|| quick(3))
 }
 
 fn bootstrap() -> String {
@@ -62,10 +45,6 @@ fn create_topic(name: &str, partitions: i32) {
 fn ends(topic: &str) -> Vec<i64> {
     let options = ConnectOptions::default();
     wait_for_leaders(&cluster().bootstrap(), topic, &options, LIMIT).unwrap().1.into_values().collect()
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 fn gauntlet(arguments: &[&str]) -> Output {

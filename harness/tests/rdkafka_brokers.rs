@@ -4,43 +4,17 @@
 #![cfg(feature = "rdkafka")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+#[path = "support/brokers.rs"]
+mod brokers;
+#[path = "support/program.rs"]
+mod program;
 
-use gauntlet_chaos::{ClusterDirs, Jvm, Launcher, LocalCluster, LocalSpec, cache_dir};
+use std::process::{Command, Output};
+
+use brokers::{alone, quick, shared};
+use program::{GAUNTLET, text};
 use serde_json::Value;
 use tempfile::TempDir;
-
-const GAUNTLET: &str = env!("CARGO_BIN_EXE_gauntlet");
-
-/// Real brokers share two cores: whole runs go one after the other.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Brokers that several runs load by `bootstrap_servers`.
-fn shared() -> &'static str {
-    static SHARED: OnceLock<(LocalCluster, TempDir, String)> = OnceLock::new();
-    let (_, _, bootstrap) = SHARED.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let spec = LocalSpec { jvm: Jvm::Quick, ..LocalSpec::default() };
-        let dirs = ClusterDirs {
-            data: dir.path().join("data"),
-            logs: dir.path().join("logs"),
-            cache: cache_dir().unwrap(),
-            keep_data: false,
-            undo_journal: None,
-        };
-        let launcher = Launcher { exe: PathBuf::from(GAUNTLET), args: vec!["__supervise".into()] };
-        // The static is never dropped; the supervisor's lifeline ends the brokers when this process ends.
-        let cluster = LocalCluster::start(&spec, &dirs, &launcher).unwrap();
-        let bootstrap = cluster.bootstrap().join(",");
-        (cluster, dir, bootstrap)
-    });
-    bootstrap
-}
 
 struct Ran {
     dir: TempDir,
@@ -59,15 +33,14 @@ impl Ran {
 
     /// A run on the shared brokers.
     fn on_shared(name: &str, rest: &str) -> Self {
-        let bootstrap = shared();
+        let bootstrap = shared(|| quick(3)).bootstrap().join(",");
         Self::of(&format!(
             "version: 1\nname: {name}\nseed: 1\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n{rest}"
         ))
     }
 
     fn text(&self) -> String {
-        let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        format!("{}{}", part(&self.output.stdout), part(&self.output.stderr))
+        text(&self.output)
     }
 
     fn file(&self, name: &str) -> String {
@@ -105,7 +78,7 @@ fn librdkafka_on_both_sides_is_checked_and_measured_as_the_own_client_is() {
         "both",
         "topics: [{ name: both, partitions: 6 }]\n\
          workload:\n  payload: { size: 100B, random_fraction: 0 }\n  key: { distribution: uniform, cardinality: 1000, size: 16B }\n  producers:\n\
-         \x20   count: 2\n    driver: rdkafka\n    config: { compression.type: lz4, client.id: both, rdkafka: { batch.num.messages: 5000 } }\n\
+         \x20   count: 2\n    driver: rdkafka\n    config: { compression.type: lz4, client.id: both, linger.ms: 20, batch.size: 262144, rdkafka: { batch.num.messages: 5000 } }\n\
          \x20 consumers: { driver: rdkafka, members: 2 }\n\
          load: { shape: constant, rate: 10k/s, warmup: 2s, duration: 6s, drain: 30s }\n\
          expect: [verify.lost == 0, client.queue max < 1M, client.rtt_p99 max < 30s, client.rtt_p50 min >= 0s]\n",
@@ -230,6 +203,8 @@ fn a_sweep_over_the_driver_compares_the_clients() {
     assert!(ran.text().contains("driver=rdkafka"), "{}", ran.text());
 }
 
+/// Large batches, few of them: while all the requests that may be in flight are, librdkafka polls without waiting, and on
+/// two cores it then keeps cold brokers from answering at all.
 #[test]
 fn a_killed_leader_costs_nothing_with_idempotence() {
     let _alone = alone();
@@ -238,16 +213,17 @@ fn a_killed_leader_costs_nothing_with_idempotence() {
          cluster: { local: { brokers: 3, jvm: quick, config: { broker.session.timeout.ms: 3000, \
          broker.heartbeat.interval.ms: 500, replica.lag.time.max.ms: 5000 } } }\n\
          topics: [{ name: orders, partitions: 6, replication_factor: 3, config: { min.insync.replicas: 2 } }]\n\
-         workload:\n  payload: { size: 100B }\n  producers: { count: 2, driver: rdkafka }\n\
+         workload:\n  payload: { size: 100B }\n  producers: { count: 2, driver: rdkafka, \
+         config: { linger.ms: 50, batch.size: 262144 } }\n\
          \x20 consumers: { driver: rdkafka }\n\
-         load: { shape: constant, rate: 10k/s, warmup: 2s, duration: 16s, drain: 60s }\n\
+         load: { shape: constant, rate: 5k/s, warmup: 2s, duration: 16s, drain: 60s }\n\
          faults:\n  - name: kill-leader\n    at: 3s\n    action: broker.kill\n\
          \x20   target: { role: leader, of: { partition: lowest }, not: controller }\n\
          \x20   recover: { action: broker.start, after: 5s }\n\
-         expect: [verify.lost == 0, verify.duplicates == 0, verify.reordered == 0, produce.acked == 160000]\n",
+         expect: [verify.lost == 0, verify.duplicates == 0, verify.reordered == 0, produce.acked == 80000]\n",
     );
     let record = ran.expect("PASS", 0);
-    assert_flawless(&record, 180_000);
+    assert_flawless(&record, 90_000);
     assert_eq!(record["faults"][0]["took_effect"], true);
     assert_eq!(record["guarantee"], "durable, unique, ordered");
     let log = ran.file("logs/librdkafka.log");

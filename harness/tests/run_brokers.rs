@@ -2,27 +2,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
 
+#[path = "support/brokers.rs"]
+mod brokers;
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/quota.rs"]
+mod quota;
+#[path = "support/wait.rs"]
+mod wait;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use gauntlet_chaos::{ClusterDirs, Jvm, Launcher, LocalCluster, LocalSpec, cache_dir};
+use brokers::{alone, quick, shared};
+use gauntlet_chaos::LocalCluster;
 use gauntlet_wire::{ConnectOptions, Connection};
-use kafka_protocol::messages::AlterClientQuotasRequest;
-use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
-use kafka_protocol::protocol::StrBytes;
+use program::{GAUNTLET, text};
+use quota::set_quota;
 use serde_json::Value;
 use tempfile::TempDir;
-
-const GAUNTLET: &str = env!("CARGO_BIN_EXE_gauntlet");
-
-/// Real brokers share two cores: whole runs go one after the other.
-fn alone() -> std::sync::MutexGuard<'static, ()> {
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
+use wait::wait_for;
 
 /// A scenario file and a place for its runs.
 struct Case {
@@ -76,18 +77,9 @@ impl Case {
     }
 }
 
-fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < limit, "{what}: not within {limit:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn assert_verdict(output: &Output, record: &Value, verdict: &str, code: i32) {
-    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(record["verdict"], verdict, "{text}\n{errors}\n{:#}", record["reasons"]);
-    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert_eq!(record["verdict"], verdict, "{}\n{:#}", text(output), record["reasons"]);
+    assert_eq!(output.status.code(), Some(code), "{}", text(output));
     assert_eq!(record["exit_code"], code);
 }
 
@@ -107,32 +99,13 @@ fn red(report: &quick_junit::Report) -> usize {
 const FAST: &str =
     "{ broker.session.timeout.ms: 3000, broker.heartbeat.interval.ms: 500, replica.lag.time.max.ms: 5000 }";
 
-/// A cluster that several tests load by `bootstrap_servers`.
-struct SharedCluster {
-    cluster: LocalCluster,
-    _dir: TempDir,
-}
-
-fn shared() -> &'static SharedCluster {
-    static SHARED: OnceLock<SharedCluster> = OnceLock::new();
-    SHARED.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let spec = LocalSpec { jvm: Jvm::Quick, ..LocalSpec::default() };
-        let dirs = ClusterDirs {
-            data: dir.path().join("data"),
-            logs: dir.path().join("logs"),
-            cache: cache_dir().unwrap(),
-            keep_data: false,
-            undo_journal: None,
-        };
-        let launcher = Launcher { exe: PathBuf::from(GAUNTLET), args: vec!["__supervise".into()] };
-        // The static is never dropped; the supervisor's lifeline ends the brokers when this process ends.
-        SharedCluster { cluster: LocalCluster::start(&spec, &dirs, &launcher).unwrap(), _dir: dir }
-    })
+/// The brokers that several tests load by `bootstrap_servers`.
+fn cluster() -> &'static LocalCluster {
+    shared(|| quick(3))
 }
 
 fn foreign(name: &str, load: &str, rest: &str) -> Case {
-    let bootstrap = shared().cluster.bootstrap().join(",");
+    let bootstrap = cluster().bootstrap().join(",");
     Case::new(&format!(
         "version: 1\nname: {name}\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n\
          workload: {{ payload: {{ size: 100B }}, producers: {{ count: 1, config: {{ client.id: {name} }} }} }}\n\
@@ -187,8 +160,7 @@ fn a_quiet_cluster_passes_and_its_topic_is_gone_afterwards() {
     let two_in_one =
         Command::new(GAUNTLET).args(["report", "--out", "x"]).arg(case.latest()).output().unwrap();
     assert_eq!(two_in_one.status.code(), Some(2));
-    let mut admin =
-        Connection::connect(&shared().cluster.bootstrap()[0], &ConnectOptions::default()).unwrap();
+    let mut admin = Connection::connect(&cluster().bootstrap()[0], &ConnectOptions::default()).unwrap();
     wait_for("the topic is deleted", Duration::from_secs(20), || {
         !admin.metadata(None).unwrap().topics.iter().any(|t| t.name.starts_with("gauntlet-quiet"))
     });
@@ -197,7 +169,7 @@ fn a_quiet_cluster_passes_and_its_topic_is_gone_afterwards() {
 #[test]
 fn a_broker_that_is_limited_by_a_quota_fails_and_is_the_one_to_blame() {
     let _alone = alone();
-    set_quota("limited-producer-0", 100_000.0);
+    set_quota(&cluster().bootstrap()[0], "limited-producer-0", 100_000.0);
     let case = foreign(
         "limited",
         // When the warm-up ends, every record is seconds late because of the quota, so that what a busy host adds is less
@@ -211,22 +183,6 @@ fn a_broker_that_is_limited_by_a_quota_fails_and_is_the_one_to_blame() {
     let slip = &record["load"]["slip"];
     assert!(slip["broker"].as_f64() > slip["gauntlet"].as_f64(), "{slip}");
     assert!(slip["broker"].as_f64() > slip["host"].as_f64(), "{slip}");
-}
-
-fn set_quota(client_id: &str, bytes_per_second: f64) {
-    let entity = EntityData::default()
-        .with_entity_type(StrBytes::from_static_str("client-id"))
-        .with_entity_name(Some(StrBytes::from_string(client_id.to_owned())));
-    let op = OpData::default()
-        .with_key(StrBytes::from_static_str("producer_byte_rate"))
-        .with_value(bytes_per_second)
-        .with_remove(false);
-    let request = AlterClientQuotasRequest::default()
-        .with_entries(vec![EntryData::default().with_entity(vec![entity]).with_ops(vec![op])]);
-    let mut admin =
-        Connection::connect(&shared().cluster.bootstrap()[0], &ConnectOptions::default()).unwrap();
-    let response = admin.call(&request).unwrap();
-    assert!(response.entries.iter().all(|e| e.error_code == 0), "{response:?}");
 }
 
 #[test]
@@ -524,7 +480,7 @@ fn bad_files_and_bad_commands_have_their_own_codes() {
 #[test]
 fn shapes_arrivals_keys_and_sizes() {
     let _alone = alone();
-    let bootstrap = shared().cluster.bootstrap().join(",");
+    let bootstrap = cluster().bootstrap().join(",");
     let case = Case::new(&format!(
         "version: 1\nname: mixed\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n\
          topics:\n  - {{ name: \"mixed-${{run.id}}\", partitions: 6 }}\n  - {{ name: \"side-${{run.id}}\", partitions: 3 }}\n\
@@ -601,7 +557,7 @@ fn json_messages_are_checked_and_are_json() {
     let _alone = alone();
     let payload = "{ format: json, size: { distribution: uniform, min: 400B, max: 2KiB }, random_fraction: 0.5, \
                    envelope: { type: order.created, source: shop, version: 3, tenants: 20 }, headers: { origin: test } }";
-    let bootstrap = shared().cluster.bootstrap().join(",");
+    let bootstrap = cluster().bootstrap().join(",");
     let case = Case::new(&format!(
         "version: 1\nname: json\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n\
          topics: [{{ name: json-messages, partitions: 3, lifecycle: keep }}]\n\

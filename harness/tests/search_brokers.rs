@@ -3,28 +3,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
 
+#[path = "support/brokers.rs"]
+mod brokers;
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/quota.rs"]
+mod quota;
+#[path = "support/wait.rs"]
+mod wait;
+
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use gauntlet_chaos::{ClusterDirs, Jvm, Launcher, LocalCluster, LocalSpec, cache_dir};
+use brokers::{alone, quick};
 use gauntlet_reports::Verdict;
 use gauntlet_reports::record::RunState;
 use gauntlet_reports::search::{Hold, Limit, SearchRecord, Stage};
 use gauntlet_wire::{ConnectOptions, Connection};
-use kafka_protocol::messages::AlterClientQuotasRequest;
-use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
-use kafka_protocol::protocol::StrBytes;
+use program::{GAUNTLET, text};
+use quota::set_quota;
 use tempfile::TempDir;
-
-const GAUNTLET: &str = env!("CARGO_BIN_EXE_gauntlet");
-
-/// Real brokers share two cores: whole searches go one after the other.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use wait::wait_for;
 
 /// Length of a window of the broker's quotas. It looks at two of them, the current one included, and measures over one at least:
 /// so much may be sent at once before a producer is held back (ClientQuotaManager, `quota.window.num` and
@@ -32,41 +32,13 @@ fn alone() -> MutexGuard<'static, ()> {
 const QUOTA_WINDOW: Duration = Duration::from_secs(1);
 
 /// A broker that all searches load by `bootstrap_servers`.
-fn shared() -> &'static str {
-    static SHARED: OnceLock<(LocalCluster, TempDir, String)> = OnceLock::new();
-    let (_, _, bootstrap) = SHARED.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let mut spec = LocalSpec { jvm: Jvm::Quick, brokers: 1, ..LocalSpec::default() };
+fn shared() -> String {
+    let cluster = brokers::shared(|| {
+        let mut spec = quick(1);
         spec.config.insert("quota.window.num".to_owned(), "2".to_owned());
-        let dirs = ClusterDirs {
-            data: dir.path().join("data"),
-            logs: dir.path().join("logs"),
-            cache: cache_dir().unwrap(),
-            keep_data: false,
-            undo_journal: None,
-        };
-        let launcher = Launcher { exe: PathBuf::from(GAUNTLET), args: vec!["__supervise".into()] };
-        // The static is never dropped; the supervisor's lifeline ends the broker when this process ends.
-        let cluster = LocalCluster::start(&spec, &dirs, &launcher).unwrap();
-        let bootstrap = cluster.bootstrap().join(",");
-        (cluster, dir, bootstrap)
+        spec
     });
-    bootstrap
-}
-
-fn set_quota(client_id: &str, bytes_per_second: f64) {
-    let entity = EntityData::default()
-        .with_entity_type(StrBytes::from_static_str("client-id"))
-        .with_entity_name(Some(StrBytes::from_string(client_id.to_owned())));
-    let op = OpData::default()
-        .with_key(StrBytes::from_static_str("producer_byte_rate"))
-        .with_value(bytes_per_second)
-        .with_remove(false);
-    let request = AlterClientQuotasRequest::default()
-        .with_entries(vec![EntryData::default().with_entity(vec![entity]).with_ops(vec![op])]);
-    let mut admin = Connection::connect(shared(), &ConnectOptions::default()).unwrap();
-    let response = admin.call(&request).unwrap();
-    assert!(response.entries.iter().all(|e| e.error_code == 0), "{response:?}");
+    cluster.bootstrap().join(",")
 }
 
 /// A search's file and a place for its directory.
@@ -116,18 +88,6 @@ impl Case {
     }
 }
 
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < limit, "{what}: not within {limit:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// The rate that a quota lets through in a trial of this length: what goes through at once counts, too.
 fn ceiling(record: &SearchRecord, quota_bytes_per_s: f64, loaded_s: f64) -> (f64, f64) {
     let bytes = record.confirmation().unwrap().stored_bytes_per_record.unwrap();
@@ -140,7 +100,7 @@ fn ceiling(record: &SearchRecord, quota_bytes_per_s: f64, loaded_s: f64) -> (f64
 fn a_ceiling_that_is_known_is_found_and_not_passed() {
     let _alone = alone();
     const QUOTA: f64 = 2_000_000.0;
-    set_quota("quota-search-producer-0", QUOTA);
+    set_quota(&shared(), "quota-search-producer-0", QUOTA);
     let case = Case::new(
         "quota-search",
         "low: 800/s, high: 100k/s, resolution: 20%, trial: 3s, confirm: 6s, target: 1k/s, \
@@ -181,7 +141,7 @@ fn a_ceiling_that_is_known_is_found_and_not_passed() {
         .output()
         .unwrap();
     assert_eq!(valid.status.code(), Some(0), "a trial can be run by itself: {}", text(&valid));
-    let mut admin = Connection::connect(shared(), &ConnectOptions::default()).unwrap();
+    let mut admin = Connection::connect(&shared(), &ConnectOptions::default()).unwrap();
     wait_for("topics are deleted", Duration::from_secs(20), || {
         !admin.metadata(None).unwrap().topics.iter().any(|t| t.name.starts_with("searched-"))
     });
@@ -204,7 +164,7 @@ fn the_report_is_made_of_the_directory_alone(case: &Case) {
 fn a_search_that_begins_above_the_ceiling_goes_down_to_it_or_says_that_there_is_none() {
     let _alone = alone();
     // 100 records of 1 KiB per second.
-    set_quota("from-above-producer-0", 110_000.0);
+    set_quota(&shared(), "from-above-producer-0", 110_000.0);
     let case = Case::new(
         "from-above",
         "low: 300/s, high: 301/s, resolution: 50%, trial: 2s, confirm: 2s, \

@@ -3,24 +3,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
 
+#[path = "support/brokers.rs"]
+mod brokers;
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/wait.rs"]
+mod wait;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use gauntlet_chaos::{ClusterDirs, Jvm, Launcher, LocalCluster, LocalSpec, cache_dir};
+use brokers::alone;
 use gauntlet_reports::sweep::{SlotRecord, SlotState, SweepRecord};
 use gauntlet_wire::{ConnectOptions, Connection};
+use program::{GAUNTLET, text};
 use tempfile::TempDir;
-
-const GAUNTLET: &str = env!("CARGO_BIN_EXE_gauntlet");
-
-/// Real brokers share two cores: whole runs go one after the other.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use wait::wait_for;
 
 /// A sweep's file and a place for its directory.
 struct Case {
@@ -56,42 +56,13 @@ impl Case {
     }
 }
 
-fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < limit, "{what}: not within {limit:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 fn states(record: &SweepRecord) -> Vec<SlotState> {
     record.runs.iter().map(|run| run.state).collect()
 }
 
 /// A broker that several sweeps load by `bootstrap_servers`.
-fn shared() -> &'static str {
-    static SHARED: OnceLock<(LocalCluster, TempDir, String)> = OnceLock::new();
-    let (_, _, bootstrap) = SHARED.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let spec = LocalSpec { jvm: Jvm::Quick, brokers: 1, ..LocalSpec::default() };
-        let dirs = ClusterDirs {
-            data: dir.path().join("data"),
-            logs: dir.path().join("logs"),
-            cache: cache_dir().unwrap(),
-            keep_data: false,
-            undo_journal: None,
-        };
-        let launcher = Launcher { exe: PathBuf::from(GAUNTLET), args: vec!["__supervise".into()] };
-        // The static is never dropped; the supervisor's lifeline ends the broker when this process ends.
-        let cluster = LocalCluster::start(&spec, &dirs, &launcher).unwrap();
-        let bootstrap = cluster.bootstrap().join(",");
-        (cluster, dir, bootstrap)
-    });
-    bootstrap
+fn shared() -> String {
+    brokers::shared(|| brokers::quick(1)).bootstrap().join(",")
 }
 
 /// Two points: at least one record is checked, which holds; and at least a million, which can't.
@@ -220,7 +191,7 @@ fn a_point_that_fails_stands_beside_one_that_passes() {
     let suites: Vec<(&str, usize)> =
         report.test_suites.iter().map(|suite| (suite.name.as_str(), suite.failures + suite.errors)).collect();
     assert_eq!(suites, [("beside [least=1]", 0), ("beside [least=1000000]", 1)]);
-    let mut admin = Connection::connect(shared(), &ConnectOptions::default()).unwrap();
+    let mut admin = Connection::connect(&shared(), &ConnectOptions::default()).unwrap();
     wait_for("topics are deleted", Duration::from_secs(20), || {
         !admin.metadata(None).unwrap().topics.iter().any(|t| t.name.starts_with("bench-"))
     });

@@ -4,19 +4,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
 
+#[path = "html/checks.rs"]
+mod checks;
 #[path = "html/dom.rs"]
 mod dom;
 #[path = "fixtures/searches.rs"]
 mod fixtures;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use gauntlet_reports::html::render_search;
 use gauntlet_reports::junit::Document;
 use gauntlet_reports::search::{SearchData, SearchRecord};
 
-use dom::{Element, Page};
+use checks::{assert_accessible, assert_asks_for_nothing, assert_legible, compare};
+use dom::Page;
 
 fn page(data: &SearchData) -> Page {
     Page::parse(&render_search(data))
@@ -30,18 +32,6 @@ fn junit(data: &SearchData) -> String {
     let mut document = Document::default();
     document.add_search(&data.record);
     document.render()
-}
-
-fn compare(file: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        golden == text,
-        "tests/golden/{file} is out of date: run UPDATE=1 cargo test -p gauntlet-reports"
-    );
 }
 
 #[test]
@@ -64,38 +54,17 @@ fn search_json_reads_back() {
 fn every_page_is_valid_and_asks_for_nothing() {
     for (name, data) in fixtures::all() {
         let html = render_search(&data);
-        let page = Page::parse(&html);
-        assert_eq!(page.errors(), Vec::<String>::new(), "{name}");
-        for forbidden in ["<script", "http:", "https:", "@import", "url(", "javascript:"] {
-            assert!(!html.contains(forbidden), "{name} has {forbidden}");
-        }
+        assert_eq!(Page::parse(&html).errors(), Vec::<String>::new(), "{name}");
         let trials: BTreeSet<String> =
             data.record.trials.iter().map(|trial| format!("{}/report.html", trial.dir)).collect();
-        for href in page.elements().iter().filter_map(|element| element.attr("href")) {
-            assert!(href.starts_with('#') || trials.contains(&href), "{name}: {href}");
-        }
+        assert_asks_for_nothing(name, &html, |to| trials.contains(to));
     }
 }
 
 #[test]
-fn every_page_can_be_found_through_without_seeing_it() {
+fn every_figure_says_what_it_shows_and_has_its_numbers() {
     for (name, data) in fixtures::all() {
-        let page = page(&data);
-        for landmark in ["main", "nav", "header", "footer", "h1"] {
-            assert_eq!(page.all(landmark).len(), 1, "{name}: {landmark}");
-        }
-        let ids: Vec<String> = page.elements().iter().filter_map(|e| e.attr("id")).collect();
-        let known: BTreeSet<&String> = ids.iter().collect();
-        assert_eq!(known.len(), ids.len(), "{name}: an id twice");
-        for element in page.elements() {
-            let referred =
-                ["aria-labelledby", "aria-describedby"].into_iter().filter_map(|a| element.attr(a));
-            let linked = element.attr("href").filter(|h| h.starts_with('#'));
-            for id in referred.chain(linked.map(|h| h.trim_start_matches('#').to_owned())) {
-                assert!(known.contains(&id), "{name}: nothing has the id {id}");
-            }
-        }
-        for figure in page.all("figure") {
+        for figure in page(&data).all("figure") {
             assert!(figure.all("p")[0].text().len() > 15, "{name}");
             assert!(figure.all("details")[0].all("tr").len() >= 2, "{name}");
         }
@@ -103,34 +72,17 @@ fn every_page_can_be_found_through_without_seeing_it() {
 }
 
 #[test]
-fn labels_stay_inside_and_do_not_overlap() {
+fn every_page_can_be_found_through_without_seeing_it() {
     for (name, data) in fixtures::all() {
-        for chart in page(&data).all("svg").into_iter().filter(|svg| svg.has_class("chart")) {
-            let boxes: Vec<([i32; 4], String)> =
-                chart.all("text").iter().map(|text| (extent(text), text.text())).collect();
-            for (index, (one, label)) in boxes.iter().enumerate() {
-                assert!(one[0] >= 0 && one[1] <= 2240, "{name}: {label} leaves the chart: {one:?}");
-                for (other, other_label) in &boxes[..index] {
-                    let apart =
-                        one[1] <= other[0] || other[1] <= one[0] || one[3] <= other[2] || other[3] <= one[2];
-                    assert!(apart, "{name}: {label} lies on {other_label}");
-                }
-            }
-        }
+        assert_accessible(name, &page(&data));
     }
 }
 
-/// Left, right, top, bottom of a text, by the widths of a common sans-serif.
-fn extent(text: &Element) -> [i32; 4] {
-    let size = text.attr("font-size").and_then(|s| s.parse::<f64>().ok()).expect("every text has a size");
-    let width = (text.text().chars().count() as f64 * size * 0.54) as i32;
-    let (x, y, half) = (text.number("x"), text.number("y"), size as i32 / 2);
-    let left = match text.attr("text-anchor").as_deref() {
-        Some("start") => x,
-        Some("middle") => x - width / 2,
-        _ => x - width,
-    };
-    [left, left + width, y - half, y + half]
+#[test]
+fn labels_stay_inside_and_do_not_overlap() {
+    for (name, data) in fixtures::all() {
+        assert_legible(name, &page(&data));
+    }
 }
 
 #[test]

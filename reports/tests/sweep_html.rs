@@ -2,21 +2,21 @@
 //!
 //! `UPDATE=1` rewrites the golden files.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
-
+#[path = "html/checks.rs"]
+mod checks;
 #[path = "html/dom.rs"]
 mod dom;
 #[path = "fixtures/sweeps.rs"]
 mod fixtures;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use gauntlet_reports::html::render_sweep;
 use gauntlet_reports::junit::Document;
 use gauntlet_reports::sweep::csv::csv;
 use gauntlet_reports::sweep::{SweepData, SweepRecord};
 
+use checks::{assert_accessible, assert_asks_for_nothing, assert_legible, compare};
 use dom::{Element, Page};
 
 const BYTES_MAX: usize = 3_000_000;
@@ -29,18 +29,6 @@ fn junit(data: &SweepData) -> String {
     let mut document = Document::default();
     document.add_sweep(data);
     document.render()
-}
-
-fn compare(file: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        golden == text,
-        "tests/golden/{file} is out of date: run UPDATE=1 cargo test -p gauntlet-reports"
-    );
 }
 
 #[test]
@@ -72,57 +60,18 @@ fn every_page_is_valid_and_of_bounded_size() {
 #[test]
 fn every_page_asks_for_nothing_and_runs_nothing() {
     for (name, data) in fixtures::all() {
-        let html = render_sweep(&data);
-        for forbidden in ["<script", "http:", "https:", "@import", "url(", "javascript:"] {
-            assert!(!html.contains(forbidden), "{name} has {forbidden}");
-        }
-        let dirs: BTreeSet<String> = data
-            .record
-            .runs
-            .iter()
-            .filter_map(|run| Some(format!("{}/report.html", run.dir.as_ref()?)))
-            .collect();
-        for element in Page::parse(&html).elements() {
-            for (attribute, value) in element.attrs() {
-                assert!(!attribute.starts_with("on"), "{name}: {attribute}={value}");
-                let is_local = value.starts_with('#')
-                    || value.starts_with("data:text/csv;charset=utf-8,")
-                    || dirs.contains(&value);
-                assert!(
-                    !matches!(attribute.as_str(), "href" | "src" | "srcset") || is_local,
-                    "{name}: {value}"
-                );
-            }
-        }
+        let runs = data.record.runs.iter();
+        let pages: BTreeSet<String> =
+            runs.filter_map(|run| Some(format!("{}/report.html", run.dir.as_ref()?))).collect();
+        let may_link = |to: &str| to.starts_with("data:text/csv;charset=utf-8,") || pages.contains(to);
+        assert_asks_for_nothing(name, &render_sweep(&data), may_link);
     }
 }
 
 #[test]
 fn every_page_can_be_found_through_without_seeing_it() {
     for (name, data) in fixtures::all() {
-        let page = page(&data);
-        for landmark in ["main", "nav", "header", "footer", "h1"] {
-            assert_eq!(page.all(landmark).len(), 1, "{name}: {landmark}");
-        }
-        let ids: Vec<String> = page.elements().iter().filter_map(|e| e.attr("id")).collect();
-        let known: BTreeSet<&String> = ids.iter().collect();
-        assert_eq!(known.len(), ids.len(), "{name}: an id twice");
-        for element in page.elements() {
-            let referred =
-                ["aria-labelledby", "aria-describedby"].into_iter().filter_map(|a| element.attr(a));
-            let linked = element
-                .attr("href")
-                .filter(|h| h.starts_with('#'))
-                .map(|h| h.trim_start_matches('#').to_owned());
-            for id in referred.chain(linked) {
-                assert!(known.contains(&id), "{name}: nothing has the id {id}");
-            }
-        }
-        assert!(page.all("th").iter().all(|th| th.attr("scope").is_some()), "{name}: th without scope");
-        assert!(
-            page.all("svg").iter().all(|svg| svg.attr("aria-hidden").as_deref() == Some("true")),
-            "{name}"
-        );
+        assert_accessible(name, &page(&data));
     }
 }
 
@@ -143,32 +92,8 @@ fn every_figure_says_what_it_shows_and_has_its_numbers() {
 #[test]
 fn labels_stay_inside_and_do_not_overlap() {
     for (name, data) in fixtures::all() {
-        for chart in page(&data).all("svg").into_iter().filter(|svg| svg.has_class("chart")) {
-            let boxes: Vec<([i32; 4], String)> =
-                chart.all("text").iter().map(|text| (extent(text), text.text())).collect();
-            for (index, (one, label)) in boxes.iter().enumerate() {
-                assert!(one[0] >= 0 && one[1] <= 2240, "{name}: {label} leaves the chart: {one:?}");
-                for (other, other_label) in &boxes[..index] {
-                    let apart =
-                        one[1] <= other[0] || other[1] <= one[0] || one[3] <= other[2] || other[3] <= one[2];
-                    assert!(apart, "{name}: {label} lies on {other_label}");
-                }
-            }
-        }
+        assert_legible(name, &page(&data));
     }
-}
-
-/// Left, right, top, bottom of a text, by the widths of a common sans-serif.
-fn extent(text: &Element) -> [i32; 4] {
-    let size = text.attr("font-size").and_then(|s| s.parse::<f64>().ok()).expect("every text has a size");
-    let width = (text.text().chars().count() as f64 * size * 0.54) as i32;
-    let (x, y, half) = (text.number("x"), text.number("y"), size as i32 / 2);
-    let left = match text.attr("text-anchor").as_deref() {
-        Some("start") => x,
-        Some("middle") => x - width / 2,
-        _ => x - width,
-    };
-    [left, left + width, y - half, y + half]
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Compression of the records section of a batch, as Kafka's own clients and brokers expect it.
 
-mod lz4;
+pub(crate) mod lz4;
 mod snappy;
 
 use std::fmt;

@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes};
 
 use super::*;
+use crate::codec::lz4::{self, Alike};
 use crate::varint;
 
 /// What identifies a batch to the broker's duplicate detection.
@@ -50,7 +51,10 @@ impl RecordSpec<'_> {
 #[derive(Debug)]
 pub struct BatchBuilder {
     codec: Codec,
+    lz4: lz4::Encoder,
     records: Vec<u8>,
+    /// Which of them are as long as the one before.
+    alike: Vec<Alike>,
     count: u32,
     base_timestamp_ms: i64,
     max_timestamp_ms: i64,
@@ -59,7 +63,15 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     /// An empty builder.
     pub fn new(codec: Codec) -> Self {
-        BatchBuilder { codec, records: Vec::new(), count: 0, base_timestamp_ms: 0, max_timestamp_ms: 0 }
+        BatchBuilder {
+            codec,
+            lz4: lz4::Encoder::default(),
+            records: Vec::new(),
+            alike: Vec::new(),
+            count: 0,
+            base_timestamp_ms: 0,
+            max_timestamp_ms: 0,
+        }
     }
 
     /// Number of records so far.
@@ -94,13 +106,22 @@ impl BatchBuilder {
         at += varint::write(&mut out[at..], spec.value_bytes as i64);
         write_value(&mut out[at..at + spec.value_bytes]);
         at += spec.value_bytes;
-        at += varint::write(&mut out[at..], spec.header_count());
-        for (key, value) in spec.all_headers() {
-            at += write_nullable(&mut out[at..], Some(key.as_bytes()));
-            at += write_nullable(&mut out[at..], Some(value));
+        let header_count = spec.header_count();
+        at += varint::write(&mut out[at..], header_count);
+        if header_count > 0 {
+            for (key, value) in spec.all_headers() {
+                at += write_nullable(&mut out[at..], Some(key.as_bytes()));
+                at += write_nullable(&mut out[at..], Some(value));
+            }
         }
         debug_assert_eq!(at, out.len());
+        let stride = out.len();
         self.count += 1;
+        let end = self.records.len();
+        match self.alike.last_mut() {
+            Some(last) if last.stride == stride => last.end = end,
+            _ => self.alike.push(Alike { end, stride }),
+        }
     }
 
     /// Compresses and seals what was appended, and empties the builder.
@@ -124,17 +145,19 @@ impl BatchBuilder {
         out.put_i32(stamp.base_sequence);
         out.put_i32(self.count as i32);
         debug_assert_eq!(out.len(), HEADER_BYTES);
-        self.codec.compress(&self.records, &mut out);
+        let uncompressed_bytes = self.bytes() as u32;
+        if self.codec == Codec::Lz4 {
+            self.records.resize(self.records.len() + lz4::PADDING, 0);
+            self.lz4.compress(&self.records, &self.alike, &mut out);
+        } else {
+            self.codec.compress(&self.records, &mut out);
+        }
         let length = (out.len() - LENGTH_COUNTED_FROM) as i32;
         out[AT_LENGTH..AT_LENGTH + 4].copy_from_slice(&length.to_be_bytes());
         write_crc(&mut out);
-        let sealed = SealedBatch {
-            bytes: out.into(),
-            count: self.count,
-            uncompressed_bytes: (HEADER_BYTES + self.records.len()) as u32,
-            stamp,
-        };
+        let sealed = SealedBatch { bytes: out.into(), count: self.count, uncompressed_bytes, stamp };
         self.records.clear();
+        self.alike.clear();
         self.count = 0;
         sealed
     }
@@ -193,13 +216,15 @@ fn record_bytes(spec: &RecordSpec<'_>, timestamp_delta: i64, offset_delta: i64) 
         Some(n) => varint::encoded_len(n as i64) + n,
         None => varint::encoded_len(-1),
     };
-    let headers: usize =
-        spec.all_headers().map(|(k, v)| nullable(Some(k.len())) + nullable(Some(v.len()))).sum();
+    let header = |(k, v): &(&str, &[u8])| nullable(Some(k.len())) + nullable(Some(v.len()));
+    let header_count = spec.header_count();
+    // Most records have none, and walking through nothing costs as much as the rest.
+    let headers: usize = if header_count == 0 { 0 } else { spec.all_headers().map(header).sum() };
     1 + varint::encoded_len(timestamp_delta)
         + varint::encoded_len(offset_delta)
         + nullable(spec.key.map(<[u8]>::len))
         + nullable(Some(spec.value_bytes))
-        + varint::encoded_len(spec.header_count())
+        + varint::encoded_len(header_count)
         + headers
 }
 
