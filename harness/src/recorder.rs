@@ -1,4 +1,5 @@
-//! Counting and timing on the hot path: one recorder per thread, no locks, taken away once per interval.
+//! Counting and timing on the hot path: one recorder per thread, whatever the number of its producers, taken away once per
+//! interval.
 //!
 //! A record belongs to the window that contains its *intended* time, and windows are only known afterwards (a fault's
 //! begins when the fault took effect). So everything is kept per *slot* of 100 ms of intended time, and windows are
@@ -6,6 +7,7 @@
 //! later, and merging adds up.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gauntlet_wire::lateness::Charge;
 use hdrhistogram::Histogram;
@@ -172,6 +174,15 @@ pub fn add_histogram(into: &mut LatencyHistogram, from: &LatencyHistogram) {
 
 /// Everything that one thread has counted since it was last taken, by slot.
 pub type SlotMap = BTreeMap<u64, Slot>;
+
+/// A recorder of producers that share a thread.
+pub type SharedRecorder = Arc<Mutex<Recorder>>;
+
+/// The recorder itself. Nobody waits for it: only one thread has it, which takes it a few times per batch.
+pub fn lock(recorder: &SharedRecorder) -> MutexGuard<'_, Recorder> {
+    // Counts are whole after each addition, so that a panic leaves nothing half done.
+    recorder.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// One thread's recorder. Slots in use are few, and consecutive records nearly always share one.
 #[derive(Debug, Default)]

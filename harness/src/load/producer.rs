@@ -12,7 +12,7 @@ use gauntlet_wire::producer::{BatchOutcome, ProducerStats, Settled, TakeRequest,
 use super::control::{AckSpan, Control, Interval, Origin};
 use super::records::{RecordMaker, RecordTarget};
 use crate::recorder::{
-    Recorder, add_sample, add_samples, is_ours, latency_histogram, latency_us, slot_end_ns,
+    SharedRecorder, add_sample, add_samples, is_ours, latency_histogram, latency_us, lock, slot_end_ns,
 };
 use crate::schedule::{ArrivalTimes, Arrivals, Position, Share, Timeline, share_of_partition};
 
@@ -141,7 +141,7 @@ pub struct ProducerLoad {
     plan: ProducerPlan,
     control: Arc<Control>,
     cursors: Vec<Cursor>,
-    recorder: Recorder,
+    recorder: SharedRecorder,
     settlements: Vec<Sender<PartitionSettlement>>,
     intervals: Sender<Interval>,
     interval_ns: u64,
@@ -236,7 +236,7 @@ impl ProducerLoad {
             plan,
             control,
             cursors,
-            recorder: Recorder::default(),
+            recorder: SharedRecorder::default(),
             settlements,
             intervals,
             interval_ns,
@@ -250,6 +250,13 @@ impl ProducerLoad {
             last_stats: ProducerStats::default(),
             last_lateness: Charge::default(),
         }
+    }
+
+    /// Counts into a recorder that the other producers of its thread count into, too: what a slot costs, in memory and to add
+    /// up, is then a thread's and not a producer's. Whoever is the first to tell of an interval tells for all.
+    #[must_use]
+    pub fn recording_into(self, recorder: &SharedRecorder) -> Self {
+        ProducerLoad { recorder: Arc::clone(recorder), ..self }
     }
 
     /// Where t = 0 is, as far as that is known.
@@ -311,11 +318,12 @@ impl ProducerLoad {
         let mut times = self.cursors[settled.partition].times(line, first, taken_ns);
         let mut intended_ns = times.next_ns();
         let oldest_ns = intended_ns + self.plan.linger_ns;
+        let mut recorder = lock(&self.recorder);
         let mut left = u64::from(settled.count);
         while left > 0 {
             // Slot by slot: what its records share is counted once.
             let slot_end_ns = slot_end_ns(intended_ns);
-            let slot = self.recorder.slot(intended_ns);
+            let slot = recorder.slot(intended_ns);
             let mut in_slot = 0;
             while in_slot < left && intended_ns < slot_end_ns {
                 add_sample(&mut slot.latency, latency_us(intended_ns, turn.now_ns));
@@ -328,12 +336,13 @@ impl ProducerLoad {
             }
             left -= in_slot;
         }
+        recorder.slot(turn.now_ns).counts.acks += u64::from(settled.count);
+        drop(recorder);
         let slip = turn.lateness.between_blocked(oldest_ns, taken_ns, blocked_ns);
         if is_ours(sum(slip, turn.lateness.of_answer(written_ns)), 0) {
             self.record_ours(settled, turn);
         }
         self.record_slip(oldest_ns, taken_ns, slip);
-        self.recorder.slot(turn.now_ns).counts.acks += u64::from(settled.count);
         self.record_ack_time(settled.partition, turn.now_ns);
         self.wire_bytes += u64::from(settled.wire_bytes);
         self.uncompressed_bytes += u64::from(settled.uncompressed_bytes);
@@ -345,13 +354,14 @@ impl ProducerLoad {
         let group = u64::from(settled.count).div_ceil(OURS_GROUPS).max(1);
         let line = self.line();
         let mut times = self.cursors[batch.partition].times(line, batch.first, batch.taken_ns);
+        let mut recorder = lock(&self.recorder);
         let mut ours = false;
         for i in 0..batch.count {
             let intended_ns = times.next_ns();
             if i % group == 0 {
                 ours = batch.is_ours(intended_ns, self.plan.linger_ns, turn);
             }
-            self.recorder.slot(intended_ns).counts.ours += u64::from(ours);
+            recorder.slot(intended_ns).counts.ours += u64::from(ours);
         }
     }
 
@@ -396,7 +406,8 @@ impl ProducerLoad {
     /// How late the oldest record of a batch left, by cause: what is not ours was the broker's.
     fn record_slip(&mut self, due_ns: u64, taken_ns: u64, ours: Charge) {
         let late_ns = taken_ns.saturating_sub(due_ns);
-        let slot = self.recorder.slot(due_ns);
+        let mut recorder = lock(&self.recorder);
+        let slot = recorder.slot(due_ns);
         slot.slip.host_ns = slot.slip.host_ns.max(ours.host_ns);
         slot.slip.gauntlet_ns = slot.slip.gauntlet_ns.max(ours.gauntlet_ns);
         slot.slip.broker_ns = slot.slip.broker_ns.max(late_ns.saturating_sub(ours.total_ns()));
@@ -416,6 +427,7 @@ impl ProducerLoad {
         let group = span.count.div_ceil(OURS_GROUPS).clamp(1, OURS_GROUP_MAX);
         let line = self.line();
         let mut times = self.cursors[span.partition].times(line, span.first, span.taken_ns);
+        let mut recorder = lock(&self.recorder);
         let mut ours = false;
         for i in 0..span.count {
             let intended_ns = times.next_ns();
@@ -423,7 +435,7 @@ impl ProducerLoad {
                 ours = turn.is_some_and(|turn| span.is_ours(intended_ns, self.plan.linger_ns, turn));
             }
             let age_us = latency_us(intended_ns, now_ns);
-            let slot = self.recorder.slot(intended_ns);
+            let slot = recorder.slot(intended_ns);
             if failed {
                 slot.counts.failed += 1;
             } else {
@@ -462,7 +474,7 @@ impl ProducerLoad {
     fn send_interval(&mut self, at_ns: u64, is_last: bool, lateness: Charge, stats: &ProducerStats) {
         let interval = Interval {
             is_last,
-            slots: self.recorder.take(),
+            slots: lock(&self.recorder).take(),
             wire_bytes: std::mem::take(&mut self.wire_bytes),
             uncompressed_bytes: std::mem::take(&mut self.uncompressed_bytes),
             lateness,
@@ -619,9 +631,11 @@ impl Workload for ProducerLoad {
             BatchOutcome::Unacknowledged => {
                 let line = self.line();
                 let mut times = self.cursors[settled.partition].times(line, first, taken_ns);
+                let mut recorder = lock(&self.recorder);
                 for _ in 0..count {
-                    self.recorder.slot(times.next_ns()).counts.unacknowledged += 1;
+                    recorder.slot(times.next_ns()).counts.unacknowledged += 1;
                 }
+                drop(recorder);
                 self.wire_bytes += u64::from(settled.wire_bytes);
                 self.uncompressed_bytes += u64::from(settled.uncompressed_bytes);
                 Outcome::Unacknowledged

@@ -23,6 +23,7 @@ use crate::load::{Control, Interval, ProducerLoad, ProducerPlan, Reader, ReaderP
 use crate::payload::BodyMaker;
 use crate::plan::{DriverPlan, KeyChoice, PacePlan, Plan, ProducerBlock, ReaderBlock};
 use crate::random::SplitMix;
+use crate::recorder::SharedRecorder;
 use crate::schedule::{Arrival, Curve, Share, Spread, share_of_partition};
 
 /// Intervals are taken at the full seconds of CLOCK_MONOTONIC.
@@ -138,9 +139,11 @@ impl Producers {
         }
         let threads = std::thread::available_parallelism().map_or(2, usize::from).min(ours.len());
         let mut groups: Vec<Vec<(ProducerConfig, ProducerLoad)>> = (0..threads).map(|_| Vec::new()).collect();
+        let recorders: Vec<SharedRecorder> = (0..threads).map(|_| SharedRecorder::default()).collect();
         for (i, member) in ours.into_iter().enumerate() {
             let config = client_of(plan, member.block, u64::from(member.records.producer), shared);
-            groups[i % threads].push((config, member.load(routes, shared)));
+            let load = member.load(routes, shared).recording_into(&recorders[i % threads]);
+            groups[i % threads].push((config, load));
         }
         for (i, group) in groups.into_iter().enumerate() {
             let what = format!("producer thread {i}");
