@@ -55,7 +55,8 @@ impl Encoder {
                 append_block(block, out);
                 continue;
             }
-            self.scratch.resize(strided::room(BLOCK_BYTES), 0);
+            // Grown to the largest block so far: a fleet of producers with small batches has many of these.
+            self.scratch.resize(self.scratch.len().max(strided::room(block.len())), 0);
             let packed = strided::compress(padded, begin, block_end, alike, &mut self.scratch);
             if is_trial {
                 let length_at = out.len();
