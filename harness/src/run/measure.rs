@@ -84,7 +84,8 @@ impl Measurement {
             scheduled: raw.plan.is_scheduled(),
         };
         let gaps = ack_gaps(raw.plan, raw.collected, raw.times.end_ns);
-        let before_ns = raw.records.iter().filter_map(began_ns).min().unwrap_or(raw.times.end_ns);
+        let before_ns =
+            raw.records.iter().filter_map(|record| record.injected_ns).min().unwrap_or(raw.times.end_ns);
         let before = slots.measure(&lay_out(raw.times.zero_ns, before_ns, &[])["all"]);
         let faults: Vec<FaultSeen> = raw
             .records
@@ -378,14 +379,10 @@ fn distribution(histogram: Option<&LatencyHistogram>, stat: Option<Stat>) -> Obs
     }
 }
 
-fn began_ns(record: &FaultRecord) -> Option<u64> {
-    record.took_effect_ns.or(record.injected_ns)
-}
-
 fn moments_of(fault: &FaultSeen) -> Option<FaultMoments> {
     Some(FaultMoments {
         name: fault.record.name.clone(),
-        began_ns: began_ns(&fault.record)?,
+        injected_ns: fault.record.injected_ns?,
         heal_ns: fault.record.heal_began_ns,
         recovered_ns: fault.recovered_ns,
     })

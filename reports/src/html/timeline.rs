@@ -37,7 +37,7 @@ pub(super) fn figure(data: &RunData, view: &View) -> Markup {
         title: "What happened when",
         finding: finding(data, &history),
         how_to_read: "each fault has a lane and a number, which all charts below show at its edge, with the same \
-                      shading: from when it took effect until its heal began, and the recovery from it. The lanes of \
+                      shading: from its injection until its heal began, and the recovery from it. The lanes of \
                       leaders and ISR are what the cluster's metadata said.",
         legend: legend(view, &data.record.faults, &history),
         picture,

@@ -23,7 +23,7 @@ const TICKS_MAX: f64 = 13.0;
 pub(super) struct Band {
     /// Which fault, counted from 1 in the order of the scenario.
     pub(super) number: usize,
-    /// When it took effect, or when it was injected if it was not seen to act.
+    /// When it was injected.
     pub(super) from_s: f64,
     /// When its heal began; the end of the axis if never.
     pub(super) heal_s: f64,
@@ -187,7 +187,7 @@ fn moments(fault: &FaultEntry) -> Vec<f64> {
 fn band(number: usize, fault: &FaultEntry, data: &RunData, end_s: f64) -> Option<Band> {
     let window = |kind: &str| data.record.windows.get(&format!("{kind}:{}", fault.name));
     let at = &fault.at_s;
-    let from_s = window("fault").map(|w| w.from_s).or(at.took_effect).or(at.injected)?;
+    let from_s = window("fault").map(|w| w.from_s).or(at.injected)?;
     let heal_s = window("fault").map(|w| w.to_s).or(at.heal_began).unwrap_or(end_s);
     let to_s = window("recovery").map(|w| w.to_s).or(at.isr_full).or(at.healed).unwrap_or(heal_s);
     Some(Band { number, from_s, heal_s: heal_s.max(from_s), to_s: to_s.max(heal_s) })

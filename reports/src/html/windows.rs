@@ -39,7 +39,7 @@ pub(super) fn section(record: &RunRecord) -> Markup {
             p class="note" {
                 "A record belongs to the windows that hold its intended time. "
                 strong { "all" } ": load without warm-up and drain. " strong { "before" } ": until the first fault. "
-                strong { "fault" } ": took effect to heal action. " strong { "recovery" } ": heal action until ISR full, lag "
+                strong { "fault" } ": injection to heal action. " strong { "recovery" } ": heal action until ISR full, lag "
                 "back at its level before, and p99 under twice that of before for 5 s. "
                 strong { "steady" } ": in neither. " strong { "service" } ": first byte written to ack. "
                 strong { "ours" } ": records late mostly because of gauntlet or its host. "
