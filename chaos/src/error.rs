@@ -7,6 +7,7 @@ use crate::kafka_home::{JavaError, KafkaHomeError};
 use crate::local::{AccessError, FormatError, NotReady, SpecError};
 use crate::registry::RegistryError;
 use crate::supervisor::SupervisorError;
+use crate::target::TargetError;
 
 /// Why a cluster could not be started, changed or ended.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum ChaosError {
     /// A broker ended or did not become ready. Boxed: it carries part of a log.
     #[error(transparent)]
     NotReady(Box<NotReady>),
+    /// Nobody fits a role.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// The registry of detached clusters refused.
     #[error(transparent)]
     Registry(#[from] RegistryError),

@@ -37,6 +37,7 @@ use crate::kafka_home::{Java, KafkaHome, KafkaVersion};
 use crate::process::ProcessIdentity;
 use crate::random::kafka_uuid;
 use crate::supervisor::{Launcher, NodeCommand, NodeStatus, SignalTimes, Supervisor, SupervisorConfig};
+use crate::target::Target;
 
 /// Where a cluster keeps its files. Relative paths are made absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,6 +240,20 @@ impl LocalCluster {
     pub(crate) fn wait_registered(&self, id: i32, limit: Duration) -> Result<u64, ChaosError> {
         let deadline = Instant::now() + limit;
         readiness::wait_registered(&self.supervisor, self.node(id)?, &self.access.operator, deadline)
+    }
+
+    /// Kills a broker, the lowest that is not the active controller, and waits until the others have taken over what it led. It
+    /// stays down. Returns its id.
+    ///
+    /// # Errors
+    /// Nobody but the active controller is there, or the others still count on it when `limit` is over.
+    pub fn lose_broker(&self, limit: Duration) -> Result<i32, ChaosError> {
+        let id = Target::NotController.resolve(self, || true)?.node;
+        self.kill(id)?;
+        let deadline = Instant::now() + limit;
+        let operator = &self.access.operator;
+        readiness::wait_unlisted(&self.supervisor, self.node(id)?, &self.nodes, operator, deadline)?;
+        Ok(id)
     }
 
     /// Ends all nodes and the supervisor, removes the data unless it is to be kept, and reports what went wrong with it.

@@ -28,6 +28,7 @@ use gauntlet_wire::{ConnectOptions, Security, WireError, monotonic_ns};
 pub use interrupt::{Asked, Interrupt};
 pub(crate) use judge::fault_as_told;
 pub use judge::guarantee_in_words;
+pub(crate) use threads::{FRAGMENTS_MAX, INTERVAL_NS};
 pub use threads::{LoopFailure, ThreadError};
 pub use topics::TopicError;
 
@@ -116,6 +117,8 @@ impl RunError {
 /// Brokers that outlive a run: several runs can go on them, one after the other. Dropping it ends local ones.
 pub struct RunningCluster {
     brokers: Brokers,
+    /// Brokers that were taken down for good.
+    absent: Vec<i32>,
 }
 
 impl RunningCluster {
@@ -124,7 +127,7 @@ impl RunningCluster {
     /// # Errors
     /// They don't start, or can't be reached.
     pub fn start(cluster: &ClusterPlan, dirs: &ClusterDirs, launcher: &Launcher) -> Result<Self, RunError> {
-        Ok(RunningCluster { brokers: Brokers::start(cluster, dirs, launcher)? })
+        Ok(RunningCluster { brokers: Brokers::start(cluster, dirs, launcher)?, absent: Vec::new() })
     }
 
     /// The local brokers, unless it is somebody else's cluster.
@@ -134,6 +137,26 @@ impl RunningCluster {
             Brokers::Local(cluster) => Some(cluster),
             Brokers::Foreign(_) => None,
         }
+    }
+
+    /// Kills one of the local brokers for good, and waits until the others have taken over. Runs on this cluster from now on count
+    /// on those alone. Returns its id.
+    ///
+    /// # Errors
+    /// The cluster is somebody else's, or the others do not take over.
+    pub fn lose_broker(&mut self) -> Result<i32, RunError> {
+        let Brokers::Local(local) = &self.brokers else {
+            return Err(RunError::Faults("a broker of a foreign cluster can't be taken down".to_owned()));
+        };
+        let lost = local.lose_broker(TAKE_OVER_LIMIT)?;
+        self.absent.push(lost);
+        Ok(lost)
+    }
+
+    /// Brokers that were taken down.
+    #[must_use]
+    pub fn absent(&self) -> &[i32] {
+        &self.absent
     }
 
     /// Ends local brokers and removes their data.
@@ -198,6 +221,8 @@ impl Brokers {
     }
 }
 
+/// How long brokers may take to notice that another one is gone: `broker.session.timeout.ms`, 9 s unless it is set, and an election.
+const TAKE_OVER_LIMIT: Duration = Duration::from_secs(60);
 /// How long brokers may take to apply ACLs.
 const GRANT_LIMIT: Duration = Duration::from_secs(20);
 
@@ -208,6 +233,8 @@ pub(crate) struct Run<'a> {
     options: &'a RunOptions,
     tell: &'a mut dyn FnMut(Progress<'_>),
     admin: ConnectOptions,
+    /// Brokers that are down, and stay so.
+    absent: &'a [i32],
 }
 
 /// Carries a plan out. Never fails: what goes wrong is in the record, which is also in the run directory.
@@ -218,7 +245,7 @@ pub fn execute(
     options: &RunOptions,
     tell: &mut dyn FnMut(Progress<'_>),
 ) -> RunRecord {
-    let run = Run { plan, expectations, options, tell, admin: ConnectOptions::default() };
+    let run = Run { plan, expectations, options, tell, admin: ConnectOptions::default(), absent: &[] };
     conduct(run, |run, record| run.carry_out(faults, record))
 }
 
@@ -231,7 +258,8 @@ pub fn execute_on(
     options: &RunOptions,
     tell: &mut dyn FnMut(Progress<'_>),
 ) -> RunRecord {
-    let run = Run { plan, expectations, options, tell, admin: ConnectOptions::default() };
+    let admin = ConnectOptions::default();
+    let run = Run { plan, expectations, options, tell, admin, absent: cluster.absent() };
     conduct(run, |run, record| {
         let ended = run.with_brokers(&cluster.brokers, &[], record);
         run.remove_topics(&cluster.brokers.bootstrap());
@@ -325,7 +353,7 @@ impl Run<'_> {
         let mut starts = Vec::new();
         for (index, topic) in self.plan.topics.iter().enumerate() {
             let operations = self.plan.topic_operations(index);
-            starts.push(topics::prepare(&bootstrap, topic, &operations, &self.admin)?);
+            starts.push(topics::prepare(&bootstrap, topic, &operations, self.absent, &self.admin)?);
         }
         if self.options.interrupt.is_set() {
             return Err(RunError::Interrupted);

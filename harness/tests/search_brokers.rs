@@ -12,6 +12,7 @@ mod quota;
 #[path = "support/wait.rs"]
 mod wait;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -191,6 +192,52 @@ fn a_search_that_begins_above_the_ceiling_goes_down_to_it_or_says_that_there_is_
     // A machine that is busy enough makes it unknown, never a pass.
     assert!(matches!(output.status.code(), Some(99 | 5)), "{}", text(&output));
     assert!(record.reasons[0].text.contains("was sustainable"), "{:?}", record.reasons);
+}
+
+#[test]
+fn what_is_left_with_one_broker_down_is_searched_on_two_brokers_of_three() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = "version: 1\nname: headroom\nseed: 7\n\
+         cluster: { local: { brokers: 3, jvm: quick, config: { broker.session.timeout.ms: 3000, broker.heartbeat.interval.ms: 500 } } }\n\
+         topics: [{ name: searched, partitions: 3, replication_factor: 3, config: { min.insync.replicas: 2 } }]\n\
+         workload: { producers: { count: 1 } }\n\
+         load:\n  shape: max-search\n  warmup: 1s\n  drain: 10s\n  search: { low: 150/s, high: 150/s, trial: 1s, \
+         confirm: 2s, cooldown: 0s, warmup: 0s, headroom: n-1, sustainable: [produce.latency p99 < 10s] }\n\
+         expect: [search.headroom_rate >= 100/s, verify.lost == 0, verify.unseen == 0]\n";
+    std::fs::write(dir.path().join("case.yaml"), yaml).unwrap();
+    let case = Case { dir };
+    let (output, record) = case.run();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let headroom = record.headroom.as_ref().unwrap();
+    let down = headroom.down.unwrap();
+    let finding = headroom.finding.as_ref().unwrap();
+    // No rate is searched that was not found with all brokers up, and every trial counts.
+    assert!(finding.rate_per_s.unwrap() <= record.rate_per_s().unwrap() * 1.01, "{record:#?}");
+    assert_eq!(record.confirmation_of(finding).unwrap().down, Some(down));
+    assert_eq!(
+        record.trials.iter().map(|t| t.number).collect::<Vec<_>>(),
+        (1..=record.trials.len() as u32).collect::<Vec<_>>()
+    );
+    for trial in &record.trials {
+        // What the brokers said of their replicas during the trial.
+        let watched =
+            std::fs::read_to_string(case.search_dir().join(&trial.dir).join("cluster.ndjson")).unwrap();
+        let in_sync: BTreeSet<i64> = watched
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .flat_map(|line| line["change"]["state"]["isr"].as_array().cloned().unwrap_or_default())
+            .filter_map(|broker| broker.as_i64())
+            .collect();
+        let expected: BTreeSet<i64> =
+            (1..=3).filter(|broker| trial.down.is_none_or(|down| i64::from(down) != *broker)).collect();
+        assert_eq!(in_sync, expected, "trial {}", trial.number);
+    }
+    let page = std::fs::read_to_string(case.search_dir().join("report.html")).unwrap();
+    assert!(
+        page.contains("id=\"latency-by-rate-headroom\"")
+            && page.contains(&format!("with broker {down} down"))
+    );
 }
 
 #[test]

@@ -229,15 +229,6 @@ fn unknown_metric(text: &Text<'_>, name: &str) -> ExpectError {
             ),
         };
     }
-    if name == "search.headroom_rate" {
-        let help = "`search.sustainable_rate` is the rate with all brokers up";
-        return ExpectError {
-            offset: text.offset_of(name),
-            length: name.len(),
-            message: format!("`{name}` is not supported by this version of gauntlet yet"),
-            help: Some(help.to_owned()),
-        };
-    }
     let near = METRICS.iter().map(|m| (strsim::damerau_levenshtein(m.name, name), m.name)).min();
     let help = match near {
         Some((distance, metric)) if distance <= 4 => format!("did you mean `{metric}`?"),
@@ -366,6 +357,7 @@ mod tests {
             verify: true,
             schedule: true,
             search: true,
+            headroom: true,
             faults: ["kill-leader".to_owned()].into(),
         }
     }
@@ -420,12 +412,6 @@ mod tests {
             ),
             ("recovery.isr_full{falt=x} < 60s", 18, "unknown label `falt`", Some("did you mean `fault`?")),
             ("consumer.lag p99 < 5", 13, "`consumer.lag` has only max, min and mean", None),
-            (
-                "search.headroom_rate > 1k/s",
-                0,
-                "`search.headroom_rate` is not supported by this version of gauntlet yet",
-                Some("`search.sustainable_rate` is the rate with all brokers up"),
-            ),
         ];
         for (rule, offset, message, help) in cases {
             let error = parse(rule).unwrap_err();
@@ -445,6 +431,7 @@ mod tests {
             "verify.lost == 0",
             "load.achieved_ratio > 0.5",
             "search.sustainable_rate > 1k/s",
+            "search.headroom_rate > 1k/s",
         ] {
             let error = Expectation::parse(rule, None, Severity::Fail, &nothing).unwrap_err();
             assert!(error.message.starts_with("this plan cannot produce"), "{error}");

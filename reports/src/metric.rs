@@ -126,6 +126,8 @@ pub enum Needs {
     Schedule,
     /// A search for the highest rate that holds.
     Search,
+    /// A search that is done once more with one broker down.
+    Headroom,
     /// Producers that tell when they write the first byte of a batch.
     FirstWrite,
     /// A producer that has a queue of its own, and statistics about it.
@@ -175,6 +177,8 @@ const fn fault(name: &'static str, needs: Needs, help: &'static str) -> Metric {
 
 /// What a search is for.
 pub const SUSTAINABLE_RATE: &str = "search.sustainable_rate";
+/// The same with one broker down.
+pub const HEADROOM_RATE: &str = "search.headroom_rate";
 
 /// Every metric of this version.
 pub const METRICS: &[Metric] = &[
@@ -350,6 +354,15 @@ pub const METRICS: &[Metric] = &[
         by: &[],
         help: "the highest rate that was confirmed, over all trials of a search",
     },
+    Metric {
+        name: HEADROOM_RATE,
+        unit: Unit::PerSecond,
+        shape: Shape::Single,
+        scope: Scope::Run,
+        needs: Needs::Headroom,
+        by: &[],
+        help: "the highest rate that was confirmed with one broker down",
+    },
 ];
 
 /// Finds a metric by name.
@@ -370,6 +383,8 @@ pub struct Capabilities {
     pub schedule: bool,
     /// The load is a search for the highest rate that holds.
     pub search: bool,
+    /// The search is done once more with one broker down.
+    pub headroom: bool,
     /// Some producer does not tell when it writes the first byte of a batch.
     pub hides_writes: bool,
     /// Some producer has a queue of its own, and statistics about it.
@@ -391,6 +406,10 @@ impl Capabilities {
                 Some("a load of shape `unlimited` has no schedule to achieve")
             }
             Needs::Search if !self.search => Some("only a load of shape `max-search` looks for it"),
+            Needs::Headroom if !self.search => self.lacks(Needs::Search),
+            Needs::Headroom if !self.headroom => {
+                Some("only a search with `headroom: n-1` looks for the rate with one broker down")
+            }
             Needs::FirstWrite if !self.acks => self.lacks(Needs::Acks),
             Needs::FirstWrite if self.hides_writes => {
                 Some("a producer has `driver: rdkafka`, and librdkafka does not tell when it writes")

@@ -48,6 +48,16 @@ pub struct Finding {
     pub limit: Limit,
 }
 
+/// The search once more, with one broker down.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadroomRecord {
+    /// The broker that was killed before it; `null` if it did not come to that.
+    pub down: Option<i32>,
+    /// What it came to; `null` if it did not come to its end.
+    pub finding: Option<Finding>,
+}
+
 /// The load before the first trial on a cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,6 +120,8 @@ pub struct SearchRecord {
     pub warmups: Vec<WarmUpRecord>,
     /// What it came to; `null` if it did not come to its end.
     pub finding: Option<Finding>,
+    /// The same with one broker down; `null` if the scenario does not ask for it.
+    pub headroom: Option<HeadroomRecord>,
     /// Expectations over the search, in order.
     pub expect: Vec<ExpectRecord>,
 }
@@ -118,8 +130,25 @@ impl SearchRecord {
     /// The trial that confirmed the rate.
     #[must_use]
     pub fn confirmation(&self) -> Option<&TrialRecord> {
-        let number = self.finding.as_ref()?.confirmed_by?;
+        self.confirmation_of(self.finding.as_ref()?)
+    }
+
+    /// The trial that confirmed what was found, with all brokers or with one down.
+    #[must_use]
+    pub fn confirmation_of(&self, finding: &Finding) -> Option<&TrialRecord> {
+        let number = finding.confirmed_by?;
         self.trials.iter().find(|trial| trial.number == number)
+    }
+
+    /// What the search came to with one broker down.
+    #[must_use]
+    pub fn headroom_finding(&self) -> Option<&Finding> {
+        self.headroom.as_ref()?.finding.as_ref()
+    }
+
+    /// The trials with all brokers up, or those with one down.
+    pub fn trials_with(&self, one_down: bool) -> impl Iterator<Item = &TrialRecord> {
+        self.trials.iter().filter(move |trial| trial.down.is_some() == one_down)
     }
 
     /// The confirmed rate.
@@ -135,12 +164,6 @@ impl SearchRecord {
             return ExitReason::InternalError;
         }
         ExitReason::worst(self.reasons.iter().map(|r| r.exit))
-    }
-
-    /// The lowest rate that was tried.
-    #[must_use]
-    pub fn lowest_tried_per_s(&self) -> Option<u64> {
-        self.trials.iter().map(|trial| trial.rate_per_s).min()
     }
 }
 

@@ -99,6 +99,33 @@ pub(super) fn wait_registered(
     }
 }
 
+/// Waits until the brokers that run list `gone` no longer: the controller has fenced it, and given what it led to others.
+pub(super) fn wait_unlisted(
+    supervisor: &Supervisor,
+    gone: &LocalNode,
+    nodes: &[LocalNode],
+    operator: &Security,
+    deadline: Instant,
+) -> Result<(), ChaosError> {
+    let id = gone.node.id;
+    let options = options(operator);
+    loop {
+        let others = expected_brokers(&supervisor.list()?, nodes);
+        let addresses = nodes.iter().filter(|node| others.contains(&node.node.id));
+        let still_listed = addresses.filter_map(|node| node.node.client_addr()).find_map(|addr| {
+            match registered(&addr, &options, &mut None) {
+                Ok(listed) => listed.contains(&id).then(|| format!("{addr} still lists it")),
+                Err(error) => Some(error.to_string()),
+            }
+        });
+        let Some(why) = still_listed else { return Ok(()) };
+        if Instant::now() >= deadline {
+            return Err(not_ready(gone, format!("it was killed, but at the deadline {why}")));
+        }
+        thread::sleep(POLL);
+    }
+}
+
 fn options(operator: &Security) -> ConnectOptions {
     ConnectOptions { timeout: ANSWER_LIMIT, security: operator.clone(), ..ConnectOptions::default() }
 }

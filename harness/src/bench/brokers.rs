@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::{ClusterDirs, Launcher, LocalCluster};
 use gauntlet_wire::admin::connect_first;
 use gauntlet_wire::{ConnectOptions, Connection, OffsetSpec, WireError};
@@ -91,7 +90,7 @@ impl BenchBrokers {
             config: topic_config(options),
             lifecycle: Lifecycle::PerRun,
         };
-        topics::prepare(&self.bootstrap, &plan, &[], &self.connect)?;
+        topics::prepare(&self.bootstrap, &plan, &[], &[], &self.connect)?;
         let ends = EndOffsets::connect(&self.bootstrap, name, &self.connect)?;
         Ok(TrialTopic { plan, ends })
     }
@@ -103,17 +102,13 @@ impl BenchBrokers {
     pub fn delete(&self, topic: &TrialTopic) -> Result<Option<String>, BenchError> {
         topics::delete(&self.bootstrap, &topic.plan, &self.connect)?;
         let local = self.local.as_ref();
-        Ok(local.and_then(|local| wait_for_removal(local, std::iter::once(topic.plan.name.as_str()))))
+        Ok(local.and_then(|local| wait_for_removal(local, &[], std::iter::once(topic.plan.name.as_str()))))
     }
 
     /// User and system time that all local brokers have taken so far.
     #[must_use]
     pub fn cpu_s(&self) -> Option<f64> {
-        let cluster = self.local.as_ref()?;
-        let is_broker = |id| cluster.nodes().iter().any(|n| n.node.id == id && n.node.client_port.is_some());
-        let statuses = cluster.statuses().ok()?;
-        let processes = statuses.iter().filter(|status| is_broker(status.node)).map(|status| status.process);
-        processes.map(ProcessIdentity::cpu_time).map(|time| Some(time.ok()?.as_secs_f64())).sum()
+        broker_usage::cpu_s(&broker_usage::processes(self.local.as_ref()?)?)
     }
 
     /// Bytes in the segments of a topic, all replicas together.

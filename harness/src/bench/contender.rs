@@ -141,14 +141,16 @@ pub trait Contender {
     /// Its name, what it is, and what has to be known to compare it.
     fn describe(&self) -> ContenderRecord;
 
-    /// The contender whose settings it has: itself, unless two are to differ in one thing alone.
-    fn tuned_as(&self) -> &'static str;
+    /// The contender whose settings it has, if two are to differ in one thing alone; as a rule it has its own.
+    fn tuned_as(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Whether it can do that.
     fn does(&self, cell: Cell) -> bool;
 
     /// What can be set for such work.
-    fn knobs(&self, mode: Mode) -> &'static [Knob];
+    fn knobs(&self, mode: Mode) -> Vec<Knob>;
 
     /// Whether it stops after a number of records, instead of after a time.
     fn is_counted(&self) -> bool;
@@ -198,6 +200,14 @@ pub struct Entrant {
     pub name: &'static str,
     /// It.
     pub contender: Box<dyn Contender>,
+}
+
+impl Entrant {
+    /// The contender under whose name its settings were found.
+    #[must_use]
+    pub fn tuned_as(&self) -> &'static str {
+        self.contender.tuned_as().unwrap_or(self.name)
+    }
 }
 
 /// Finds the contenders of these names (empty: of all), building what has to be built. `tell` hears what takes a while.

@@ -240,13 +240,13 @@ impl<'a> Session<'a> {
 
     fn settings(&self, entrant: &Entrant, cell: Cell) -> Result<Settings, BenchError> {
         let knobs = entrant.contender.knobs(cell.mode);
-        self.run.tuning.settings(entrant.contender.tuned_as(), knobs, cell, self.run.options.linger_ms)
+        self.run.tuning.settings(entrant.tuned_as(), &knobs, cell, self.run.options.linger_ms)
     }
 
     /// Whether an attempt has the settings that a sweep found best.
     fn is_tuned(&self, attempt: &Attempt<'_>) -> bool {
         let (entrant, cell) = (attempt.entrant, attempt.cell);
-        self.run.tuning.knows(entrant.contender.tuned_as(), cell)
+        self.run.tuning.knows(entrant.tuned_as(), cell)
             && self.settings(entrant, cell).is_ok_and(|settings| settings == attempt.settings)
     }
 }

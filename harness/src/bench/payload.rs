@@ -21,36 +21,71 @@ const FILE_BYTES: u64 = 16 << 20;
 /// Printable characters that are no blanks.
 const PRINTABLE: std::ops::RangeInclusive<u8> = b'!'..=b'~';
 
-/// A value as gauntlet would write it as record `index`.
-#[must_use]
-pub fn value(seed: u64, size: Bytes, index: u64) -> Vec<u8> {
-    let mut value = vec![0; (size.get() as usize).max(IDENTITY_LEN)];
-    let body_bytes = value.len() - IDENTITY_LEN;
-    BodyMaker::new(seed, 0, BodyPlan::Random(RANDOM_FRACTION), body_bytes).fill(
-        0,
-        index,
-        0,
-        &mut value[IDENTITY_LEN..],
-    );
-    let identity = Identity {
-        flags: 0,
-        run: seed as u32,
-        producer: 0,
-        incarnation: 0,
-        partition: 0,
-        pseq: index,
-        intended_ns: 1_000_000_000_000 + index * 1_000,
-    };
-    let encoded = gauntlet_verify::identity::encode(&identity, &CrcSeed::new("bench", 0), &mut value);
-    debug_assert!(encoded.is_ok());
-    value
+/// Makes the values of one stream as gauntlet's producers do: identity, then body.
+pub struct ValueMaker {
+    run: u32,
+    body: BodyMaker,
+    seed: CrcSeed,
 }
 
-/// The same as a line, without its end.
-#[must_use]
-pub fn line(seed: u64, size: Bytes, index: u64) -> Vec<u8> {
-    let printable = PRINTABLE.end() - PRINTABLE.start() + 1;
-    value(seed, size, index).into_iter().map(|byte| PRINTABLE.start() + byte % printable).collect()
+impl ValueMaker {
+    /// Of so many bytes each, which must have room for an identity; bodies by `seed`, for partition 0 of `topic`.
+    #[must_use]
+    pub fn new(seed: u64, run: u32, topic: &str, value_bytes: usize) -> Self {
+        let body = BodyMaker::new(
+            seed,
+            0,
+            BodyPlan::Random(RANDOM_FRACTION),
+            value_bytes.saturating_sub(IDENTITY_LEN),
+        );
+        ValueMaker { run, body, seed: CrcSeed::new(topic, 0) }
+    }
+
+    /// Record `pseq`, into a zeroed value.
+    pub fn write(&self, pseq: u64, value: &mut [u8]) {
+        self.body.fill(0, pseq, 0, &mut value[IDENTITY_LEN..]);
+        let identity = Identity {
+            flags: 0,
+            run: self.run,
+            producer: 0,
+            incarnation: 0,
+            partition: 0,
+            pseq,
+            intended_ns: 1_000_000_000_000 + pseq * 1_000,
+        };
+        let encoded = gauntlet_verify::identity::encode(&identity, &self.seed, value);
+        debug_assert!(encoded.is_ok());
+    }
+}
+
+/// Makes the values of a size, and lines of them.
+pub struct LineMaker {
+    values: ValueMaker,
+    value_bytes: usize,
+}
+
+impl LineMaker {
+    /// Of records of this size.
+    #[must_use]
+    pub fn new(seed: u64, size: Bytes) -> Self {
+        let value_bytes = (size.get() as usize).max(IDENTITY_LEN);
+        LineMaker { values: ValueMaker::new(seed, seed as u32, "bench", value_bytes), value_bytes }
+    }
+
+    /// A value as gauntlet would write it as record `index`.
+    #[must_use]
+    pub fn value(&self, index: u64) -> Vec<u8> {
+        let mut value = vec![0; self.value_bytes];
+        self.values.write(index, &mut value);
+        value
+    }
+
+    /// The same as a line, without its end.
+    #[must_use]
+    pub fn line(&self, index: u64) -> Vec<u8> {
+        let printable = PRINTABLE.end() - PRINTABLE.start() + 1;
+        self.value(index).into_iter().map(|byte| PRINTABLE.start() + byte % printable).collect()
+    }
 }
 
 /// Writes the file for a size of records into `dir`.
@@ -61,8 +96,9 @@ pub fn write(dir: &Path, seed: u64, size: Bytes) -> Result<PathBuf, BenchError> 
     let path = dir.join(format!("payload-{size}.txt"));
     let written = (|| {
         let mut file = BufWriter::new(File::create(&path)?);
+        let lines = LineMaker::new(seed, size);
         for index in 0..(FILE_BYTES / size.get().max(1)).max(1) {
-            file.write_all(&line(seed, size, index))?;
+            file.write_all(&lines.line(index))?;
             file.write_all(b"\n")?;
         }
         file.flush()
@@ -98,8 +134,9 @@ mod tests {
     fn lines_compress_as_values_do() {
         for bytes in [100, 1024] {
             let size = Bytes::new(bytes);
-            let values = stored_bytes(Codec::Lz4, |index| value(1, size, index));
-            let lines = stored_bytes(Codec::Lz4, |index| line(1, size, index));
+            let maker = LineMaker::new(1, size);
+            let values = stored_bytes(Codec::Lz4, |index| maker.value(index));
+            let lines = stored_bytes(Codec::Lz4, |index| maker.line(index));
             assert!((lines / values - 1.0).abs() < 0.05, "{size}: {lines} and {values} bytes");
         }
     }

@@ -112,7 +112,7 @@ fn cells(options: &BenchOptions) -> Vec<Cell> {
 /// Whether a contender has trials of its own in a cell.
 #[must_use]
 pub fn takes_part(options: &BenchOptions, entrant: &Entrant, cell: Cell) -> bool {
-    let has_knobs = options.work != Work::Tune || entrant.contender.tuned_as() == entrant.name;
+    let has_knobs = options.work != Work::Tune || entrant.tuned_as() == entrant.name;
     has_knobs && entrant.contender.does(cell)
 }
 
@@ -123,7 +123,7 @@ fn trials(options: &BenchOptions, entrant: &Entrant, cell: Cell) -> u32 {
         Work::Peers => repeats,
         Work::Tune => {
             let knobs = entrant.contender.knobs(cell.mode);
-            repeats * KnobSweep::new(knobs, cell, options.linger_ms).len() as u32
+            repeats * KnobSweep::new(&knobs, cell, options.linger_ms).len() as u32
         }
         Work::Curves => curves::points(options).len() as u32,
     }

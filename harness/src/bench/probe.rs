@@ -12,9 +12,11 @@ pub mod hour;
 pub mod null_sink;
 pub mod write;
 
+use gauntlet_verify::{BatchHeader, Outcome, Settlement, Shard, ShardConfig, StreamKey};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use crate::run::FRAGMENTS_MAX;
 use crate::units::Bytes;
 
 /// Name of the probe of writing.
@@ -71,6 +73,43 @@ fn thread_cpu_s() -> f64 {
     // The clock exists on every Linux that this runs on.
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
         .map_or(0.0, |time| time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9)
+}
+
+/// The checker of a partition that only the run itself has written to.
+fn shard(run: u32, topic: &str, partition: u32) -> Shard {
+    Shard::new(ShardConfig {
+        run,
+        topic: topic.to_owned(),
+        partition,
+        other_topics: Vec::new(),
+        created_by_run: true,
+        in_order: true,
+        start_offset: 0,
+        witness_limit: 8,
+        fragment_limit: FRAGMENTS_MAX,
+    })
+}
+
+/// Begins to read a batch of the one stream there is, which has numbers and offsets alike. It was acked: the ack usually comes
+/// before the record is read.
+fn begin_acked_batch(shard: &mut Shard, first_pseq: u64, count: u32) {
+    let base_offset = first_pseq as i64;
+    shard.settle(&Settlement {
+        stream: StreamKey { producer: 0, incarnation: 0 },
+        first_pseq,
+        count,
+        outcome: Outcome::Acked { base_offset: Some(base_offset) },
+    });
+    shard.begin_batch(&BatchHeader {
+        base_offset,
+        last_offset: base_offset + i64::from(count) - 1,
+        leader_epoch: 0,
+        producer_id: 1,
+        producer_epoch: 0,
+        base_sequence: first_pseq as i32 & i32::MAX,
+        control: false,
+        transactional: false,
+    });
 }
 
 /// Why a probe came to nothing.

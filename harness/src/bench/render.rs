@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use gauntlet_reports::quantity::grouped;
+
 use super::contender::{Entrant, REFERENCE};
 use super::goal::{GoalRecord, Reached, Side};
 use super::matrix::{Cell, Pace};
@@ -20,7 +22,7 @@ struct Column {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { head: "msg/s", value: |s| s.per_s.map(|spread| count(spread.median)) },
+    Column { head: "msg/s", value: |s| s.per_s.map(|spread| grouped(spread.median)) },
     Column { head: "achieved", value: |s| s.achieved_ratio.map(|spread| format!("{:.3}", spread.median)) },
     Column { head: "CPU ns/msg", value: |s| s.cpu_ns.map(|spread| format!("{:.0}", spread.median)) },
     Column { head: "p50 ms", value: |s| s.p50_ms.map(|spread| ms(spread.median)) },
@@ -39,18 +41,6 @@ const COLUMNS: &[Column] = &[
     Column { head: "x CPU", value: |s| s.ratio_cpu.map(ratio) },
     Column { head: "x p99", value: |s| s.ratio_p99.map(ratio) },
 ];
-
-fn count(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
 
 fn ms(value: f64) -> String {
     if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") }
@@ -179,7 +169,7 @@ fn probe_lines(probes: &[ProbeRecord]) -> Vec<Vec<String>> {
             probe.size.to_string(),
             probe.codec.clone().unwrap_or_else(|| "-".to_owned()),
             ns.map_or_else(|| "-".to_owned(), |s| format!("{:.0} ({:.0}-{:.0})", s.median, s.min, s.max)),
-            per_core.map_or_else(|| "-".to_owned(), |s| count(s.median)),
+            per_core.map_or_else(|| "-".to_owned(), |s| grouped(s.median)),
             format!("{} of {}", costs.len(), same.count()),
         ]);
     }
@@ -199,7 +189,7 @@ fn goal_line(goal: &GoalRecord) -> Vec<String> {
     };
     let number = |value: f64| match goal.unit.as_str() {
         "" => format!("{value:.3}"),
-        _ if value >= 1_000.0 => count(value),
+        _ if value >= 1_000.0 => grouped(value),
         _ => times(value),
     };
     let unit = if goal.unit.is_empty() { String::new() } else { format!(" {}", goal.unit) };
@@ -349,7 +339,7 @@ fn figures(measured: &Measured) -> String {
     let p99 = measured.latency_ms.and_then(|latency| latency.p99);
     let p99 = p99.map_or_else(String::new, |p99| format!("  p99 {} ms", ms(p99)));
     let steal = measured.host.map_or_else(String::new, |host| format!("  steal {:.1} %", host.steal * 100.0));
-    format!("{:>10}/s {:>6.0} ns/msg{p99}{steal}", count(measured.per_s), measured.cpu_ns_per_message)
+    format!("{:>10}/s {:>6.0} ns/msg{p99}{steal}", grouped(measured.per_s), measured.cpu_ns_per_message)
 }
 
 /// What a sweep over a contender's knobs found.
@@ -373,7 +363,7 @@ pub fn probe(probe: &ProbeRecord) -> String {
         (Some(cost), _) => format!(
             "{label} {:.0} ns/record, {}/s per core",
             cost.cpu_ns_per_record(),
-            count(cost.per_core_s())
+            grouped(cost.per_core_s())
         ),
         (None, failed) => format!("{label} no result: {}", failed.as_deref().unwrap_or_default()),
     }
@@ -390,7 +380,7 @@ pub fn plan(plan: &BenchPlan, entrants: &[Entrant], skipped: &[SkippedRecord], t
         let _ = writeln!(text, "{:<20} skipped: {}", skipped.name, skipped.why);
     }
     for (cell, who) in &plan.cells {
-        let is_tuned = |entrant: &Entrant| tuning.knows(entrant.contender.tuned_as(), *cell);
+        let is_tuned = |entrant: &Entrant| tuning.knows(entrant.tuned_as(), *cell);
         let takes_part = entrants.iter().filter(|entrant| who.contains(&entrant.name));
         let untuned: Vec<&str> =
             takes_part.filter(|entrant| !is_tuned(entrant)).map(|entrant| entrant.name).collect();

@@ -73,7 +73,7 @@ fn summary(trials: &[&TrialRecord], cell: Cell, contender: &str) -> CellSummary 
     let own = select(trials, cell, contender);
     let measured: Vec<&Measured> = own.iter().filter_map(|trial| trial.measured.as_ref()).collect();
     let spread = |value: Of| Spread::of(measured.iter().filter_map(|m| value(m)));
-    let ratio = |value: Of| paired(&own, &of(REFERENCE), value, value);
+    let ratio = |value: Of| paired(&own, &of(REFERENCE), value, |ours, theirs| ours / theirs);
     let is_reference = contender == REFERENCE;
     CellSummary {
         contender: contender.to_owned(),
@@ -101,12 +101,17 @@ fn select<'t>(trials: &[&'t TrialRecord], cell: Cell, contender: &str) -> Vec<&'
     trials.iter().filter(|t| t.repeat > 0 && t.cell == cell && t.contender == contender).copied().collect()
 }
 
-/// One value over another, repeat by repeat: what the host did meanwhile is then mostly the same for both.
-fn paired(over: &[&TrialRecord], under: &[&TrialRecord], above: Of, below: Of) -> Option<Spread> {
-    let value = |trial: &TrialRecord, of: Of| trial.measured.as_ref().and_then(of);
-    Spread::of(over.iter().filter_map(|trial| {
-        let other = under.iter().find(|other| other.repeat == trial.repeat)?;
-        Some(value(trial, above)? / value(other, below)?)
+/// How a value compares with another's, repeat by repeat: what the host did meanwhile is then mostly the same for both.
+fn paired(
+    own: &[&TrialRecord],
+    others: &[&TrialRecord],
+    value: Of,
+    compare: fn(f64, f64) -> f64,
+) -> Option<Spread> {
+    let value = |trial: &TrialRecord| trial.measured.as_ref().and_then(value);
+    Spread::of(own.iter().filter_map(|trial| {
+        let other = others.iter().find(|other| other.repeat == trial.repeat)?;
+        Some(compare(value(trial)?, value(other)?))
     }))
 }
 
@@ -114,12 +119,7 @@ fn paired(over: &[&TrialRecord], under: &[&TrialRecord], above: Of, below: Of) -
 #[must_use]
 pub fn cpu_difference_ns(trials: &[TrialRecord], cell: Cell, more: &str, less: &str) -> Option<Spread> {
     let all: Vec<&TrialRecord> = trials.iter().collect();
-    let without = select(&all, cell, less);
-    let cpu_ns = |trial: &TrialRecord| trial.measured.as_ref().and_then(CPU_NS);
-    Spread::of(select(&all, cell, more).iter().filter_map(|trial| {
-        let other = without.iter().find(|other| other.repeat == trial.repeat)?;
-        Some(cpu_ns(trial)? - cpu_ns(other)?)
-    }))
+    paired(&select(&all, cell, more), &select(&all, cell, less), CPU_NS, |more, less| more - less)
 }
 
 #[cfg(test)]

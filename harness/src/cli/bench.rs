@@ -1,7 +1,7 @@
 //! `gauntlet bench`, and the processes of our own that it measures.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -393,7 +393,7 @@ pub(super) fn work(command: WorkerCommand, out: &mut impl Write) -> std::io::Res
         WorkerCommand::Checker { size, records } => json(checker::measure(size, records)),
         WorkerCommand::Fill(args) => json(fill(args)),
         WorkerCommand::Consume(args) => json(read(args)),
-        WorkerCommand::Hour(args) => json(count(&args, &args.dir)),
+        WorkerCommand::Hour(args) => json(count(&args)),
     };
     match done {
         Ok(line) => {
@@ -440,8 +440,8 @@ fn read(args: ConsumeArgs) -> Result<consume::Consumed, ProbeError> {
     })
 }
 
-fn count(args: &HourArgs, dir: &Path) -> Result<hour::Hour, ProbeError> {
+fn count(args: &HourArgs) -> Result<hour::Hour, ProbeError> {
     let plan =
         hour::HourPlan { minutes: args.minutes, per_s: args.rate.per_s(), partitions: args.partitions };
-    hour::count(plan, dir)
+    hour::count(plan, &args.dir)
 }

@@ -15,7 +15,7 @@ use crate::report::Written;
 use crate::run::{Interrupt, Progress};
 use crate::rundir::{RunDir, RunDirError, SCENARIO};
 use crate::scenario::LoadedSearch;
-use crate::search::execute::first_record;
+use crate::search::execute::{TAKING_DOWN, first_record};
 use crate::search::{SearchListener, SearchPlan, SearchPlanOptions, execute, plan, report};
 
 /// Plans a search.
@@ -110,7 +110,7 @@ impl<W: Write> SearchListener for Told<'_, W> {
     fn progress(&mut self, progress: &Progress<'_>) {
         let _ = match progress {
             Progress::Note(text) => writeln!(self.out, "note   {text}"),
-            Progress::Phase(text @ "starting the cluster") if !self.quiet => {
+            Progress::Phase(text @ ("starting the cluster" | TAKING_DOWN)) if !self.quiet => {
                 writeln!(self.out, "       {text}")
             }
             Progress::Phase(_) | Progress::Second(_) | Progress::Fault(_) => Ok(()),

@@ -136,6 +136,29 @@ impl Span {
     }
 }
 
+/// Neighbouring records are judged in groups, each by its first record.
+struct Groups {
+    size: u64,
+    left: u64,
+    judgement: bool,
+}
+
+impl Groups {
+    /// Of so many records.
+    fn of(count: u64) -> Self {
+        Groups { size: count.div_ceil(OURS_GROUPS).clamp(1, OURS_GROUP_MAX), left: 0, judgement: false }
+    }
+
+    /// The judgement of the next record, which `judge` is asked for if it is the first of its group.
+    fn judge(&mut self, judge: impl FnOnce() -> bool) -> bool {
+        if self.left == 0 {
+            (self.left, self.judgement) = (self.size, judge());
+        }
+        self.left -= 1;
+        self.judgement
+    }
+}
+
 /// The workload of one producer.
 pub struct ProducerLoad {
     plan: ProducerPlan,
@@ -351,16 +374,13 @@ impl ProducerLoad {
     /// Which records of an acked batch, the oldest of which was late enough because of us, are ours.
     fn record_ours(&mut self, settled: &Settled<BatchTag>, turn: Turn<'_>) {
         let batch = Span::of(settled);
-        let group = u64::from(settled.count).div_ceil(OURS_GROUPS).max(1);
         let line = self.line();
         let mut times = self.cursors[batch.partition].times(line, batch.first, batch.taken_ns);
         let mut recorder = lock(&self.recorder);
-        let mut ours = false;
-        for i in 0..batch.count {
+        let mut groups = Groups::of(batch.count);
+        for _ in 0..batch.count {
             let intended_ns = times.next_ns();
-            if i % group == 0 {
-                ours = batch.is_ours(intended_ns, self.plan.linger_ns, turn);
-            }
+            let ours = groups.judge(|| batch.is_ours(intended_ns, self.plan.linger_ns, turn));
             recorder.slot(intended_ns).counts.ours += u64::from(ours);
         }
     }
@@ -424,16 +444,14 @@ impl ProducerLoad {
     /// Records that ended without an ack: a censored sample at their age, each. `turn` is `None` when the loop has ended.
     fn record_unanswered(&mut self, span: &Span, failed: bool, turn: Option<Turn<'_>>) {
         let now_ns = turn.map_or_else(gauntlet_wire::monotonic_ns, |turn| turn.now_ns);
-        let group = span.count.div_ceil(OURS_GROUPS).clamp(1, OURS_GROUP_MAX);
         let line = self.line();
         let mut times = self.cursors[span.partition].times(line, span.first, span.taken_ns);
         let mut recorder = lock(&self.recorder);
-        let mut ours = false;
-        for i in 0..span.count {
+        let mut groups = Groups::of(span.count);
+        for _ in 0..span.count {
             let intended_ns = times.next_ns();
-            if i % group == 0 {
-                ours = turn.is_some_and(|turn| span.is_ours(intended_ns, self.plan.linger_ns, turn));
-            }
+            let is_ours = |turn| span.is_ours(intended_ns, self.plan.linger_ns, turn);
+            let ours = groups.judge(|| turn.is_some_and(is_ours));
             let age_us = latency_us(intended_ns, now_ns);
             let slot = recorder.slot(intended_ns);
             if failed {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use gauntlet_chaos::{
     Controllers, FaultAction, FaultSpec, Jvm, KafkaSource, KafkaVersion, LocalSpec, Target,
 };
-use gauntlet_reports::{Capabilities, ExpectError, Expectation};
+use gauntlet_reports::{Capabilities, ExpectError, Expectation, metric};
 use gauntlet_verify::{Guarantee, Preset};
 use gauntlet_wire::LinkConfig;
 use gauntlet_wire::codec::Codec;
@@ -85,6 +85,7 @@ pub fn capabilities(scenario: &Scenario) -> Capabilities {
         verify: scenario.verify != file::Verify::Off,
         schedule: scenario.load.shape.is_scheduled(),
         search: matches!(scenario.load.shape, file::Shape::MaxSearch(_)),
+        headroom: matches!(&scenario.load.shape, file::Shape::MaxSearch(search) if search.headroom.is_some()),
         faults: scenario.faults.iter().map(|f| f.name.clone()).collect(),
     }
 }
@@ -107,7 +108,7 @@ pub(crate) fn search_expectations(scenario: &Scenario) -> Vec<Expectation> {
     let capabilities = capabilities(scenario);
     // They were parsed when the file was loaded; what does not parse now can't be.
     let all = scenario.expect.iter().filter_map(|e| parse_expectation(&capabilities, e).ok());
-    all.filter(|e| e.metric.needs == gauntlet_reports::metric::Needs::Search).collect()
+    all.filter(|e| matches!(e.metric.needs, metric::Needs::Search | metric::Needs::Headroom)).collect()
 }
 
 fn parse_expectation(

@@ -64,14 +64,22 @@ fn between(first: &Look, last: &Look, evidence: &str) -> Option<BrokerRecord> {
 
 fn look(brokers: &Brokers, topics: &[TopicPlan]) -> Option<Look> {
     let Brokers::Local(cluster) = brokers else { return None };
+    let processes = processes(cluster)?;
+    let at_ns = monotonic_ns();
+    let cpu_s = cpu_s(&processes)?;
+    Some(Look { at_ns, processes, cpu_s, log_bytes: log_bytes(cluster, topics) })
+}
+
+/// The processes of a cluster's brokers; nodes that are controllers alone are left out. `None` if that is not known.
+pub(crate) fn processes(cluster: &LocalCluster) -> Option<Vec<ProcessIdentity>> {
     let is_broker = |id| cluster.nodes().iter().any(|n| n.node.id == id && n.node.client_port.is_some());
     let statuses = cluster.statuses().ok()?;
-    let processes: Vec<ProcessIdentity> =
-        statuses.iter().filter(|status| is_broker(status.node)).map(|status| status.process).collect();
-    let at_ns = monotonic_ns();
-    let cpu: Result<Vec<_>, _> = processes.iter().map(|process| process.cpu_time()).collect();
-    let cpu_s = cpu.ok()?.iter().map(std::time::Duration::as_secs_f64).sum();
-    Some(Look { at_ns, processes, cpu_s, log_bytes: log_bytes(cluster, topics) })
+    Some(statuses.iter().filter(|status| is_broker(status.node)).map(|status| status.process).collect())
+}
+
+/// User and system time that processes have taken so far, seconds. `None` if one of them is gone.
+pub(crate) fn cpu_s(processes: &[ProcessIdentity]) -> Option<f64> {
+    processes.iter().map(|process| Some(process.cpu_time().ok()?.as_secs_f64())).sum()
 }
 
 /// Bytes of the segments of these topics on all brokers. Indexes are left out: they are allocated ahead.

@@ -375,7 +375,7 @@ impl Run<'_> {
         for topic in &self.plan.topics {
             let left = Duration::from_nanos(drain_ends_ns.saturating_sub(monotonic_ns()))
                 .max(Duration::from_secs(5));
-            let found = topics::final_end_offsets(bootstrap, &topic.name, &self.admin, left);
+            let found = topics::final_end_offsets(bootstrap, &topic.name, self.absent, &self.admin, left);
             all.push(match found {
                 Ok(ends) => (true, ends),
                 Err(error) => {

@@ -27,9 +27,9 @@ use crate::recorder::SharedRecorder;
 use crate::schedule::{Arrival, Curve, Share, Spread, share_of_partition};
 
 /// Intervals are taken at the full seconds of CLOCK_MONOTONIC.
-pub(super) const INTERVAL_NS: u64 = 1_000_000_000;
+pub(crate) const INTERVAL_NS: u64 = 1_000_000_000;
 /// Fragments that the checker of one partition may hold before it gives up precision: about 100 MB at the worst.
-const FRAGMENTS_MAX: usize = 1_000_000;
+pub(crate) const FRAGMENTS_MAX: usize = 1_000_000;
 
 /// Why a loop ended: that of our own client and that of librdkafka have different reasons.
 pub type LoopFailure = Box<dyn std::error::Error + Send + Sync>;

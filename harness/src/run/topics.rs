@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gauntlet_wire::admin::{connect_first, wait_for_leaders};
+use gauntlet_wire::admin::{connect_first, wait_for_leaders_without};
 use gauntlet_wire::{
     ConnectOptions, Connection, ErrorCode, NewTopic, OffsetSpec, Operation, Permission, WireError,
 };
@@ -59,18 +59,21 @@ fn wire(topic: &TopicPlan) -> impl Fn(WireError) -> TopicError {
 }
 
 /// Creates a topic unless it is to be reused, balances its leaders, and waits until it serves. Makes sure that the run may
-/// do `operations` on it. Returns the offset at which each partition's log ends now: where this run begins.
+/// do `operations` on it. Brokers that are `absent` are not waited for. Returns the offset at which each partition's log ends now:
+/// where this run begins.
 pub(crate) fn prepare(
     bootstrap: &[String],
     topic: &TopicPlan,
     operations: &[Operation],
+    absent: &[i32],
     options: &ConnectOptions,
 ) -> Result<BTreeMap<usize, i64>, TopicError> {
     let failed = wire(topic);
     if topic.lifecycle != Lifecycle::Reuse {
         create(bootstrap, topic, options)?;
     }
-    let (metadata, _) = wait_for_leaders(bootstrap, &topic.name, options, READY_LIMIT).map_err(&failed)?;
+    let ready = || wait_for_leaders_without(absent, bootstrap, &topic.name, options, READY_LIMIT);
+    let (metadata, _) = ready().map_err(&failed)?;
     let found = metadata.topic(&topic.name).map_or(0, |t| t.partitions.len());
     if found != topic.partitions as usize {
         return Err(TopicError::Differs {
@@ -79,10 +82,11 @@ pub(crate) fn prepare(
         });
     }
     check_permissions(bootstrap, topic, operations, options)?;
-    if topic.lifecycle != Lifecycle::Reuse {
+    // What prefers a broker that is down can't be led by it, and of a new topic the rest is where it belongs.
+    if topic.lifecycle != Lifecycle::Reuse && absent.is_empty() {
         balance_leaders(bootstrap, topic, options).map_err(&failed)?;
     }
-    let (_, ends) = wait_for_leaders(bootstrap, &topic.name, options, READY_LIMIT).map_err(&failed)?;
+    let (_, ends) = ready().map_err(&failed)?;
     Ok(ends.into_iter().filter_map(|(p, end)| Some((usize::try_from(p).ok()?, end))).collect())
 }
 
@@ -172,15 +176,16 @@ pub(crate) fn end_offsets(
     Ok(ends)
 }
 
-/// Waits until every replica of the topic is in sync and returns the high watermarks: nothing can be added to the log
-/// any more when every producer is done.
+/// Waits until every replica of the topic, but those on `absent` brokers, is in sync and returns the high watermarks: nothing can
+/// be added to the log any more when every producer is done.
 pub(super) fn final_end_offsets(
     bootstrap: &[String],
     topic: &str,
+    absent: &[i32],
     options: &ConnectOptions,
     limit: Duration,
 ) -> Result<BTreeMap<i32, i64>, WireError> {
-    wait_for_leaders(bootstrap, topic, options, limit).map(|(_, ends)| ends)
+    wait_for_leaders_without(absent, bootstrap, topic, options, limit).map(|(_, ends)| ends)
 }
 
 /// Deletes a topic of this run.

@@ -2,7 +2,7 @@
 //! "unknown field" would send users looking for a typo.
 
 /// Fields of the scenario format by the block they belong to; `*` is any block. Sorted by block.
-const LATER_FIELDS: [(&str, &[&str]); 13] = [
+const LATER_FIELDS: [(&str, &[&str]); 12] = [
     ("", &["measure", "steady_state", "security", "transactions", "processors", "groups", "probes"]),
     ("cluster", &["docker", "kubernetes", "ssh", "command", "allow_faults"]),
     ("cluster.local", &["isolation"]),
@@ -23,7 +23,6 @@ const LATER_FIELDS: [(&str, &[&str]); 13] = [
     ("expect", &["abort_on_fail", "delay_abort_eval", "per", "rows"]),
     ("faults", &["every", "jitter", "args", "when", "schedule"]),
     ("faults.target", &["mode", "value", "group"]),
-    ("load.search", &["headroom"]),
     ("report", &["attach"]),
     ("verify", &["checks", "keep_history"]),
     ("workload", &["processors", "identity"]),

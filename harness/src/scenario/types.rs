@@ -24,7 +24,7 @@ pub use clients::{
 pub use faults::{Fault, FaultAction, HealAction, NotController, PartitionChoice, Recover, Rollback, Target};
 pub use load::{Arrival, Extent, Load, Shape, Stage};
 pub use records::{Body, JsonBody, Key, KeyDistribution, Payload, Size, WeightedSize};
-pub use search::{Search, SearchMethod};
+pub use search::{Headroom, Search, SearchMethod};
 
 pub use security::{
     ClientLogin, ClientSecurity, ClientTls, Credentials, IdentitySource, PemSource, SaslMechanism,

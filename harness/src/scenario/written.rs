@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::sweep::{ClusterUse, OnFail, SweepOrder};
 use super::types::{
-    Arrival, Driver, FaultAction, HealAction, Lifecycle, LocalCluster, NotController, Overflow, Report,
-    Rollback, SearchMethod, Severity, Stage,
+    Arrival, Driver, FaultAction, Headroom, HealAction, Lifecycle, LocalCluster, NotController, Overflow,
+    Report, Rollback, SearchMethod, Severity, Stage,
 };
 use crate::units::{Count, Duration, Fraction, Rate};
 
@@ -326,6 +326,8 @@ pub(crate) struct SearchWritten {
     pub(crate) cooldown: Option<Duration>,
     /// Load at `low` before the first trial on a cluster, part of no result; 30s if left out.
     pub(crate) warmup: Option<Duration>,
+    /// `n-1`: search once more with one broker down, up to the rate that was found.
+    pub(crate) headroom: Option<Headroom>,
 }
 
 /// Form of the traffic.

@@ -6,12 +6,13 @@ use std::time::{Instant, SystemTime};
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{Reason, RunRecord, RunState};
 use gauntlet_reports::search::{
-    Finding, SEARCH_SCHEMA_VERSION, SearchRecord, Stage, TrialRecord, TrialState, WarmUpRecord,
+    Finding, HeadroomRecord, SEARCH_SCHEMA_VERSION, SearchRecord, Stage, TrialRecord, TrialState,
+    WarmUpRecord,
 };
 
 use super::SEARCH_JSON;
 use super::plan::SearchPlan;
-use super::rates::{Answer, Rates, Step};
+use super::rates::{Answer, Limits, Rates, Step};
 use crate::intervals::Second;
 use crate::plan::Planned;
 use crate::run::{self, Progress, RunError, RunOptions};
@@ -19,6 +20,9 @@ use crate::rundir::{RunDir, RunDirError};
 use crate::scenario::{LoadedScenario, ScenarioError};
 use crate::series::clusters::{ClusterFiles, Clusters};
 use crate::series::{self, SeriesError, counts_in_warmup};
+
+/// What is told when the search goes on with one broker fewer.
+pub const TAKING_DOWN: &str = "taking one broker down";
 
 /// Who is told how a search goes.
 pub trait SearchListener {
@@ -61,6 +65,7 @@ pub fn first_record(plan: &SearchPlan) -> SearchRecord {
         trials: Vec::new(),
         warmups: Vec::new(),
         finding: None,
+        headroom: search.headroom.map(|_| HeadroomRecord::default()),
         expect: Vec::new(),
     }
 }
@@ -89,12 +94,16 @@ pub fn execute(
         begun: Instant::now(),
         record: first_record(plan),
         clusters: Clusters::new(files),
+        one_down: false,
     };
     session.write()?;
-    let (finding, mut ended) = match session.search()? {
+    let (finding, mut ended) = match session.search(plan.limits())? {
         Ok(finding) => (Some(finding), Vec::new()),
         Err(reason) => (None, vec![reason]),
     };
+    if let Some(rate_per_s) = finding.as_ref().and_then(|finding| finding.rate_per_s) {
+        ended.extend(session.search_with_one_down(rate_per_s)?);
+    }
     if let Err(error) = session.clusters.end() {
         ended.push(Reason { exit: ExitReason::Environment, text: format!("ending the cluster: {error}") });
     }
@@ -134,6 +143,8 @@ struct Session<'a> {
     begun: Instant,
     record: SearchRecord,
     clusters: Clusters<'a>,
+    /// Whether trials are with one broker down.
+    one_down: bool,
 }
 
 impl Session<'_> {
@@ -143,11 +154,16 @@ impl Session<'_> {
     }
 
     /// Trial after trial. The inner error is why it ended without an answer.
-    fn search(&mut self) -> Result<Result<Finding, Reason>, SeriesError> {
-        let mut rates = Rates::new(self.plan.limits());
+    fn search(&mut self, limits: Limits) -> Result<Result<Finding, Reason>, SeriesError> {
+        let before = self.record.trials.len() as u32;
+        let mut rates = Rates::new(limits);
         loop {
             let (rate_per_s, stage) = match rates.step() {
-                Step::End(finding) => return Ok(Ok(finding)),
+                Step::End(finding) => {
+                    // Trials are counted through, whichever search they belong to.
+                    let confirmed_by = finding.confirmed_by.map(|number| before + number);
+                    return Ok(Ok(Finding { confirmed_by, ..finding }));
+                }
                 Step::Try { rate_per_s, stage } => (rate_per_s, stage),
             };
             if !self.record.trials.is_empty() {
@@ -161,6 +177,24 @@ impl Session<'_> {
                 Err(reason) => return Ok(Err(reason)),
             }
         }
+    }
+
+    /// Once more, with one broker down, if the scenario asks for it: up to the rate that was found. Returns why it ended without an
+    /// answer.
+    fn search_with_one_down(&mut self, found_per_s: f64) -> Result<Option<Reason>, SeriesError> {
+        if self.record.headroom.is_none() {
+            return Ok(None);
+        }
+        self.one_down = true;
+        let found = self.search(self.plan.headroom_limits(found_per_s))?;
+        Ok(match (found, &mut self.record.headroom) {
+            (Ok(finding), Some(headroom)) => {
+                headroom.finding = Some(finding);
+                None
+            }
+            (Ok(_), None) => None,
+            (Err(reason), _) => Some(reason),
+        })
     }
 
     /// One trial, on the cluster of all. The inner error is why it has no result.
@@ -177,7 +211,8 @@ impl Session<'_> {
         if let Some(reason) = self.make_ready()? {
             return Ok(Err(reason));
         }
-        self.record.trials.push(TrialRecord::new(number, stage, rate_per_s, name));
+        let down = self.record.headroom.as_ref().and_then(|headroom| headroom.down);
+        self.record.trials.push(TrialRecord::new(number, stage, rate_per_s, down, name));
         self.write()?;
         self.listener.begins(&self.record.trials[number as usize - 1], &planned);
         let mut seen = Seen::default();
@@ -212,8 +247,23 @@ impl Session<'_> {
         Ok(planned)
     }
 
-    /// Starts the cluster and warms it up, unless it runs already. Returns why it can't be used.
+    /// Starts the cluster and warms it up, unless it runs already, and takes one broker down if that is what is searched for. Returns
+    /// why it can't be used.
     fn make_ready(&mut self) -> Result<Option<Reason>, SeriesError> {
+        let reason = self.start_cluster()?;
+        if reason.is_some() || !self.one_down {
+            return Ok(reason);
+        }
+        self.listener.progress(&Progress::Phase(TAKING_DOWN));
+        match (self.clusters.lose_broker(), &mut self.record.headroom) {
+            (Ok(lost), Some(headroom)) => headroom.down = Some(lost),
+            (Ok(_), None) => {}
+            (Err(error), _) => return Ok(Some(no_cluster(&error))),
+        }
+        Ok(self.options.interrupt.is_set().then(interrupted))
+    }
+
+    fn start_cluster(&mut self) -> Result<Option<Reason>, SeriesError> {
         if self.clusters.has(&self.plan.cluster) {
             return Ok(None);
         }
@@ -292,7 +342,10 @@ fn interrupted() -> Reason {
 
 /// Nothing can be measured without brokers.
 fn no_cluster(error: &RunError) -> Reason {
-    Reason { exit: ExitReason::Environment, text: format!("the cluster did not start: {error}") }
+    Reason {
+        exit: ExitReason::Environment,
+        text: format!("the cluster did not start, or not go on: {error}"),
+    }
 }
 
 /// The trial's own reasons are told with it.

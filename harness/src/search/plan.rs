@@ -134,6 +134,19 @@ impl SearchPlan {
         }
     }
 
+    /// Between which rates is searched once more with one broker down, after this rate was found: no cluster does more with fewer
+    /// brokers.
+    pub(super) fn headroom_limits(&self, found_per_s: f64) -> Limits {
+        let high_per_s = (found_per_s.round() as u64).max(1);
+        let limits = self.limits();
+        Limits { low_per_s: limits.low_per_s.min(high_per_s), high_per_s, ..limits }
+    }
+
+    /// How many searches there are.
+    fn searches(&self) -> u32 {
+        1 + u32::from(self.search().headroom.is_some())
+    }
+
     /// The scenario of a trial.
     pub(super) fn trial(&self, rate_per_s: u64, stage: Stage) -> Result<LoadedScenario, ScenarioError> {
         let (kind, length) = match stage {
@@ -160,7 +173,7 @@ impl SearchPlan {
         let trials = self.limits().trials_expected();
         let pauses = search.cooldown.to_std() * trials.saturating_sub(1);
         let loads = (warmup + search.trial.to_std()) * trials.saturating_sub(1);
-        search.warmup.to_std() + loads + warmup + search.confirm.to_std() + pauses
+        search.warmup.to_std() + (loads + warmup + search.confirm.to_std() + pauses) * self.searches()
     }
 
     /// The longest time of all trials.
@@ -174,6 +187,6 @@ impl SearchPlan {
         let warmup = self.search().warmup.to_std();
         let warmup = if warmup.is_zero() { warmup } else { warmup + longest };
         let each = longest + SETTLE_LIMIT + self.search().cooldown.to_std();
-        start + warmup + each * self.limits().trials_max()
+        start + warmup + each * self.limits().trials_max() * self.searches()
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use gauntlet_chaos::supervisor::NodeState;
+use gauntlet_chaos::supervisor::{NodeState, NodeStatus};
 use gauntlet_chaos::{ClusterDirs, Launcher, LocalCluster};
 use gauntlet_reports::Expectation;
 use gauntlet_reports::record::RunRecord;
@@ -95,13 +95,29 @@ impl<'a> Clusters<'a> {
     fn settle(&mut self, plan: &Plan) -> Option<String> {
         let (_, cluster) = self.current.as_ref()?;
         let local = cluster.local()?;
-        let whole = local.statuses().is_ok_and(|all| all.iter().all(|node| node.state == NodeState::Running));
+        let absent = cluster.absent();
+        let is_as_it_should =
+            |node: &NodeStatus| node.state == NodeState::Running || absent.contains(&node.node);
+        let whole = local.statuses().is_ok_and(|all| all.iter().all(is_as_it_should));
         if !whole {
             let ended = self.end().err().map_or_else(String::new, |error| format!(" ({error})"));
             return Some(format!("a broker of the cluster is gone; the next run starts a new one{ended}"));
         }
         let deleted = plan.topics.iter().filter(|topic| topic.lifecycle == Lifecycle::PerRun);
-        wait_for_removal(local, deleted.map(|topic| topic.name.as_str()))
+        wait_for_removal(local, cluster.absent(), deleted.map(|topic| topic.name.as_str()))
+    }
+
+    /// Takes down a broker of the cluster that runs, unless that was done before. Returns its id.
+    ///
+    /// # Errors
+    /// No cluster runs, or the other brokers do not take over.
+    pub(crate) fn lose_broker(&mut self) -> Result<i32, RunError> {
+        let (_, cluster) =
+            self.current.as_mut().ok_or_else(|| RunError::Faults("no cluster runs".to_owned()))?;
+        match cluster.absent() {
+            [lost, ..] => Ok(*lost),
+            [] => cluster.lose_broker(),
+        }
     }
 
     /// Ends the cluster, if one runs.
@@ -110,12 +126,15 @@ impl<'a> Clusters<'a> {
     }
 }
 
-/// Waits until the files of deleted topics are gone from the disks of local brokers. Returns what a person should know.
+/// Waits until the files of deleted topics are gone from the disks of local brokers, but for those that are `absent`: nobody
+/// removes anything there. Returns what a person should know.
 pub(crate) fn wait_for_removal<'t>(
     local: &LocalCluster,
+    absent: &[i32],
     topics: impl Iterator<Item = &'t str>,
 ) -> Option<String> {
-    let dirs: Vec<PathBuf> = local.nodes().iter().map(|node| node.data_dir.clone()).collect();
+    let present = local.nodes().iter().filter(|node| !absent.contains(&node.node.id));
+    let dirs: Vec<PathBuf> = present.map(|node| node.data_dir.clone()).collect();
     let deadline = Instant::now() + SETTLE_LIMIT;
     for topic in topics {
         while dirs.iter().any(|dir| holds(dir, topic)) {

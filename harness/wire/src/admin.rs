@@ -446,9 +446,20 @@ pub fn wait_for_leaders(
     options: &ConnectOptions,
     limit: Duration,
 ) -> Result<(ClusterMetadata, BTreeMap<i32, i64>), WireError> {
+    wait_for_leaders_without(&[], bootstrap, topic, options, limit)
+}
+
+/// As [`wait_for_leaders`]; replicas on the brokers `absent`, which are known to be down, need not be in sync.
+pub fn wait_for_leaders_without(
+    absent: &[i32],
+    bootstrap: &[String],
+    topic: &str,
+    options: &ConnectOptions,
+    limit: Duration,
+) -> Result<(ClusterMetadata, BTreeMap<i32, i64>), WireError> {
     let begun = Instant::now();
     loop {
-        let last = match leaders_and_ends(bootstrap, topic, options) {
+        let last = match leaders_and_ends(absent, bootstrap, topic, options) {
             Ok(Ready::Yes(metadata, ends)) => return Ok((metadata, ends)),
             Ok(Ready::NotYet(what)) => what,
             Err(e) if e.is_retriable() => e.to_string(),
@@ -470,7 +481,12 @@ enum Ready {
     NotYet(String),
 }
 
-fn leaders_and_ends(bootstrap: &[String], topic: &str, options: &ConnectOptions) -> Result<Ready, WireError> {
+fn leaders_and_ends(
+    absent: &[i32],
+    bootstrap: &[String],
+    topic: &str,
+    options: &ConnectOptions,
+) -> Result<Ready, WireError> {
     let mut connection = connect_first(bootstrap, options)?;
     let metadata = connection.metadata(Some(&[topic]))?;
     if let Some(refused) = metadata.topic(topic).filter(|t| t.error.is_authorization_failure()) {
@@ -482,8 +498,10 @@ fn leaders_and_ends(bootstrap: &[String], topic: &str, options: &ConnectOptions)
     };
     let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for partition in &found.partitions {
+        let mut present = partition.replicas.iter().filter(|replica| !absent.contains(replica));
+        let in_sync = present.all(|replica| partition.isr.contains(replica));
         match partition.leader {
-            Some(leader) if partition.isr.len() == partition.replicas.len() => {
+            Some(leader) if in_sync => {
                 by_leader.entry(leader).or_default().push(partition.index);
             }
             leader => {

@@ -42,12 +42,26 @@ struct LateTurn {
     host_ns: u64,
     /// How much of the span was ours; the rest the loop slept as it meant to.
     gauntlet_ns: u64,
+    /// What all turns before this one were charged with, since the loop began.
+    before: Charge,
+}
+
+impl LateTurn {
+    /// How much of it was lost by us between these times.
+    fn charge(&self, from_ns: u64, to_ns: u64) -> Charge {
+        let length_ns = self.to_ns.min(to_ns).saturating_sub(self.from_ns.max(from_ns));
+        // Lateness ends when the turn does: what was asked for last waited for the end of the span.
+        let host_ns = self.host_ns.min(length_ns);
+        Charge { host_ns, gauntlet_ns: self.gauntlet_ns.min(length_ns - host_ns) }
+    }
 }
 
 /// The late turns of one loop, newest last.
 #[derive(Debug)]
 pub struct Lateness {
     turns: VecDeque<LateTurn>,
+    /// What all turns that were ever remembered were charged with.
+    remembered: Charge,
     run_delay: RunDelay,
     poll_began_ns: u64,
     poll_ended_ns: u64,
@@ -61,6 +75,7 @@ impl Lateness {
     pub fn of_this_thread(now_ns: u64) -> Self {
         Lateness {
             turns: VecDeque::new(),
+            remembered: Charge::default(),
             run_delay: RunDelay::of_this_thread(),
             poll_began_ns: now_ns,
             poll_ended_ns: now_ns,
@@ -89,11 +104,15 @@ impl Lateness {
         let span_ns = now_ns.saturating_sub(self.poll_ended_ns);
         let host_ns = self.run_delay.since_last_ns().max(overslept_ns).min(span_ns);
         let gauntlet_ns = busy_ns.saturating_sub(host_ns.saturating_sub(overslept_ns));
-        let turn = LateTurn { from_ns: self.poll_ended_ns, to_ns: now_ns, host_ns, gauntlet_ns };
+        let before = self.remembered;
+        let turn = LateTurn { from_ns: self.poll_ended_ns, to_ns: now_ns, host_ns, gauntlet_ns, before };
         self.poll_ended_ns = now_ns;
         self.totals.host_ns += host_ns;
         self.totals.gauntlet_ns += gauntlet_ns;
         if host_ns + gauntlet_ns >= NOTABLE_NS {
+            let all = turn.charge(0, u64::MAX);
+            self.remembered.host_ns += all.host_ns;
+            self.remembered.gauntlet_ns += all.gauntlet_ns;
             self.turns.push_back(turn);
         }
         while self.turns.front().is_some_and(|t| t.to_ns + REMEMBERED_NS < now_ns) {
@@ -113,22 +132,26 @@ impl Lateness {
 
     /// How much of the time between `from_ns` and `to_ns` was lost by us. `from_ns` is when something could have
     /// been done, `to_ns` when it was done.
+    ///
+    /// The time that this takes does not depend on how long ago that is: a loop that is behind by seconds, with thousands of late
+    /// turns, must not get slower by asking.
     pub fn between(&self, from_ns: u64, to_ns: u64) -> Charge {
-        let mut charge = Charge::default();
-        for turn in self.turns.iter().rev() {
-            if turn.to_ns <= from_ns {
-                break;
-            }
-            let begin = turn.from_ns.max(from_ns);
-            let end = turn.to_ns.min(to_ns);
-            let mut left = end.saturating_sub(begin);
-            // Lateness ends when the turn does: what was asked for last waited for the end of the span.
-            let host_ns = turn.host_ns.min(left);
-            left -= host_ns;
-            charge.host_ns += host_ns;
-            charge.gauntlet_ns += turn.gauntlet_ns.min(left);
+        let first = self.turns.partition_point(|turn| turn.to_ns <= from_ns);
+        let end = self.turns.partition_point(|turn| turn.from_ns < to_ns);
+        if first >= end {
+            return Charge::default();
         }
-        charge
+        // Only the first and the last of them may lie in it in part.
+        let (first, last) = (&self.turns[first], &self.turns[end - 1]);
+        let of_last = last.charge(from_ns, to_ns);
+        if first.from_ns == last.from_ns {
+            return of_last;
+        }
+        let (of_first, all_of_first) = (first.charge(from_ns, to_ns), first.charge(0, u64::MAX));
+        let sum = |part: fn(&Charge) -> u64| {
+            part(&last.before) - part(&first.before) - part(&all_of_first) + part(&of_first) + part(&of_last)
+        };
+        Charge { host_ns: sum(|charge| charge.host_ns), gauntlet_ns: sum(|charge| charge.gauntlet_ns) }
     }
 
     /// As [`Lateness::between`], for something that the broker gave no room for from `blocked_ns` on: from then on it
@@ -192,6 +215,8 @@ impl RunDelay {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const MS: u64 = 1_000_000;
@@ -258,6 +283,32 @@ mod tests {
         l.poll_ended(3_002 * MS, 5 * MS);
         // Still known in the next turn, but no longer the fault of answers read now.
         assert_eq!(l.between(2_000 * MS, 3_002 * MS).host_ns, 1_000 * MS);
+    }
+
+    proptest! {
+        /// As if every late turn were looked at, one by one.
+        #[test]
+        fn a_span_is_charged_with_the_sum_of_its_turns(
+            turns in prop::collection::vec((0..3_000_000u64, 0..3_000_000u64, 0..2_000_000u64), 1..60),
+            spans in prop::collection::vec((0..150_000_000u64, 0..150_000_000u64), 1..40),
+        ) {
+            let mut l = quiet();
+            let mut now_ns = 0;
+            for (busy_ns, slept_ns, timeout_ns) in turns {
+                l.poll_begins(now_ns + busy_ns);
+                now_ns += busy_ns + slept_ns;
+                l.poll_ended(now_ns, timeout_ns);
+            }
+            for (from_ns, to_ns) in spans {
+                let mut naive = Charge::default();
+                for turn in &l.turns {
+                    let charge = turn.charge(from_ns, to_ns);
+                    naive.host_ns += charge.host_ns;
+                    naive.gauntlet_ns += charge.gauntlet_ns;
+                }
+                prop_assert_eq!(l.between(from_ns, to_ns), naive);
+            }
+        }
     }
 
     #[test]

@@ -119,6 +119,12 @@ fn method(record: &SearchRecord) -> Markup {
                 .to_owned(),
         ),
         (
+            "One broker down",
+            "Where the scenario says `headroom: n-1`, a broker that is not the active controller is killed after the search and stays \
+             down, and the search is repeated up to the rate that was found. Replicas on that broker are not waited for."
+                .to_owned(),
+        ),
+        (
             "Between trials",
             "All trials are on one cluster. Each has a topic of its own; the next one begins when it is deleted and a pause is over."
                 .to_owned(),

@@ -36,12 +36,14 @@ pub(super) fn suite(record: &SearchRecord) -> TestSuite {
 
 fn properties(record: &SearchRecord) -> Vec<(&'static str, String)> {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
+    let headroom = record.headroom_finding().and_then(|finding| finding.rate_per_s);
     vec![
         ("search_id", record.search_id.clone()),
         ("seed", record.seed.to_string()),
         ("verdict", or_none(record.verdict.map(|verdict| verdict.to_string()))),
         ("exit_code", or_none(record.exit_code.map(|code| code.to_string()))),
         ("sustainable_rate", or_none(record.rate_per_s().map(|rate| format!("{rate:.0}/s")))),
+        ("headroom_rate", or_none(headroom.map(|rate| format!("{rate:.0}/s")))),
         ("gauntlet", record.gauntlet.clone()),
     ]
 }
@@ -84,7 +86,8 @@ fn trials(record: &SearchRecord) -> String {
             Some(Hold::Unknown) => "unknown",
             None => "no result",
         };
-        format!("trial {} at {}/s: {hold}", trial.number, grouped(trial.rate_per_s as f64))
+        let with = trial.down.map_or_else(String::new, |broker| format!(", broker {broker} down"));
+        format!("trial {} at {}/s{with}: {hold}", trial.number, grouped(trial.rate_per_s as f64))
     });
     lines.collect::<Vec<_>>().join("\n")
 }

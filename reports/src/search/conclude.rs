@@ -8,28 +8,43 @@ use super::{Finding, Hold, Limit, SearchRecord, TrialRecord};
 use crate::evaluate::{Doubt, Judged, Observations, Observed, Outcome, Truth, evaluate};
 use crate::exit_code::ExitReason;
 use crate::expect::{Expectation, Severity};
-use crate::metric::{Metric, SUSTAINABLE_RATE, Stat};
+use crate::metric::{HEADROOM_RATE, Metric, SUSTAINABLE_RATE, Stat};
 use crate::quantity::{grouped, show};
 use crate::record::{ExpectRecord, Reason, RunState};
 use crate::verdict::Verdict;
 
 /// What an expectation over a search is judged by.
-struct Found<'a>(Option<&'a Finding>);
+struct Found<'a> {
+    whole: Option<&'a Finding>,
+    headroom: Option<&'a Finding>,
+}
+
+impl Found<'_> {
+    fn of(&self, metric: &Metric) -> Option<&Finding> {
+        match metric.name {
+            SUSTAINABLE_RATE => self.whole,
+            HEADROOM_RATE => self.headroom,
+            _ => None,
+        }
+    }
+}
 
 impl Observations for Found<'_> {
     fn observe(&self, metric: &Metric, _: Option<&str>, _: Option<Stat>, _: &str) -> Observed {
-        let rate = self.0.and_then(|finding| finding.rate_per_s);
-        match rate.filter(|_| metric.name == SUSTAINABLE_RATE) {
+        match self.of(metric).and_then(|finding| finding.rate_per_s) {
             Some(rate) => Observed::Value(rate),
             None => Observed::Unknown("no rate was confirmed".to_owned()),
         }
     }
 
     /// A rate that was held down by something else than the cluster is a lower bound: at least so much.
-    fn doubt(&self, _: &Metric, _: Option<&str>, _: &str) -> Option<Doubt> {
-        let why = match self.0?.limit {
+    fn doubt(&self, metric: &Metric, _: Option<&str>, _: &str) -> Option<Doubt> {
+        let why = match self.of(metric)?.limit {
             Limit::Cluster => return None,
             Limit::Ourselves => OURSELVES,
+            Limit::High if metric.name == HEADROOM_RATE => {
+                "it is at least so much: the search went no higher than with all brokers up"
+            }
             Limit::High => "it is at least so much: the search went no higher (`search.high`)",
         };
         Some(Doubt { truth: Truth::AtLeast, why: why.to_owned() })
@@ -44,22 +59,30 @@ const OURSELVES: &str =
 
 impl SearchRecord {
     /// Computes what follows from the trials: expectations, verdict, reasons, exit code. `finding` is what the search came to, if it
-    /// came to its end; `ended` are reasons of the search itself, for example a signal or a cluster that did not start.
+    /// came to its end (what it came to with one broker down is in the record already); `ended` are reasons of the search itself, for
+    /// example a signal or a cluster that did not start.
     pub fn conclude(&mut self, finding: Option<Finding>, ended: Vec<Reason>, expectations: &[Expectation]) {
         let is_whole = finding.is_some() && ended.is_empty();
         self.state = if is_whole { RunState::Done } else { RunState::Aborted };
-        let judged = expectations.iter().flat_map(|e| evaluate(e, &[], &Found(finding.as_ref())));
+        let found = Found { whole: finding.as_ref(), headroom: self.headroom_finding() };
+        let judged = expectations.iter().flat_map(|e| evaluate(e, &[], &found));
         self.expect = judged.map(record_of).collect();
         let mut reasons = ended;
         reasons.extend(self.warmups.iter().flat_map(|warmup| warmup.reasons.iter().cloned()));
         self.finding = finding;
-        let confirmed_by = self.finding.as_ref().and_then(|finding| finding.confirmed_by);
-        let rests_on = |trial: &TrialRecord| Some(trial.number) == confirmed_by;
+        let findings: Vec<&Finding> = self.finding.iter().chain(self.headroom_finding()).collect();
+        let rests_on = |trial: &TrialRecord| findings.iter().any(|f| f.confirmed_by == Some(trial.number));
         reasons.extend(self.trials.iter().flat_map(|trial| reasons_of(trial, rests_on(trial))));
-        if let Some(confirmed) = self.confirmation() {
-            reasons.extend(unknowns_of(confirmed));
+        let confirmed = findings.iter().filter_map(|finding| self.confirmation_of(finding));
+        reasons.extend(confirmed.flat_map(unknowns_of));
+        match &self.finding {
+            None => reasons.push(Reason {
+                exit: ExitReason::Inconclusive,
+                text: "the search did not come to its end".to_owned(),
+            }),
+            Some(finding) => reasons.extend(self.reason_of(finding, SUSTAINABLE_RATE)),
         }
-        reasons.extend(self.reason_of_finding());
+        reasons.extend(self.headroom_finding().and_then(|finding| self.reason_of(finding, HEADROOM_RATE)));
         reasons.extend(self.expect.iter().filter_map(reason_of));
         reasons.sort_by_key(|reason| reason.exit);
         if reasons.is_empty() {
@@ -70,36 +93,36 @@ impl SearchRecord {
         self.reasons = reasons;
     }
 
-    /// What is wrong with what the search came to.
-    fn reason_of_finding(&self) -> Option<Reason> {
+    /// What is wrong with what the search came to, with all brokers up or, if it is that `metric`, with one down.
+    fn reason_of(&self, finding: &Finding, metric: &str) -> Option<Reason> {
         let inconclusive = |text: String| Some(Reason { exit: ExitReason::Inconclusive, text });
-        let Some(finding) = &self.finding else {
-            return inconclusive("the search did not come to its end".to_owned());
-        };
+        let why_not = || self.why_not(metric == HEADROOM_RATE);
         match (finding.rate_per_s, finding.limit) {
             (None, Limit::Ourselves) => inconclusive(format!(
                 "no rate was confirmed, and gauntlet or its host was the limit: {}",
-                self.why_not()
+                why_not()
             )),
-            (None, _) => Some(Reason { exit: ExitReason::ExpectationFailed, text: self.why_not() }),
+            (None, _) => Some(Reason { exit: ExitReason::ExpectationFailed, text: why_not() }),
             (Some(_), Limit::Ourselves) if self.expect.is_empty() => {
-                inconclusive(format!("{SUSTAINABLE_RATE}: {OURSELVES}"))
+                inconclusive(format!("{metric}: {OURSELVES}"))
             }
             (Some(_), _) => None,
         }
     }
 
-    /// Why no rate was confirmed.
-    fn why_not(&self) -> String {
-        let Some(last) = self.trials.iter().rfind(|t| t.hold.is_some_and(|hold| hold != Hold::Held)) else {
+    /// Why no rate was confirmed, with all brokers up or with one down.
+    fn why_not(&self, one_down: bool) -> String {
+        let trials: Vec<&TrialRecord> = self.trials_with(one_down).collect();
+        let Some(last) = trials.iter().rfind(|t| t.hold.is_some_and(|hold| hold != Hold::Held)) else {
             return "no trial has a result".to_owned();
         };
         let why = last.why();
         let why = why.first().map_or("", String::as_str);
-        if self.trials.iter().any(|trial| trial.hold == Some(Hold::Held)) {
-            format!("no rate held for as long as it takes to confirm it; at {}/s: {why}", rate(last))
+        let when = if one_down { "with one broker down " } else { "" };
+        if trials.iter().any(|trial| trial.hold == Some(Hold::Held)) {
+            format!("{when}no rate held for as long as it takes to confirm it; at {}/s: {why}", rate(last))
         } else {
-            format!("not even {}/s was sustainable: {why}", rate(last))
+            format!("{when}not even {}/s was sustainable: {why}", rate(last))
         }
     }
 }

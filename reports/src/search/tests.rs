@@ -49,7 +49,7 @@ pub(crate) fn trial(number: u32, stage: Stage, rate_per_s: u64, hold: Hold) -> T
         }),
         lag_max: Some(rate_per_s / 50),
         stored_bytes_per_record: Some(74.0),
-        ..TrialRecord::new(number, stage, rate_per_s, format!("trial-{number:02}-{rate_per_s}"))
+        ..TrialRecord::new(number, stage, rate_per_s, None, format!("trial-{number:02}-{rate_per_s}"))
     }
 }
 
@@ -90,6 +90,7 @@ pub(crate) fn search() -> SearchRecord {
         trials: trials.collect(),
         warmups: Vec::new(),
         finding: None,
+        headroom: None,
         expect: Vec::new(),
     };
     record.conclude(Some(found(Some(282_842.0), Limit::Cluster)), Vec::new(), &[]);
@@ -106,7 +107,7 @@ pub(crate) fn found(rate_per_s: Option<f64>, limit: Limit) -> Finding {
 }
 
 fn at_least(rule: &str) -> Expectation {
-    let capabilities = Capabilities { search: true, ..Capabilities::default() };
+    let capabilities = Capabilities { search: true, headroom: true, ..Capabilities::default() };
     Expectation::parse(rule, None, Severity::Fail, &capabilities).unwrap()
 }
 
@@ -190,6 +191,54 @@ fn an_expectation_counts_for_the_trial_that_confirmed() {
     assert_eq!(of(0, "verify.unseen == 0"), Verdict::Fail, "what was not seen was not seen at any rate");
 }
 
+/// [`search`], and once more with broker 2 down: trials 7 to 9, of which these held.
+fn with_headroom(held: [bool; 3], finding: Finding, rules: &[&str]) -> SearchRecord {
+    let mut record = search();
+    let rates = [(Stage::Search, 100_000), (Stage::Search, 200_000), (Stage::Confirm, 100_000)];
+    for (((stage, rate_per_s), held), number) in rates.into_iter().zip(held).zip(7..) {
+        let hold = if held { Hold::Held } else { Hold::Broke };
+        record.trials.push(TrialRecord { down: Some(2), ..trial(number, stage, rate_per_s, hold) });
+    }
+    record.headroom = Some(HeadroomRecord { down: Some(2), finding: Some(finding) });
+    let rules: Vec<Expectation> = rules.iter().map(|rule| at_least(rule)).collect();
+    record.conclude(Some(found(Some(282_842.0), Limit::Cluster)), Vec::new(), &rules);
+    record
+}
+
+#[test]
+fn the_rate_with_one_broker_down_is_judged_by_itself() {
+    let one_down = |rate_per_s, limit| Finding {
+        rate_per_s,
+        confirmed_by: rate_per_s.map(|_| 9),
+        not_held_per_s: (limit != Limit::High).then_some(200_000),
+        limit,
+    };
+    let of =
+        |rules: &[&str]| with_headroom([true, false, true], one_down(Some(99_000.0), Limit::Cluster), rules);
+    assert_eq!(
+        of(&["search.headroom_rate >= 90k/s", "search.sustainable_rate >= 250k/s"]).exit_code,
+        Some(0)
+    );
+    let less = of(&["search.headroom_rate >= 100k/s"]);
+    assert_eq!(less.reasons[0].text, "search.headroom_rate >= 100k/s: observed 99 000/s");
+    let rate = |rate: f64| format!("{rate:.0}/s");
+    assert_eq!(
+        words::sentence(&less, rate),
+        "282842/s is sustainable, 336358/s is not; with one broker down 99000/s is sustainable, 200000/s is not"
+    );
+
+    let all_of_it = one_down(Some(282_000.0), Limit::High);
+    let bound = with_headroom([true; 3], all_of_it, &["search.headroom_rate >= 300k/s"]);
+    assert_eq!(bound.verdict, Some(Verdict::Inconclusive), "more was not tried");
+
+    let nothing = with_headroom([false; 3], one_down(None, Limit::Cluster), &[]);
+    assert_eq!((nothing.verdict, nothing.exit_code), (Some(Verdict::Fail), Some(99)));
+    assert_eq!(
+        nothing.reasons[0].text,
+        "with one broker down not even 100 000/s was sustainable: produce.latency p99 < 50ms: 480 ms"
+    );
+}
+
 #[test]
 fn a_search_that_was_ended_has_no_answer() {
     let mut record = search();
@@ -226,7 +275,7 @@ fn run(name: &str) -> crate::record::RunRecord {
 
 /// A trial that ended as this run did; its first `sustainable` expectations are those of the search.
 fn finished(run: &crate::record::RunRecord, sustainable: usize) -> TrialRecord {
-    let mut trial = TrialRecord::new(1, Stage::Search, 50_000, "trial-01-50000".to_owned());
+    let mut trial = TrialRecord::new(1, Stage::Search, 50_000, None, "trial-01-50000".to_owned());
     trial.finish(run, sustainable);
     trial
 }

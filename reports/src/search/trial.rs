@@ -78,6 +78,8 @@ pub struct TrialRecord {
     pub stage: Stage,
     /// The rate, of all producers together.
     pub rate_per_s: u64,
+    /// The broker that was down; `null` if none was.
+    pub down: Option<i32>,
     /// How far it got.
     pub state: TrialState,
     /// Whether the rate held; `null` without a result.
@@ -107,11 +109,12 @@ pub struct TrialRecord {
 impl TrialRecord {
     /// One that begins now.
     #[must_use]
-    pub fn new(number: u32, stage: Stage, rate_per_s: u64, dir: String) -> Self {
+    pub fn new(number: u32, stage: Stage, rate_per_s: u64, down: Option<i32>, dir: String) -> Self {
         TrialRecord {
             number,
             stage,
             rate_per_s,
+            down,
             state: TrialState::Running,
             hold: None,
             rules: Vec::new(),

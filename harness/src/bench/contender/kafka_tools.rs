@@ -92,16 +92,12 @@ impl Contender for KafkaTools {
         }
     }
 
-    fn tuned_as(&self) -> &'static str {
-        NAME
-    }
-
     fn does(&self, cell: Cell) -> bool {
         cell.mode != Mode::Both
     }
 
-    fn knobs(&self, mode: Mode) -> &'static [Knob] {
-        if mode == Mode::Consume { CONSUME } else { PRODUCE }
+    fn knobs(&self, mode: Mode) -> Vec<Knob> {
+        if mode == Mode::Consume { CONSUME.to_vec() } else { PRODUCE.to_vec() }
     }
 
     fn is_counted(&self) -> bool {

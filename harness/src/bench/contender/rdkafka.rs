@@ -27,18 +27,6 @@ pub(super) const PRODUCE: &[Knob] = &[
     Knob { name: "producers", values: &["1", "2"] },
 ];
 
-pub(super) const BOTH: &[Knob] = &[
-    Knob { name: LINGER, values: &["20", "5", "50"] },
-    Knob { name: "batch.size", values: &["262144", "65536", "1048576"] },
-    Knob { name: "buffer.memory", values: &["268435456", "67108864"] },
-    Knob { name: "max.in.flight.requests.per.connection", values: &["5", "2", "1"] },
-    BACKPRESSURE,
-    Knob { name: "producers", values: &["1", "2"] },
-    Knob { name: "fetch.min.bytes", values: &["65536", "1"] },
-    Knob { name: "max.partition.fetch.bytes", values: &["4194304", "1048576"] },
-    Knob { name: "readers", values: &["1", "2"] },
-];
-
 struct Rdkafka {
     kit: Kit,
 }
@@ -64,16 +52,12 @@ impl Contender for Rdkafka {
         }
     }
 
-    fn tuned_as(&self) -> &'static str {
-        NAME
-    }
-
     fn does(&self, cell: Cell) -> bool {
         cell.mode != Mode::Consume
     }
 
-    fn knobs(&self, mode: Mode) -> &'static [Knob] {
-        if mode == Mode::Both { BOTH } else { PRODUCE }
+    fn knobs(&self, mode: Mode) -> Vec<Knob> {
+        if mode == Mode::Both { [PRODUCE, wire::CONSUME].concat() } else { PRODUCE.to_vec() }
     }
 
     fn is_counted(&self) -> bool {

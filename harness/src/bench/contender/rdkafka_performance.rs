@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::peer_build::{PeerBuild, Source, program};
 use super::{Contender, Kit, Knob, LINGER, Missing, Read, Said, Trial, printed};
 use crate::bench::matrix::{Cell, Mode, Pace};
-use crate::bench::payload;
+use crate::bench::payload::LineMaker;
 use crate::bench::record::{ContenderRecord, LatencyFrom};
 use crate::bench::{BenchError, on_file};
 
@@ -119,17 +119,13 @@ impl Contender for RdkafkaPerformance {
         }
     }
 
-    fn tuned_as(&self) -> &'static str {
-        NAME
-    }
-
     fn does(&self, cell: Cell) -> bool {
         let is_flat_out = cell.mode == Mode::Produce && cell.pace == Pace::FlatOut;
         (is_flat_out || cell.mode == Mode::Consume) && CODECS.contains(&cell.codec.name())
     }
 
-    fn knobs(&self, mode: Mode) -> &'static [Knob] {
-        if mode == Mode::Consume { CONSUME } else { PRODUCE }
+    fn knobs(&self, mode: Mode) -> Vec<Knob> {
+        if mode == Mode::Consume { CONSUME.to_vec() } else { PRODUCE.to_vec() }
     }
 
     fn is_counted(&self) -> bool {
@@ -149,7 +145,7 @@ impl Contender for RdkafkaPerformance {
                 command.args(["-p", &partition.to_string()]);
             }
         } else {
-            let record = payload::line(trial.seed, trial.cell.size, 0);
+            let record = LineMaker::new(trial.seed, trial.cell.size).line(0);
             command
                 .args(["-P", "-a", "-1", "-z", trial.cell.codec.name()])
                 .args(["-X", "enable.idempotence=true", "-X", "message.max.bytes=10000000"])

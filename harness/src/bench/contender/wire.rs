@@ -12,6 +12,7 @@ use crate::bench::matrix::{Cell, Mode, Pace};
 use crate::bench::payload::RANDOM_FRACTION;
 use crate::bench::probe::consume::Consumed;
 use crate::bench::record::{ContenderRecord, LatencyFrom};
+use crate::bench::tuning::KEPT;
 use crate::bench::{BenchError, on_file};
 use crate::rundir::RUN_JSON;
 
@@ -28,18 +29,7 @@ pub(super) const PRODUCE: &[Knob] = &[
     Knob { name: "producers", values: &["1", "2"] },
 ];
 
-const CONSUME: &[Knob] = &[
-    Knob { name: "fetch.min.bytes", values: &["65536", "1"] },
-    Knob { name: "max.partition.fetch.bytes", values: &["4194304", "1048576"] },
-    Knob { name: "readers", values: &["1", "2"] },
-];
-
-pub(super) const BOTH: &[Knob] = &[
-    Knob { name: LINGER, values: &["20", "5", "50"] },
-    Knob { name: "batch.size", values: &["262144", "65536", "1048576"] },
-    Knob { name: "buffer.memory", values: &["268435456", "67108864"] },
-    Knob { name: "max.in.flight.requests.per.connection", values: &["5", "2", "1"] },
-    Knob { name: "producers", values: &["1", "2"] },
+pub(super) const CONSUME: &[Knob] = &[
     Knob { name: "fetch.min.bytes", values: &["65536", "1"] },
     Knob { name: "max.partition.fetch.bytes", values: &["4194304", "1048576"] },
     Knob { name: "readers", values: &["1", "2"] },
@@ -51,9 +41,6 @@ pub(super) const RAW: &str = "rdkafka.";
 const MAX_REQUEST_BYTES: u32 = 4 << 20;
 /// Longest wait for what is under way at the end of a trial. What still waits then was more than the brokers take.
 const DRAIN_S: u32 = 5;
-/// A rate is kept to if this part of it is achieved.
-const KEPT: f64 = 0.98;
-
 struct Wire {
     kit: Kit,
     checked: bool,
@@ -83,19 +70,19 @@ impl Contender for Wire {
     }
 
     /// What is left without the checker is to be the same, or their difference would not be what checking costs.
-    fn tuned_as(&self) -> &'static str {
-        CHECKED
+    fn tuned_as(&self) -> Option<&'static str> {
+        (!self.checked).then_some(CHECKED)
     }
 
     fn does(&self, cell: Cell) -> bool {
         self.checked || cell.mode != Mode::Produce
     }
 
-    fn knobs(&self, mode: Mode) -> &'static [Knob] {
+    fn knobs(&self, mode: Mode) -> Vec<Knob> {
         match mode {
-            Mode::Produce => PRODUCE,
-            Mode::Consume => CONSUME,
-            Mode::Both => BOTH,
+            Mode::Produce => PRODUCE.to_vec(),
+            Mode::Consume => CONSUME.to_vec(),
+            Mode::Both => [PRODUCE, CONSUME].concat(),
         }
     }
 
@@ -258,11 +245,11 @@ mod tests {
         for mode in [Mode::Produce, Mode::Both] {
             for pace in [Pace::FlatOut, Pace::At(Rate::per_second(1_000_000))] {
                 for (checked, driver) in [(true, "wire"), (false, "wire"), (true, rdkafka::NAME)] {
-                    let (produce, both) = match driver {
-                        rdkafka::NAME => (rdkafka::PRODUCE, rdkafka::BOTH),
-                        _ => (PRODUCE, BOTH),
-                    };
-                    let settings = first_settings(if mode == Mode::Both { both } else { produce });
+                    let produce = if driver == rdkafka::NAME { rdkafka::PRODUCE } else { PRODUCE };
+                    let settings = first_settings(&match mode {
+                        Mode::Both => [produce, CONSUME].concat(),
+                        _ => produce.to_vec(),
+                    });
                     let trial = Trial {
                         cell: Cell { mode, size: Bytes::new(100), codec: Codec::Lz4, pace },
                         settings: &settings,

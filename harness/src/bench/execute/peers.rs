@@ -58,6 +58,10 @@ impl Session<'_> {
     fn conclude(&mut self) {
         self.record.summary = summary::summarise(&self.record.trials);
         self.record.goals = goal::judge(&self.record.conditions, &self.record.trials, &self.record.probes);
+        self.write_page();
+    }
+
+    fn write_page(&mut self) {
         let page = render::markdown(&self.record);
         if let Err(error) = self.run.dir.replace(BENCH_MARKDOWN, page.as_bytes()) {
             (self.run.tell)(BenchNews::Note(&error.to_string()));
@@ -93,10 +97,7 @@ impl Session<'_> {
                 goal.profile.clone_from(&profile);
             }
         }
-        let page = render::markdown(&self.record);
-        if let Err(error) = self.run.dir.replace(BENCH_MARKDOWN, page.as_bytes()) {
-            (self.run.tell)(BenchNews::Note(&error.to_string()));
-        }
+        self.write_page();
     }
 
     /// The name of the file with the profile that explains a goal.

@@ -44,7 +44,7 @@ impl Session<'_> {
     /// Every setting is measured as often as there are repeats; their medians count. `None` if not one could be measured.
     fn tune_one(&mut self, entrant: &Entrant, cell: Cell) -> Result<Option<Tuned>, BenchError> {
         let options = self.run.options;
-        let mut sweep = KnobSweep::new(entrant.contender.knobs(cell.mode), cell, options.linger_ms);
+        let mut sweep = KnobSweep::new(&entrant.contender.knobs(cell.mode), cell, options.linger_ms);
         let mut all = Vec::new();
         while let Some(settings) = sweep.next_settings() {
             let before = self.record.trials.len();

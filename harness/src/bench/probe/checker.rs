@@ -6,13 +6,10 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use gauntlet_verify::{
-    BatchHeader, CrcSeed, IDENTITY_LEN, Identity, Outcome, Settlement, Shard, ShardConfig, StreamKey,
-};
+use gauntlet_verify::IDENTITY_LEN;
 
-use super::{Cost, ProbeError, thread_cpu_s};
-use crate::bench::payload::RANDOM_FRACTION;
-use crate::payload::{BodyMaker, BodyPlan};
+use super::{Cost, ProbeError, begin_acked_batch, shard, thread_cpu_s};
+use crate::bench::payload::ValueMaker;
 use crate::units::Bytes;
 
 const RUN: u32 = 1;
@@ -44,59 +41,21 @@ pub fn measure(size: Bytes, records: u64) -> Result<Cost, ProbeError> {
 
 /// Values of one stream, one after the other.
 fn values(value_bytes: usize, count: usize) -> Vec<u8> {
-    let seed = CrcSeed::new(TOPIC, 0);
-    let maker = BodyMaker::new(1, 0, BodyPlan::Random(RANDOM_FRACTION), value_bytes - IDENTITY_LEN);
+    let maker = ValueMaker::new(1, RUN, TOPIC, value_bytes);
     let mut block = vec![0; value_bytes * count];
     for (pseq, value) in block.chunks_exact_mut(value_bytes).enumerate() {
-        maker.fill(0, pseq as u64, 0, &mut value[IDENTITY_LEN..]);
-        let identity = Identity {
-            flags: 0,
-            run: RUN,
-            producer: 0,
-            incarnation: 0,
-            partition: 0,
-            pseq: pseq as u64,
-            intended_ns: pseq as u64 * 1_000,
-        };
-        let encoded = gauntlet_verify::identity::encode(&identity, &seed, value);
-        debug_assert!(encoded.is_ok());
+        maker.write(pseq as u64, value);
     }
     block
 }
 
 /// One block through a checker of its own; how many records it took for the run's.
 fn check(block: &[u8], value_bytes: usize) -> u64 {
-    let mut shard = Shard::new(ShardConfig {
-        run: RUN,
-        topic: TOPIC.to_owned(),
-        partition: 0,
-        other_topics: Vec::new(),
-        created_by_run: true,
-        in_order: true,
-        start_offset: 0,
-        witness_limit: 8,
-        fragment_limit: 1_000_000,
-    });
+    let mut shard = shard(RUN, TOPIC, 0);
     let mut offset = 0;
     for batch in block.chunks(BATCH * value_bytes) {
         let count = (batch.len() / value_bytes) as u32;
-        // The ack usually comes before the record is read.
-        shard.settle(&Settlement {
-            stream: StreamKey { producer: 0, incarnation: 0 },
-            first_pseq: offset as u64,
-            count,
-            outcome: Outcome::Acked { base_offset: Some(offset) },
-        });
-        shard.begin_batch(&BatchHeader {
-            base_offset: offset,
-            last_offset: offset + i64::from(count) - 1,
-            leader_epoch: 0,
-            producer_id: 1,
-            producer_epoch: 0,
-            base_sequence: offset as i32,
-            control: false,
-            transactional: false,
-        });
+        begin_acked_batch(&mut shard, offset as u64, count);
         for value in batch.chunks_exact(value_bytes) {
             black_box(shard.record(offset, value));
             offset += 1;

@@ -17,8 +17,8 @@ use super::ProbeError;
 use crate::load::reader::{CheckPlan, EndOffsets};
 use crate::load::{Control, Reader, ReaderPlan};
 use crate::run::topics::end_offsets;
+use crate::run::{FRAGMENTS_MAX, INTERVAL_NS};
 
-const INTERVAL_NS: u64 = 1_000_000_000;
 /// `fetch.max.bytes` of Kafka.
 const FETCH_BYTES_MAX: usize = 50 << 20;
 
@@ -110,7 +110,7 @@ fn reader(
         created_by_run: true,
         in_order: true,
         examples_max: 8,
-        fragments_max: 1_000_000,
+        fragments_max: FRAGMENTS_MAX,
     });
     let plan = ReaderPlan { reader: index, run: plan.run, topic: plan.topic.clone(), check, assigned };
     Reader::new(plan, Arc::clone(control), Arc::clone(ends), settlements, intervals, INTERVAL_NS)

@@ -7,14 +7,12 @@
 use std::path::Path;
 
 use crossbeam_channel::{Sender, unbounded};
-use gauntlet_verify::{
-    BatchHeader, CrcSeed, IDENTITY_LEN, Identity, Outcome, Settlement, Shard, ShardConfig, StreamKey,
-};
+use gauntlet_verify::{CrcSeed, IDENTITY_LEN, Identity, Shard};
 use gauntlet_wire::lateness::Charge;
 use gauntlet_wire::producer::ProducerStats;
 use serde::{Deserialize, Serialize};
 
-use super::ProbeError;
+use super::{ProbeError, begin_acked_batch, shard};
 use crate::cluster_view::InSync;
 use crate::load::control::AckSpan;
 use crate::load::{Interval, Origin};
@@ -154,18 +152,7 @@ fn send(
 
 impl Partition {
     fn new(index: u32) -> Self {
-        let shard = Shard::new(ShardConfig {
-            run: RUN,
-            topic: TOPIC.to_owned(),
-            partition: index,
-            other_topics: Vec::new(),
-            created_by_run: true,
-            in_order: true,
-            start_offset: 0,
-            witness_limit: 8,
-            fragment_limit: 1_000_000,
-        });
-        Partition { shard, seed: CrcSeed::new(TOPIC, index), index, next: 0 }
+        Partition { shard: shard(RUN, TOPIC, index), seed: CrcSeed::new(TOPIC, index), index, next: 0 }
     }
 
     /// The records of one second, acked and read.
@@ -185,22 +172,7 @@ impl Partition {
         slot.counts.acks += count;
         add_samples(&mut slot.latency, latency_us(intended_ns, intended_ns + ACK_AFTER_NS), count);
         add_samples(&mut slot.service, latency_us(intended_ns, intended_ns + ACK_AFTER_NS), count);
-        self.shard.settle(&Settlement {
-            stream: StreamKey { producer: 0, incarnation: 0 },
-            first_pseq: self.next,
-            count: count as u32,
-            outcome: Outcome::Acked { base_offset: Some(self.next as i64) },
-        });
-        self.shard.begin_batch(&BatchHeader {
-            base_offset: self.next as i64,
-            last_offset: (self.next + count) as i64 - 1,
-            leader_epoch: 0,
-            producer_id: 1,
-            producer_epoch: 0,
-            base_sequence: self.next as i32 & i32::MAX,
-            control: false,
-            transactional: false,
-        });
+        begin_acked_batch(&mut self.shard, self.next, count as u32);
         let mut value = [0; IDENTITY_LEN];
         for pseq in self.next..self.next + count {
             let identity = Identity {

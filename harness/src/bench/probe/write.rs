@@ -15,10 +15,10 @@ use crate::load::producer::{Pace, PartitionSettlement, Unlimited};
 use crate::load::records::RecordMaker;
 use crate::load::{Control, Interval, ProducerLoad, ProducerPlan};
 use crate::payload::{BodyMaker, BodyPlan};
+use crate::run::INTERVAL_NS;
 use crate::sizes::SizePlan;
 use crate::units::Bytes;
 
-const INTERVAL_NS: u64 = 1_000_000_000;
 const MIB: usize = 1 << 20;
 
 /// What to write, and where.

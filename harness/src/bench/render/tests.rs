@@ -111,8 +111,3 @@ fn the_record_survives_json() {
     let json = serde_json::to_string(&record).unwrap();
     assert_eq!(serde_json::from_str::<BenchRecord>(&json).unwrap(), record);
 }
-
-#[test]
-fn numbers_are_grouped_by_thousands() {
-    assert_eq!([999.0, 1_000.0, 1_234_567.0].map(count), ["999", "1 000", "1 234 567"]);
-}

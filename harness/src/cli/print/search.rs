@@ -41,6 +41,9 @@ pub(in crate::cli) fn search_header(out: &mut impl Write, plan: &SearchPlan) -> 
         search.confirm,
         search.cooldown
     )?;
+    if search.headroom.is_some() {
+        writeln!(out, "search once more with one broker down, up to the rate that was found")?;
+    }
     let limits = plan.limits();
     writeln!(
         out,
@@ -105,7 +108,8 @@ pub(in crate::cli) fn search_trial_begins(
         Stage::Search => "trial",
         Stage::Confirm => "confirm",
     };
-    writeln!(out, "{:>3}    {what} {}/s for {length}", trial.number, grouped(trial.rate_per_s as f64))
+    let with = trial.down.map_or_else(String::new, |broker| format!(" with broker {broker} down"));
+    writeln!(out, "{:>3}    {what} {}/s for {length}{with}", trial.number, grouped(trial.rate_per_s as f64))
 }
 
 /// A trial that came to its end.
@@ -152,11 +156,19 @@ pub(in crate::cli) fn search_result(out: &mut impl Write, record: &SearchRecord)
     if reasons.len() > REASONS_MAX {
         writeln!(out, " · {} more in search.json", reasons.len() - REASONS_MAX)?;
     }
-    let of_confirmation = record.confirmation().into_iter().flat_map(|trial| &trial.expect);
+    let findings = record.finding.iter().chain(record.headroom_finding());
+    let of_confirmation =
+        findings.filter_map(|finding| record.confirmation_of(finding)).flat_map(|trial| &trial.expect);
     for expect in record.expect.iter().chain(of_confirmation) {
         expectation(out, expect)?;
     }
-    for trial in &record.trials {
+    for trial in record.trials_with(false) {
+        search_trial(out, trial)?;
+    }
+    if let Some(down) = record.headroom.as_ref().and_then(|headroom| headroom.down) {
+        writeln!(out, "with broker {down} down")?;
+    }
+    for trial in record.trials_with(true) {
         search_trial(out, trial)?;
     }
     match &record.finding {
@@ -168,14 +180,19 @@ pub(in crate::cli) fn search_result(out: &mut impl Write, record: &SearchRecord)
 /// What the rate means: headroom, bytes.
 fn capacity(out: &mut impl Write, record: &SearchRecord, finding: &Finding) -> std::io::Result<()> {
     let Some(rate) = finding.rate_per_s else { return Ok(()) };
-    let above = match (finding.not_held_per_s, finding.limit) {
-        (Some(not_held), Limit::Ourselves) => {
-            format!("at {}/s gauntlet or its host was the limit", grouped(not_held as f64))
+    writeln!(out, "rate    {}, confirmed; {}", show(rate, Unit::PerSecond), above(finding))?;
+    if let Some(headroom) = record.headroom_finding() {
+        match headroom.rate_per_s {
+            Some(left) => writeln!(
+                out,
+                "n-1     {}, confirmed with one broker down: {} of the rate; {}",
+                show(left, Unit::PerSecond),
+                percent(left / rate),
+                above(headroom)
+            )?,
+            None => writeln!(out, "n-1     no rate was confirmed with one broker down")?,
         }
-        (Some(not_held), _) => format!("{}/s did not hold", grouped(not_held as f64)),
-        (None, _) => "nothing faster was tried".to_owned(),
-    };
-    writeln!(out, "rate    {}, confirmed; {above}", show(rate, Unit::PerSecond))?;
+    }
     if let Some(target) = record.target_per_s {
         let times = rate / target as f64;
         let target = show(target as f64, Unit::PerSecond);
@@ -195,6 +212,17 @@ fn capacity(out: &mut impl Write, record: &SearchRecord, finding: &Finding) -> s
         )?;
     }
     Ok(())
+}
+
+/// What was not confirmed.
+fn above(finding: &Finding) -> String {
+    match (finding.not_held_per_s, finding.limit) {
+        (Some(not_held), Limit::Ourselves) => {
+            format!("at {}/s gauntlet or its host was the limit", grouped(not_held as f64))
+        }
+        (Some(not_held), _) => format!("{}/s did not hold", grouped(not_held as f64)),
+        (None, _) => "nothing faster was tried".to_owned(),
+    }
 }
 
 /// The last lines: where everything is.

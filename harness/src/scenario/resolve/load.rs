@@ -288,6 +288,7 @@ fn search(written: Option<SearchWritten>) -> Search {
         target: None,
         cooldown: None,
         warmup: None,
+        headroom: None,
     };
     let written = written.unwrap_or_else(nothing);
     let trial = written.trial.unwrap_or(Duration::from_secs(30));
@@ -301,5 +302,6 @@ fn search(written: Option<SearchWritten>) -> Search {
         target: written.target,
         cooldown: written.cooldown.unwrap_or(Duration::from_secs(10)),
         warmup: written.warmup.unwrap_or(Duration::from_secs(30)),
+        headroom: written.headroom,
     }
 }

@@ -26,6 +26,16 @@ pub struct Search {
     pub cooldown: Duration,
     /// Load at the rate `low` before the first trial on a cluster, which is part of no result. Zero: none.
     pub warmup: Duration,
+    /// Whether it is repeated with less of the cluster.
+    pub headroom: Option<Headroom>,
+}
+
+/// With what a search is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Headroom {
+    /// One broker fewer.
+    #[serde(rename = "n-1")]
+    OneDown,
 }
 
 /// How the next rate is chosen.

@@ -1,7 +1,12 @@
 //! Rules of `load`.
 
+use std::collections::BTreeMap;
+
+use crate::plan::RF_DEFAULT_MAX;
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Acks, Extent, Key, Lifecycle, Scenario, Search, Shape, Warmup};
+use crate::scenario::types::{
+    Acks, Cluster, Controllers, Extent, Key, Lifecycle, Scenario, Search, Shape, Warmup,
+};
 use crate::units::{Duration, Rate};
 
 /// Most pieces that a staircase may have: a larger number is a typo.
@@ -203,6 +208,9 @@ fn fits_a_search(scenario: &Scenario, problems: &mut Problems<'_>) {
             help: "remove it",
         });
     }
+    if let Shape::MaxSearch(Search { headroom: Some(_), .. }) = scenario.load.shape {
+        can_lose_a_broker(scenario, problems);
+    }
     if scenario.workload.producers.iter().all(|block| block.config.acks == Acks::None) {
         problems.add(Finding {
             path: "workload.producers[0].config.acks",
@@ -210,6 +218,49 @@ fn fits_a_search(scenario: &Scenario, problems: &mut Problems<'_>) {
             label: "with acks=0 nobody knows what the brokers took",
             help: "use acks all or 1",
         });
+    }
+}
+
+/// Whether what is left without one broker can still be written to.
+fn can_lose_a_broker(scenario: &Scenario, problems: &mut Problems<'_>) {
+    let mut refuse = |message: String, label: &str, help: &str| {
+        problems.add(Finding { path: "load.search.headroom", message, label, help });
+    };
+    let Cluster::Local(local) = &scenario.cluster else {
+        let message = "`headroom: n-1` takes a broker down for good".to_owned();
+        return refuse(
+            message,
+            "not on a cluster that is not ours",
+            "use `cluster: { local: … }`, or take it down yourself and search again",
+        );
+    };
+    let least = if local.controllers == Controllers::Combined { 3 } else { 2 };
+    if local.brokers < least {
+        let message = format!(
+            "`headroom: n-1` leaves {} of {} brokers",
+            local.brokers.saturating_sub(1),
+            local.brokers
+        );
+        let help = "raise `cluster.local.brokers` to 3: brokers that are controllers, too, need a majority";
+        return refuse(message, "too few to go on", help);
+    }
+    for topic in &scenario.topics {
+        let config = |properties: &BTreeMap<String, String>| properties.get("min.insync.replicas").cloned();
+        let minimum = config(&topic.config).or_else(|| config(&local.config));
+        let minimum = minimum.and_then(|text| text.trim().parse::<u16>().ok()).unwrap_or(1);
+        let replicas = topic.replication_factor.unwrap_or(local.brokers.min(RF_DEFAULT_MAX));
+        // New topics get their replicas on brokers that are up, as far as these go.
+        let left = replicas.min(local.brokers - 1);
+        if left < minimum {
+            refuse(
+                format!(
+                    "`headroom: n-1` leaves {left} of {replicas} replicas of `{}`, whose min.insync.replicas is {minimum}",
+                    topic.name
+                ),
+                "no write with acks=all could succeed",
+                "lower min.insync.replicas, or raise the number of brokers",
+            );
+        }
     }
 }
 

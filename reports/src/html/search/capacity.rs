@@ -16,9 +16,10 @@ pub(super) fn is_there(record: &SearchRecord) -> bool {
 pub(super) fn section(record: &SearchRecord) -> Markup {
     let (Some(finding), Some(rate)) = (&record.finding, record.rate_per_s()) else { return html! {} };
     let mut rows = vec![
-        ["sustainable rate".to_owned(), format::rate(rate), confirmed(record)],
+        ["sustainable rate".to_owned(), format::rate(rate), confirmed(record, finding)],
         ["not sustainable".to_owned(), not_held(finding), limit(finding).to_owned()],
     ];
+    rows.extend(with_one_down(record, rate));
     if let Some(target) = record.target_per_s {
         let times = format!("{:.2} times", rate / target as f64);
         let what = format!("of the {} that are needed (search.target)", format::rate(target as f64));
@@ -34,9 +35,29 @@ pub(super) fn section(record: &SearchRecord) -> Markup {
     }
 }
 
-fn confirmed(record: &SearchRecord) -> String {
+/// The rate with one broker down, and what part it is of the rate with all of them.
+fn with_one_down(record: &SearchRecord, rate: f64) -> Vec<[String; 3]> {
+    let Some(finding) = record.headroom_finding() else { return Vec::new() };
+    let down = record.headroom.as_ref().and_then(|headroom| headroom.down);
+    let who = down.map_or_else(|| "one broker".to_owned(), |broker| format!("broker {broker}"));
+    let Some(left) = finding.rate_per_s else {
+        return vec![[format!("with {who} down"), "none".to_owned(), "no rate was confirmed".to_owned()]];
+    };
+    let limit = if finding.limit == Limit::High {
+        "every rate held, up to the one with all brokers up"
+    } else {
+        limit(finding)
+    };
+    vec![
+        [format!("with {who} down"), format::rate(left), confirmed(record, finding)],
+        ["not sustainable then".to_owned(), not_held(finding), limit.to_owned()],
+        ["left of the rate".to_owned(), format::percent(left / rate), "with one broker down".to_owned()],
+    ]
+}
+
+fn confirmed(record: &SearchRecord, finding: &Finding) -> String {
     let length = format::seconds(record.confirm_s);
-    record.confirmation().map_or_else(String::new, |trial| {
+    record.confirmation_of(finding).map_or_else(String::new, |trial| {
         format!("held in trial {}, for {length} at {}", trial.number, format::rate(trial.rate_per_s as f64))
     })
 }

@@ -11,8 +11,11 @@ use crate::search::SearchRecord;
 /// Each expectation with what it is about.
 fn all(record: &SearchRecord) -> Vec<(&ExpectRecord, String)> {
     let over_all = record.expect.iter().map(|expect| (expect, "the search".to_owned()));
-    let confirmed = record.confirmation().into_iter().flat_map(|trial| {
-        trial.expect.iter().map(|expect| (expect, format!("trial {}, which confirmed", trial.number)))
+    let findings = record.finding.iter().chain(record.headroom_finding());
+    let confirmed = findings.filter_map(|finding| record.confirmation_of(finding)).flat_map(|trial| {
+        let with = trial.down.map_or_else(String::new, |broker| format!(" with broker {broker} down"));
+        let over = format!("trial {}, which confirmed{with}", trial.number);
+        trial.expect.iter().map(move |expect| (expect, over.clone()))
     });
     over_all.chain(confirmed).collect()
 }

@@ -27,9 +27,9 @@ struct Dot<'a> {
     p99_ms: f64,
 }
 
-/// By rate, as they are drawn.
-fn dots(record: &SearchRecord) -> Vec<Dot<'_>> {
-    let measured = record.trials.iter().filter_map(|trial| {
+/// By rate, as they are drawn: those with all brokers up, or those with one down.
+fn dots(record: &SearchRecord, one_down: bool) -> Vec<Dot<'_>> {
+    let measured = record.trials_with(one_down).filter_map(|trial| {
         let p99_ms = trial.figures.as_ref()?.p99_ms.filter(|ms| ms.is_finite())?;
         Some(Dot { trial, p99_ms })
     });
@@ -40,32 +40,49 @@ fn dots(record: &SearchRecord) -> Vec<Dot<'_>> {
 
 /// Whether any trial was measured.
 pub(super) fn is_there(record: &SearchRecord) -> bool {
-    !dots(record).is_empty()
+    [false, true].into_iter().any(|one_down| !dots(record, one_down).is_empty())
 }
 
 /// The section.
 pub(super) fn section(record: &SearchRecord) -> Markup {
-    let dots = dots(record);
-    if dots.is_empty() {
+    if !is_there(record) {
         return html! {};
     }
     html! {
         section id="knee" aria-labelledby="knee-h" {
             h2 id="knee-h" { "Knee" }
-            (Figure {
-                id: "latency-by-rate",
-                title: "p99 by rate",
+            (figure(record, false))
+            (figure(record, true))
+        }
+    }
+}
+
+/// The trials with all brokers up, or those with one down.
+fn figure(record: &SearchRecord, one_down: bool) -> Markup {
+    let dots = dots(record, one_down);
+    if dots.is_empty() {
+        return html! {};
+    }
+    let (id, title, found) = match one_down {
+        false => ("latency-by-rate", "p99 by rate", record.rate_per_s()),
+        true => (
+            "latency-by-rate-headroom",
+            "p99 by rate, with one broker down",
+            record.headroom_finding().and_then(|finding| finding.rate_per_s),
+        ),
+    };
+    Figure {
+                id,
+                title,
                 finding: finding(record, &dots),
                 how_to_read: "each mark is a trial, at the rate that was intended: filled if it held, hollow if not. Diamonds are the longer trials \
                               that confirm. The line goes through all trials by their rate. Both axes are by factors. Behind the knee, \
                               latency no longer tells how slow the brokers are, but how long they were too slow: longer trials have more \
                               of it.",
                 legend: legend(),
-                picture: draw(record, &dots),
+                picture: draw(record.p99_limit_ms, found, &dots),
                 numbers: numbers_of(&dots),
-            }.render())
-        }
-    }
+            }.render()
 }
 
 /// Latency at the highest rate that held, and at the lowest that did not.
@@ -111,21 +128,21 @@ fn ink(trial: &TrialRecord) -> Ink {
     }
 }
 
-fn draw(record: &SearchRecord, dots: &[Dot<'_>]) -> Result<String, DrawError> {
+fn draw(limit_ms: Option<f64>, found: Option<f64>, dots: &[Dot<'_>]) -> Result<String, DrawError> {
     let rates: Vec<f64> = dots.iter().map(|dot| dot.trial.rate_per_s as f64).collect();
-    let latencies: Vec<f64> = dots.iter().map(|dot| dot.p99_ms).chain(record.p99_limit_ms).collect();
+    let latencies: Vec<f64> = dots.iter().map(|dot| dot.p99_ms).chain(limit_ms).collect();
     let x = Scale::log(&rates, LEFT_PX, RIGHT_PX);
     let y = Scale::log(&latencies, BOTTOM_PX, TOP_PX);
     let place = |dot: &Dot<'_>| (x.px(dot.trial.rate_per_s as f64), y.px(dot.p99_ms));
     Canvas::draw(HEIGHT_PX, |canvas| {
         draw_axes(canvas, &x, &y)?;
-        if let Some(limit_ms) = record.p99_limit_ms {
+        if let Some(limit_ms) = limit_ms {
             let at = y.px(limit_ms);
             canvas.line(Ink::Target, 3, &[(LEFT_PX, at), (RIGHT_PX, at)])?;
             let text = format!("limit of p99: {}", format::millis(limit_ms));
             canvas.text(Anchor::Start, (LEFT_PX + 12, at - 20), &text)?;
         }
-        if let Some(rate) = record.rate_per_s() {
+        if let Some(rate) = found {
             draw_rate(canvas, &x, rate)?;
         }
         if dots.len() > 1 {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::super::format;
 use super::super::table::{Column, numbers, table_of, words as text};
-use crate::search::{Hold, SearchRecord, Stage, TrialRecord, words};
+use crate::search::{Hold, SearchRecord, TrialRecord, words};
 
 /// The section.
 pub(super) fn section(record: &SearchRecord) -> Markup {
@@ -42,15 +42,11 @@ pub(super) fn section(record: &SearchRecord) -> Markup {
 fn row(trial: &TrialRecord) -> Vec<Markup> {
     let figures = trial.figures.clone().unwrap_or_default();
     let ms = |value: Option<f64>| html! { (format::or_missing(value, format::millis)) };
-    let stage = match trial.stage {
-        Stage::Search => "search",
-        Stage::Confirm => "confirmation",
-    };
     let link = format!("{}/report.html", format::percent_encoded(&trial.dir));
     let why = if trial.hold == Some(Hold::Held) { Vec::new() } else { trial.why() };
     vec![
         html! { a href=(link) aria-label=(format!("report of trial {}", trial.number)) { (trial.number) } },
-        html! { (stage) },
+        html! { (words::stage(trial)) },
         html! { (format::rate(trial.rate_per_s as f64)) },
         mark(trial),
         html! { (format::or_missing(figures.throughput, format::rate)) },

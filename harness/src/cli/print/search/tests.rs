@@ -1,4 +1,4 @@
-use gauntlet_reports::search::{RuleRecord, TrialState};
+use gauntlet_reports::search::{HeadroomRecord, RuleRecord, TrialState};
 use gauntlet_reports::sweep::Figures;
 
 use super::*;
@@ -8,7 +8,7 @@ use crate::search::{SearchPlanOptions, plan};
 
 const SEARCH: &str = "version: 1\nname: golden\nseed: 7\ncluster: { local: { brokers: 3 } }\ntopics: [{ name: orders }]\n\
     load:\n  shape: max-search\n  warmup: 5s\n  drain: 10s\n  search: { low: 50k/s, high: 1_500_000/s, \
-    sustainable: [produce.latency p99 < 50ms, load.achieved_ratio >= 0.99], target: 250k/s }\n\
+    sustainable: [produce.latency p99 < 50ms, load.achieved_ratio >= 0.99], target: 250k/s, headroom: n-1 }\n\
     workload: { producers: { count: 1 } }\nverify: { final_read: { timeout: 10s } }\n\
     expect: [search.sustainable_rate >= 250k/s, verify.lost == 0]\n";
 
@@ -67,7 +67,7 @@ fn trial(number: u32, stage: Stage, rate_per_s: u64, hold: Hold) -> TrialRecord 
             ..Figures::default()
         }),
         stored_bytes_per_record: Some(74.0),
-        ..TrialRecord::new(number, stage, rate_per_s, format!("trial-{number:02}-{rate_per_s}"))
+        ..TrialRecord::new(number, stage, rate_per_s, None, format!("trial-{number:02}-{rate_per_s}"))
     }
 }
 
@@ -89,7 +89,17 @@ fn the_result_has_a_line_per_trial() {
         trial(2, Stage::Search, 400_000, Hold::Held),
         trial(3, Stage::Search, 408_000, Hold::Broke),
         trial(4, Stage::Confirm, 400_000, Hold::Held),
+        TrialRecord { down: Some(3), ..trial(5, Stage::Search, 50_000, Hold::Held) },
+        TrialRecord { down: Some(3), ..trial(6, Stage::Search, 100_000, Hold::Broke) },
+        TrialRecord { down: Some(3), ..trial(7, Stage::Confirm, 50_000, Hold::Held) },
     ];
+    let left = Finding {
+        rate_per_s: Some(49_950.0),
+        confirmed_by: Some(7),
+        not_held_per_s: Some(100_000),
+        limit: Limit::Cluster,
+    };
+    record.headroom = Some(HeadroomRecord { down: Some(3), finding: Some(left) });
     let finding = Finding {
         rate_per_s: Some(399_000.0),
         confirmed_by: Some(4),
@@ -99,6 +109,7 @@ fn the_result_has_a_line_per_trial() {
     record.conclude(Some(finding), Vec::new(), &plan.expectations);
     let mut out = Vec::new();
     search_trial_begins(&mut out, &record.trials[0], &plan.highest).unwrap();
+    search_trial_begins(&mut out, &record.trials[6], &plan.confirmation).unwrap();
     search_result(&mut out, &record).unwrap();
     search_files(&mut out, &record, Path::new("out/golden/20261121-210000-abcd"), &[]).unwrap();
     compare("search_result.txt", &out);
