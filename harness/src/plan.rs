@@ -188,6 +188,27 @@ pub enum KeyChoice {
     Recorded(Arc<Trace>),
 }
 
+/// When readers read during the load, since t = 0; what is left is read after it in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadWindow {
+    /// From here on; `None`: as soon as the load begins, warm-up included.
+    pub start: Option<Duration>,
+    /// Until here; `None`: without a pause.
+    pub end: Option<Duration>,
+}
+
+impl ReadWindow {
+    /// Whether readers rest at an instant. `zero_ns` and `load_end_ns` are `u64::MAX` as long as nobody knows them.
+    pub fn rests(&self, now_ns: u64, zero_ns: u64, load_end_ns: u64) -> bool {
+        if now_ns >= load_end_ns {
+            return false;
+        }
+        let since_zero_ns = now_ns.checked_sub(zero_ns).map(u128::from);
+        let has_come = |at: Duration| since_zero_ns.is_some_and(|since_ns| since_ns >= at.as_nanos());
+        !self.start.is_none_or(has_come) || self.end.is_some_and(has_come)
+    }
+}
+
 /// A block of readers that share the partitions of a topic.
 #[derive(Debug, Clone)]
 pub struct ReaderBlock {
@@ -195,6 +216,8 @@ pub struct ReaderBlock {
     pub topic: usize,
     /// How many threads.
     pub members: u16,
+    /// When they read.
+    pub window: ReadWindow,
     /// The client that reads.
     pub driver: DriverPlan,
     /// Connections and time-outs.
@@ -354,6 +377,7 @@ impl ReaderBlock {
         ReaderBlock {
             topic,
             members: 1,
+            window: ReadWindow::default(),
             driver: DriverPlan::Wire,
             links: LinkConfig::default(),
             max_wait: Duration::from_millis(100),
@@ -468,5 +492,30 @@ impl Plan {
             unclean_election,
             read_committed: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_rest_before_their_start_and_between_their_end_and_that_of_the_load() {
+        const S: u64 = 1_000_000_000;
+        let window = |start: Option<u64>, end: Option<u64>| ReadWindow {
+            start: start.map(Duration::from_secs),
+            end: end.map(Duration::from_secs),
+        };
+        let (unknown, zero, end) = (u64::MAX, 100 * S, 160 * S);
+        let always = window(None, None);
+        assert!([0, zero, end].into_iter().all(|now| !always.rests(now, zero, end)));
+        let late = window(Some(10), None);
+        let rests = |window: ReadWindow, s: u64| window.rests(zero + s * S, zero, end);
+        assert!(late.rests(50 * S, unknown, unknown), "in a warm-up of unknown length");
+        assert_eq!([0, 9, 10, 59, 60].map(|s| rests(late, s)), [true, true, false, false, false]);
+        let early = window(None, Some(20));
+        assert!(!early.rests(50 * S, unknown, unknown));
+        assert_eq!([0, 19, 20, 59, 60].map(|s| rests(early, s)), [false, false, true, true, false]);
+        assert!(!late.rests(50 * S, unknown, 40 * S), "the load was ended in its warm-up");
     }
 }

@@ -90,10 +90,13 @@ impl Series<'_> {
 }
 
 /// Topics of a run are to be gone before the next one begins. How long a broker waits with deleting files of a topic that is
-/// gone is the broker's setting, not the topic's (LogManager).
+/// gone is the broker's setting, not the topic's (LogManager), and so is how long after its start it deletes at all: half a minute,
+/// which the first run of a series would wait for.
 pub(crate) fn delete_quickly(cluster: &mut ClusterPlan) {
     if let ClusterPlan::Local(spec) = cluster {
-        spec.config.entry("log.segment.delete.delay.ms".to_owned()).or_insert_with(|| "1000".to_owned());
+        for property in ["log.segment.delete.delay.ms", "log.initial.task.delay.ms"] {
+            spec.config.entry(property.to_owned()).or_insert_with(|| "1000".to_owned());
+        }
     }
 }
 

@@ -519,6 +519,38 @@ fn shapes_arrivals_keys_and_sizes() {
     reports(&case);
 }
 
+/// Consumers rest before their start, and from their end on until the load ends; then they read the rest. The check misses nothing.
+#[test]
+fn consumers_that_start_late_and_rest_catch_up() {
+    let _alone = alone();
+    let other = if cfg!(feature = "rdkafka") { "rdkafka" } else { "wire" };
+    let bootstrap = cluster().bootstrap().join(",");
+    let case = Case::new(&format!(
+        "version: 1\nname: late\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n\
+         topics:\n  - {{ name: \"own-${{run.id}}\", partitions: 3 }}\n  - {{ name: \"other-${{run.id}}\", partitions: 3 }}\n\
+         workload:\n  producers: [{{ topic: \"own-${{run.id}}\", count: 1 }}, {{ topic: \"other-${{run.id}}\", count: 1 }}]\n\
+         \x20 consumers:\n    - {{ topic: \"own-${{run.id}}\", start: 3s, end: 6s }}\n\
+         \x20   - {{ topic: \"other-${{run.id}}\", start: 3s, end: 6s, driver: {other} }}\n\
+         load: {{ shape: constant, rate: 300/s, warmup: 1s, duration: 9s }}\n\
+         expect: [verify.unseen == 0, verify.checked >= 3k]\n"
+    ));
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "PASS", 0);
+    let text = std::fs::read_to_string(case.latest().join("intervals.ndjson")).unwrap();
+    let seconds: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // A second that holds a beginning or an end belongs to neither part.
+    let read_in = |from_s: f64, to_s: f64| -> u64 {
+        let whole = seconds.iter().map(|line| &line["second"]).filter(|second| {
+            second["t_s"].as_f64().is_some_and(|end_s| end_s - 1.0 >= from_s && end_s <= to_s)
+        });
+        whole.map(|second| second["read"].as_u64().unwrap()).sum()
+    };
+    assert_eq!((read_in(-2.0, 3.0), read_in(6.0, 8.5)), (0, 0), "{text}");
+    assert!(read_in(2.0, 7.0) > 1_000, "what had waited, and what came: {text}");
+    let lag_max = seconds.iter().filter_map(|line| line["second"]["lag"].as_u64()).max();
+    assert!(lag_max > Some(500), "it is known of those who rest, too: {text}");
+}
+
 /// A recording is sent record by record: what its first second excludes as warm-up apart, everything counts.
 #[test]
 fn a_recording_is_replayed() {

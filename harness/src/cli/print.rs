@@ -19,7 +19,7 @@ pub(super) use sweep::{sweep_begin, sweep_files, sweep_plan, sweep_result, sweep
 
 use gauntlet_wire::{Permission, Resource};
 
-use crate::plan::{ClusterPlan, DriverPlan, Lifecycle, PacePlan, Plan, Planned, WarmupPlan};
+use crate::plan::{ClusterPlan, DriverPlan, Lifecycle, PacePlan, Plan, Planned, ReadWindow, WarmupPlan};
 use crate::schedule::Arrival;
 use crate::sizes::SizePlan;
 use crate::units::Bytes;
@@ -127,6 +127,12 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     let readers = plan.readers.iter().map(|block| ("consumers", block.topic, &block.driver));
     for (who, topic, driver) in senders.chain(readers) {
         rdkafka(out, &format!("{who} of {}", plan.topics[topic].name), driver)?;
+    }
+    for block in plan.readers.iter().filter(|block| block.window != ReadWindow::default()) {
+        let from = block.window.start.map_or_else(String::new, |start| format!(" from {}", seconds(start)));
+        let until = block.window.end.map_or_else(String::new, |end| format!(" until {}", seconds(end)));
+        let topic = &plan.topics[block.topic].name;
+        writeln!(out, "consumers of {topic} read{from}{until}, and what is left after the load")?;
     }
     if let Some(records) = needs.records {
         let sizes = plan.producers.iter().map(|b| &b.records.sizes);

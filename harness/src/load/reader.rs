@@ -17,6 +17,7 @@ use gauntlet_wire::producer::Turn;
 use super::control::{Control, Interval, Origin};
 use super::producer::PartitionSettlement;
 use super::records::IDENTITY_HEADER;
+use crate::plan::ReadWindow;
 use crate::recorder::{Recorder, add_sample, is_ours, latency_us};
 
 /// Where each partition's log ends, once that is known. `-1` until then.
@@ -54,8 +55,10 @@ pub struct ReaderPlan {
     pub topic: String,
     /// One checker per partition; `None` with `verify: off`.
     pub check: Option<CheckPlan>,
-    /// Partitions to read, and the offset to begin at.
+    /// Partitions to read, and the offset to begin at, or to go on at after a rest.
     pub assigned: BTreeMap<usize, i64>,
+    /// When it reads.
+    pub window: ReadWindow,
 }
 
 /// What the checkers have to know.
@@ -96,6 +99,8 @@ pub struct Reader {
     /// Identity and value of a record whose identity is in a header.
     apart: Vec<u8>,
     last_stats: FetcherStats,
+    /// Of the clients before this one: each rest ends one.
+    earlier_stats: FetcherStats,
     last_lateness: Charge,
     broken: Vec<String>,
     lag_samples: Vec<(u64, u64)>,
@@ -166,6 +171,7 @@ impl Reader {
             buffer: RecordsBuffer::default(),
             apart: Vec::new(),
             last_stats: FetcherStats::default(),
+            earlier_stats: FetcherStats::default(),
             last_lateness: Charge::default(),
             broken: Vec::new(),
             lag_samples: Vec::new(),
@@ -263,6 +269,26 @@ impl Reader {
     #[must_use]
     pub fn position(&self, partition: usize) -> Option<i64> {
         self.partitions.get(&partition).map(|state| state.position)
+    }
+
+    /// Whether it is not to read now, and will be later.
+    #[must_use]
+    pub fn rests(&self, now_ns: u64) -> bool {
+        self.plan.window.rests(now_ns, self.control.zero_ns(), self.control.load_end_ns())
+    }
+
+    /// Whether nothing is left to read, or no time.
+    #[must_use]
+    pub fn is_done(&self, now_ns: u64) -> bool {
+        let at_end =
+            |(index, p): (&usize, &Partition)| self.ends.get(*index).is_some_and(|end| p.position >= end);
+        now_ns >= self.control.read_until_ns() || self.partitions.iter().all(at_end)
+    }
+
+    /// What a client has read is over; the next one goes on where it was.
+    pub fn rest(&mut self) {
+        self.plan.assigned = self.partitions.iter().map(|(index, p)| (*index, p.position)).collect();
+        self.earlier_stats.clone_from(&self.last_stats);
     }
 
     /// What is read, and from where.
@@ -458,17 +484,19 @@ impl RecordSink for Reader {
             self.next_lag_ns = turn.now_ns + LAG_EVERY_NS;
             self.lag_samples.push((turn.now_ns, self.lag()));
         }
-        if turn.now_ns >= self.next_interval_ns {
+        let is_due = turn.now_ns >= self.next_interval_ns;
+        if is_due || self.rests(turn.now_ns) {
+            self.last_stats.clone_from(&self.earlier_stats);
+            self.last_stats.add(stats);
+        }
+        if is_due {
             self.next_interval_ns = (turn.now_ns / self.interval_ns + 1) * self.interval_ns;
-            self.last_stats.clone_from(stats);
             self.send_interval(turn.now_ns, false);
         }
         self.next_interval_ns
     }
 
     fn finished(&self, now_ns: u64) -> bool {
-        let at_end =
-            |(index, p): (&usize, &Partition)| self.ends.get(*index).is_some_and(|end| p.position >= end);
-        now_ns >= self.control.read_until_ns() || self.partitions.iter().all(at_end)
+        self.is_done(now_ns) || self.rests(now_ns)
     }
 }

@@ -18,6 +18,7 @@ use super::{load, rdkafka, *};
 use crate::report::ReportForm;
 use crate::scenario::types as file;
 use crate::scenario::{ExpressionMistake, LoadedScenario, LoadedSecurity, Scenario, ScenarioError};
+use crate::units;
 
 /// Replicas of a topic that the scenario does not say it of, if there are as many brokers.
 pub(crate) const RF_DEFAULT_MAX: u16 = 3;
@@ -388,6 +389,10 @@ fn reader_block(consumers: &file::Consumers, topics: &[TopicPlan]) -> ReaderBloc
     ReaderBlock {
         topic: index_of(topics, &consumers.topic),
         members: consumers.members,
+        window: ReadWindow {
+            start: consumers.start.map(units::Duration::to_std),
+            end: consumers.end.map(units::Duration::to_std),
+        },
         driver: rdkafka::of_consumers(consumers),
         links: LinkConfig {
             client_id: config.client_id.clone(),

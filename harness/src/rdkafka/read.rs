@@ -27,7 +27,7 @@ const ASK_LIMIT: Duration = Duration::from_secs(5);
 const RETRY_NS: u64 = 500_000_000;
 
 /// What a reader is made of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ReaderSetup {
     /// The client.
     pub client: ClientPlan,

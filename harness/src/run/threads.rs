@@ -2,6 +2,7 @@
 
 #[cfg(feature = "rdkafka")]
 mod rdkafka;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use gauntlet_wire::fetcher::{FetcherConfig, run_fetcher};
 use gauntlet_wire::producer::{ProducerConfig, run_producers};
-use gauntlet_wire::{LinkConfig, Security};
+use gauntlet_wire::{ConnectOptions, LinkConfig, Security};
 
 #[cfg(feature = "rdkafka")]
 pub(super) use rdkafka::start_notes;
+use window::read_in_window;
 
 use crate::keys::KeySpace;
 use crate::load::producer::{Pace, PartitionSettlement, Stumble, Unlimited};
@@ -30,6 +32,9 @@ use crate::schedule::{Arrival, Curve, Share, Spread, share_of_partition};
 pub(crate) const INTERVAL_NS: u64 = 1_000_000_000;
 /// Fragments that the checker of one partition may hold before it gives up precision: about 100 MB at the worst.
 pub(crate) const FRAGMENTS_MAX: usize = 1_000_000;
+
+/// How long a resting reader waits for the answer of a broker.
+const WATERMARKS_LIMIT: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Why a loop ended: that of our own client and that of librdkafka have different reasons.
 pub type LoopFailure = Box<dyn std::error::Error + Send + Sync>;
@@ -113,6 +118,19 @@ impl Shared {
             client_id: format!("{}-{who}", of_block.client_id),
             ..of_block.clone()
         }
+    }
+}
+
+impl Shared {
+    /// What asks where the partitions of a topic end. One that has no answer is left out.
+    fn watermarks(&self, topic: &str) -> impl Fn() -> BTreeMap<i32, i64> + Send + 'static {
+        let (bootstrap, topic) = (self.bootstrap.clone(), topic.to_owned());
+        let options = ConnectOptions {
+            timeout: WATERMARKS_LIMIT,
+            security: self.security.clone(),
+            ..ConnectOptions::default()
+        };
+        move || super::topics::end_offsets(&bootstrap, &topic, &options).unwrap_or_default()
     }
 }
 
@@ -328,7 +346,7 @@ impl Readers {
             let assigned: BTreeMap<usize, i64> =
                 partitions.iter().map(|p| (*p, starts.get(p).copied().unwrap_or(0))).collect();
             let reader = Reader::new(
-                reader_plan(plan, block, index, assigned.clone()),
+                reader_plan(plan, block, index, assigned),
                 Arc::clone(&shared.control),
                 Arc::clone(&ends),
                 settlements.clone(),
@@ -338,8 +356,14 @@ impl Readers {
             let what = format!("reader {index} of {}", topic.name);
             let handle = match &block.driver {
                 DriverPlan::Wire => {
-                    let config = fetcher_of(plan, block, index, assigned, shared);
-                    spawn(&what, format!("read-{index}"), move || Ok(run_fetcher(config, reader)?))?
+                    let config = fetcher_of(plan, block, index, shared);
+                    let watermarks = shared.watermarks(&topic.name);
+                    let client = move |reader: Reader| {
+                        let assigned = reader.plan().assigned.clone();
+                        Ok(run_fetcher(FetcherConfig { assigned, ..config.clone() }, reader)?)
+                    };
+                    let body = move || read_in_window(reader, watermarks, client);
+                    spawn(&what, format!("read-{index}"), body)?
                 }
                 #[cfg(feature = "rdkafka")]
                 DriverPlan::Rdkafka(settings) => {
@@ -375,19 +399,13 @@ impl Readers {
     }
 }
 
-fn fetcher_of(
-    plan: &Plan,
-    block: &ReaderBlock,
-    index: u16,
-    assigned: BTreeMap<usize, i64>,
-    shared: &Shared,
-) -> FetcherConfig {
+fn fetcher_of(plan: &Plan, block: &ReaderBlock, index: u16, shared: &Shared) -> FetcherConfig {
     let topic = &plan.topics[block.topic];
     FetcherConfig {
         links: shared.links(&block.links, &format!("reader-{index}")),
         topic: topic.name.clone(),
         partitions: topic.partitions as usize,
-        assigned,
+        assigned: BTreeMap::new(),
         max_wait: block.max_wait,
         min_bytes: block.min_bytes,
         max_bytes: block.max_bytes,
@@ -416,5 +434,6 @@ fn reader_plan(plan: &Plan, block: &ReaderBlock, index: u16, assigned: BTreeMap<
             fragments_max: FRAGMENTS_MAX,
         }),
         assigned,
+        window: block.window,
     }
 }

@@ -231,6 +231,10 @@ pub(crate) struct ConsumersWritten {
     /// How many share the partitions; 1 if left out.
     #[schemars(range(min = 1))]
     pub(crate) members: Option<u16>,
+    /// They begin to read so long after the warm-up, with the run's first record: they have to catch up.
+    pub(crate) start: Option<Duration>,
+    /// They stop here, and read the rest when the load has ended.
+    pub(crate) end: Option<Duration>,
     /// Client that reads.
     #[serde(default)]
     pub(crate) driver: Driver,

@@ -251,7 +251,7 @@ impl Session<'_> {
     /// why it can't be used.
     fn make_ready(&mut self) -> Result<Option<Reason>, SeriesError> {
         let reason = self.start_cluster()?;
-        if reason.is_some() || !self.one_down {
+        if reason.is_some() || !self.one_down || self.clusters.lost().is_some() {
             return Ok(reason);
         }
         self.listener.progress(&Progress::Phase(TAKING_DOWN));

@@ -107,17 +107,19 @@ impl<'a> Clusters<'a> {
         wait_for_removal(local, cluster.absent(), deleted.map(|topic| topic.name.as_str()))
     }
 
-    /// Takes down a broker of the cluster that runs, unless that was done before. Returns its id.
+    /// The broker of the cluster that runs that was taken down.
+    pub(crate) fn lost(&self) -> Option<i32> {
+        self.current.as_ref()?.1.absent().first().copied()
+    }
+
+    /// Takes down a broker of the cluster that runs. Returns its id.
     ///
     /// # Errors
     /// No cluster runs, or the other brokers do not take over.
     pub(crate) fn lose_broker(&mut self) -> Result<i32, RunError> {
         let (_, cluster) =
             self.current.as_mut().ok_or_else(|| RunError::Faults("no cluster runs".to_owned()))?;
-        match cluster.absent() {
-            [lost, ..] => Ok(*lost),
-            [] => cluster.lose_broker(),
-        }
+        cluster.lose_broker()
     }
 
     /// Ends the cluster, if one runs.

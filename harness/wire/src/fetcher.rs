@@ -113,6 +113,20 @@ pub struct FetcherStats {
     pub disconnects: BTreeMap<String, u64>,
 }
 
+impl FetcherStats {
+    /// Adds what another one did.
+    pub fn add(&mut self, other: &FetcherStats) {
+        self.requests += other.requests;
+        self.bytes += other.bytes;
+        for (code, count) in &other.errors {
+            *self.errors.entry(*code).or_insert(0) += count;
+        }
+        for (what, count) in &other.disconnects {
+            *self.disconnects.entry(what.clone()).or_insert(0) += count;
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Assigned {
     position: i64,

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::ProbeError;
 use crate::load::reader::{CheckPlan, EndOffsets};
 use crate::load::{Control, Reader, ReaderPlan};
+use crate::plan::ReadWindow;
 use crate::run::topics::end_offsets;
 use crate::run::{FRAGMENTS_MAX, INTERVAL_NS};
 
@@ -112,7 +113,14 @@ fn reader(
         examples_max: 8,
         fragments_max: FRAGMENTS_MAX,
     });
-    let plan = ReaderPlan { reader: index, run: plan.run, topic: plan.topic.clone(), check, assigned };
+    let plan = ReaderPlan {
+        reader: index,
+        run: plan.run,
+        topic: plan.topic.clone(),
+        check,
+        assigned,
+        window: ReadWindow::default(),
+    };
     Reader::new(plan, Arc::clone(control), Arc::clone(ends), settlements, intervals, INTERVAL_NS)
 }
 

@@ -156,25 +156,32 @@ pub(in crate::cli) fn search_result(out: &mut impl Write, record: &SearchRecord)
     if reasons.len() > REASONS_MAX {
         writeln!(out, " · {} more in search.json", reasons.len() - REASONS_MAX)?;
     }
-    let findings = record.finding.iter().chain(record.headroom_finding());
-    let of_confirmation =
-        findings.filter_map(|finding| record.confirmation_of(finding)).flat_map(|trial| &trial.expect);
-    for expect in record.expect.iter().chain(of_confirmation) {
+    for expect in &record.expect {
         expectation(out, expect)?;
     }
-    for trial in record.trials_with(false) {
-        search_trial(out, trial)?;
-    }
+    part(out, record, record.finding.as_ref(), false)?;
     if let Some(down) = record.headroom.as_ref().and_then(|headroom| headroom.down) {
         writeln!(out, "with broker {down} down")?;
-    }
-    for trial in record.trials_with(true) {
-        search_trial(out, trial)?;
+        part(out, record, record.headroom_finding(), true)?;
     }
     match &record.finding {
         Some(finding) => capacity(out, record, finding),
         None => Ok(()),
     }
+}
+
+/// What was expected of the trial that confirmed, and every trial, with all brokers up or with one down.
+fn part(
+    out: &mut impl Write,
+    record: &SearchRecord,
+    finding: Option<&Finding>,
+    one_down: bool,
+) -> std::io::Result<()> {
+    let confirmation = finding.and_then(|finding| record.confirmation_of(finding));
+    for expect in confirmation.iter().flat_map(|trial| &trial.expect) {
+        expectation(out, expect)?;
+    }
+    record.trials_with(one_down).try_for_each(|trial| search_trial(out, trial))
 }
 
 /// What the rate means: headroom, bytes.

@@ -6,7 +6,7 @@ use crossbeam_channel::Sender;
 use gauntlet_wire::Security;
 use gauntlet_wire::producer::Acks;
 
-use super::{LoopFailure, Member, Routes, Shared, ThreadError, spawn};
+use super::{LoopFailure, Member, Routes, Shared, ThreadError, read_in_window, spawn};
 use crate::load::{Interval, ProducerLoad, Reader};
 use crate::plan::{Plan, ReaderBlock};
 use crate::rdkafka::connect::ClientPlan;
@@ -97,5 +97,7 @@ pub(super) fn start_reader(
     let client_id = format!("{}-reader-{index}", block.links.client_id);
     let (client, notes) = made(shared, settings, &client_id, what)?;
     let setup = ReaderSetup { client, notes };
-    spawn(what, format!("read-{index}"), move || Ok(run_reader(setup, reader)?))
+    let watermarks = shared.watermarks(&reader.plan().topic);
+    let client = move |reader| Ok(run_reader(setup.clone(), reader)?);
+    spawn(what, format!("read-{index}"), move || read_in_window(reader, watermarks, client))
 }

@@ -51,6 +51,8 @@ pub(super) fn consumers(
     Consumers {
         topic: topic_name(written.topic, &path, topics, problems),
         members: written.members.unwrap_or(1),
+        start: written.start,
+        end: written.end,
         driver: written.driver,
         rdkafka: raw(&written.config.rdkafka),
         config: consumer_config(written.config),

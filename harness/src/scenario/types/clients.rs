@@ -47,6 +47,10 @@ pub struct Consumers {
     pub topic: String,
     /// How many share its partitions, at least 1.
     pub members: u16,
+    /// They begin to read so long after the warm-up, with the first record of the run. None: with the load.
+    pub start: Option<Duration>,
+    /// They rest from here on until the load ends; then they read the rest. None: they read all the time.
+    pub end: Option<Duration>,
     /// Client that reads.
     pub driver: Driver,
     /// Their configuration.

@@ -187,6 +187,7 @@ fn consumers(path: &str, index: usize, block: &Consumers, scenario: &Scenario, p
             help: &format!("at most {partitions}"),
         });
     }
+    window(path, block, scenario, problems);
     let earlier = &scenario.workload.consumers[..index];
     let same = |other: &Consumers| other.topic == block.topic && level(other) == level(block);
     if earlier.iter().any(same) {
@@ -195,6 +196,35 @@ fn consumers(path: &str, index: usize, block: &Consumers, scenario: &Scenario, p
             message: format!("two blocks of consumers read `{}` the same way", block.topic),
             label: "the second one",
             help: "raise `members` of the first: these are readers by assignment, each offset is read once",
+        });
+    }
+}
+
+/// Consumers begin before they end, and both while there is load.
+fn window(path: &str, block: &Consumers, scenario: &Scenario, problems: &mut Problems<'_>) {
+    let whole = scenario.load.shape.duration();
+    for (field, at) in [("start", block.start), ("end", block.end)] {
+        let Some(at) = at else { continue };
+        if whole.is_none_or(|whole| at >= whole) {
+            problems.add(Finding {
+                path: &format!("{path}.{field}"),
+                message: match whole {
+                    Some(whole) => format!("`{field}` is {at}, and the load ends at {whole}"),
+                    None => format!("`{field}` needs a load that ends at a known time"),
+                },
+                label: "counts from the end of the warm-up",
+                help: "what is left is read after the load in any case; make it earlier, or give `load` a longer `duration`",
+            });
+        }
+    }
+    if let (Some(start), Some(end)) = (block.start, block.end)
+        && end <= start
+    {
+        problems.add(Finding {
+            path: &format!("{path}.end"),
+            message: format!("these consumers end at {end} and start at {start}"),
+            label: "they would read nothing in between",
+            help: "make `end` later than `start`",
         });
     }
 }
