@@ -166,6 +166,12 @@ impl LocalCluster {
         self.access.authority_file()
     }
 
+    /// Key and certificate of the user of the load in one file, as PEM, where brokers ask for them. It is removed with the cluster.
+    #[must_use]
+    pub fn load_identity_file(&self) -> Option<&Path> {
+        self.access.load_file()
+    }
+
     /// Grants the user of the load what is listed, and waits until every broker has applied it, `limit` at most. Nothing is
     /// to be done on a cluster without ACLs.
     pub fn grant(&self, permissions: &[Permission], limit: Duration) -> Result<(), ChaosError> {

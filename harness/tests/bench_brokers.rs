@@ -44,6 +44,32 @@ fn is_plausible(trial: &TrialRecord) {
     }
 }
 
+/// Brokers with TLS run beside the others, and their contender is compared with the one that has none.
+#[test]
+fn tls_is_a_row_of_its_own() {
+    let out = tempfile::tempdir().unwrap();
+    let options = ["--profile", "ci", "--warmup", "0", "--modes", "produce", "--only", "wire,wire-tls"];
+    let output = bench(&options, out.path());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let dir = dir_of(out.path());
+    let record: BenchRecord =
+        serde_json::from_slice(&std::fs::read(dir.join("bench.json")).unwrap()).unwrap();
+    record.trials.iter().for_each(is_plausible);
+    let row = record.summary.iter().find(|summary| summary.contender == "wire-tls").unwrap();
+    assert!(row.failed == 0 && row.ratio_cpu.is_some(), "{row:#?}");
+    let scenarios = std::fs::read_dir(dir.join("trials")).unwrap().map(|trial| {
+        let dir = trial.unwrap().path();
+        (
+            dir.to_string_lossy().ends_with("wire-tls"),
+            std::fs::read_to_string(dir.join("scenario.yaml")).unwrap(),
+        )
+    });
+    for (secured, scenario) in scenarios {
+        assert_eq!(scenario.contains("security.protocol: SSL"), secured, "{scenario}");
+    }
+    assert!(!dir.join("cluster-tls").exists(), "brokers are gone, and their keys with them");
+}
+
 #[test]
 fn every_client_of_this_machine_is_measured_in_turns() {
     let out = tempfile::tempdir().unwrap();

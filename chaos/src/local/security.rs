@@ -159,6 +159,8 @@ struct Secured {
 struct Stores {
     key: PathBuf,
     trust: PathBuf,
+    /// Key and certificate of the load, where it has to show one.
+    load: Option<PathBuf>,
 }
 
 impl Access {
@@ -172,15 +174,18 @@ impl Access {
         if spec.protocol.has_tls() {
             let authority = Authority::new()?;
             let broker = authority.issue(BROKER, true)?;
-            let paths = Stores { key: dir.join("broker.pem"), trust: dir.join("authority.pem") };
-            write_atomically(
-                &paths.key,
-                format!("{}{}", broker.key_pem.expose(), broker.chain_pem).as_bytes(),
-            )?;
-            write_atomically(&paths.trust, authority.pem().as_bytes())?;
             // With a log-in, certificates of clients are not asked for.
-            let shown = |identity: ClientIdentity| spec.protocol.mechanism().is_none().then_some(identity);
+            let asks = spec.protocol.mechanism().is_none();
+            let paths = Stores {
+                key: dir.join("broker.pem"),
+                trust: dir.join("authority.pem"),
+                load: asks.then(|| dir.join("load.pem")),
+            };
             let load = authority.issue(LOAD, false)?;
+            write_identity(&paths.key, &broker)?;
+            write_atomically(&paths.trust, authority.pem().as_bytes())?;
+            paths.load.as_ref().map_or(Ok(()), |path| write_identity(path, &load))?;
+            let shown = |identity: ClientIdentity| asks.then_some(identity);
             let tls = |identity| {
                 let trust = Trust::Pem(authority.pem());
                 Tls::new(&TlsSettings { trust, identity, verify_host: true })
@@ -209,6 +214,11 @@ impl Access {
     /// The certificate of the authority that vouches for brokers, as PEM, where there is TLS.
     pub(super) fn authority_file(&self) -> Option<&Path> {
         Some(&self.secured.as_ref()?.stores.as_ref()?.trust)
+    }
+
+    /// Key and certificate of the load in one file, as PEM, where it has to show one.
+    pub(super) fn load_file(&self) -> Option<&Path> {
+        self.secured.as_ref()?.stores.as_ref()?.load.as_deref()
     }
 
     /// What brokers are told of it. Holds passwords.
@@ -268,6 +278,11 @@ impl Access {
     fn options(&self) -> ConnectOptions {
         ConnectOptions { security: self.operator.clone(), ..ConnectOptions::default() }
     }
+}
+
+/// Writes key and certificate, for the owner's eyes only.
+fn write_identity(path: &Path, identity: &ClientIdentity) -> Result<(), FileError> {
+    write_atomically(path, format!("{}{}", identity.key_pem.expose(), identity.chain_pem).as_bytes())
 }
 
 /// Waits until `look` finds nothing missing on any of `brokers`.
@@ -381,6 +396,7 @@ mod tests {
             let properties = access.properties();
             assert!(keys.iter().all(|key| properties.contains_key(*key)), "{protocol:?}: {properties:#?}");
             assert_eq!(properties.contains_key("ssl.keystore.location"), protocol.has_tls());
+            assert_eq!(access.load_file().is_some_and(Path::exists), protocol == Protocol::Ssl);
             assert_eq!(access.load.protocol(), protocol.name());
             assert_eq!(access.listener(), protocol.name());
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use gauntlet_chaos::{ClusterDirs, Launcher, LocalCluster};
+use gauntlet_chaos::{ClusterDirs, Launcher, LocalCluster, LocalSecurity, LocalSpec, Protocol};
 use gauntlet_wire::admin::connect_first;
 use gauntlet_wire::{ConnectOptions, Connection, OffsetSpec, WireError};
 
@@ -24,6 +24,7 @@ pub struct BenchBrokers {
     local: Option<LocalCluster>,
     bootstrap: Vec<String>,
     connect: ConnectOptions,
+    security: Option<String>,
 }
 
 impl BenchBrokers {
@@ -40,17 +41,44 @@ impl BenchBrokers {
         let connect = ConnectOptions::default();
         if !options.bootstrap.is_empty() {
             connect_first(&options.bootstrap, &connect)?;
-            return Ok(BenchBrokers { local: None, bootstrap: options.bootstrap.clone(), connect });
+            let bootstrap = options.bootstrap.clone();
+            return Ok(BenchBrokers { local: None, bootstrap, connect, security: None });
         }
-        let dirs = ClusterDirs {
-            data: dir.join("cluster"),
-            logs: dir.join("logs"),
-            cache: cache.to_path_buf(),
-            keep_data: false,
-            undo_journal: None,
-        };
-        let local = LocalCluster::start(&options.local_spec(), &dirs, launcher)?;
-        Ok(BenchBrokers { bootstrap: local.bootstrap(), local: Some(local), connect })
+        Self::start_local(&options.local_spec(), &dirs(dir, "cluster", cache), launcher)
+    }
+
+    /// Starts local brokers like those of [`BenchBrokers::start`], with TLS between all of them and their clients.
+    ///
+    /// # Errors
+    /// They don't start.
+    pub fn start_secured(
+        options: &BenchOptions,
+        dir: &Path,
+        cache: &Path,
+        launcher: &Launcher,
+    ) -> Result<Self, BenchError> {
+        let security = Some(LocalSecurity { protocol: Protocol::Ssl, acls: false });
+        let spec = LocalSpec { security, ..options.local_spec() };
+        Self::start_local(&spec, &dirs(dir, "cluster-tls", cache), launcher)
+    }
+
+    fn start_local(spec: &LocalSpec, dirs: &ClusterDirs, launcher: &Launcher) -> Result<Self, BenchError> {
+        let local = LocalCluster::start(spec, dirs, launcher)?;
+        let security = local.authority_file().zip(local.load_identity_file()).map(|(trust, identity)| {
+            format!(
+                "{{ security.protocol: SSL, ssl.truststore.location: \"{}\", ssl.keystore.location: \"{}\" }}",
+                trust.display(),
+                identity.display()
+            )
+        });
+        let (bootstrap, connect) = (local.bootstrap(), local.operator());
+        Ok(BenchBrokers { bootstrap, local: Some(local), connect, security })
+    }
+
+    /// How scenarios connect, as YAML; `None` if nothing has to be said.
+    #[must_use]
+    pub fn security(&self) -> Option<&str> {
+        self.security.as_deref()
     }
 
     /// Addresses to begin with.
@@ -139,6 +167,16 @@ impl BenchBrokers {
                 ));
             }
         }
+    }
+}
+
+fn dirs(dir: &Path, name: &str, cache: &Path) -> ClusterDirs {
+    ClusterDirs {
+        data: dir.join(name),
+        logs: dir.join("logs").join(name),
+        cache: cache.to_path_buf(),
+        keep_data: false,
+        undo_journal: None,
     }
 }
 

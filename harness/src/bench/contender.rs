@@ -52,6 +52,8 @@ pub struct Trial<'a> {
     pub settings: &'a Settings,
     /// Where the brokers are.
     pub bootstrap: &'a [String],
+    /// How scenarios connect to them, as YAML; `None` if they are not secured.
+    pub security: Option<&'a str>,
     /// Where records go to, or come from.
     pub topic: &'a str,
     /// Its partitions.
@@ -146,6 +148,11 @@ pub trait Contender {
         None
     }
 
+    /// Whether its brokers are secured: they are others than those of the rest, and run beside them.
+    fn is_secured(&self) -> bool {
+        false
+    }
+
     /// Whether it can do that.
     fn does(&self, cell: Cell) -> bool;
 
@@ -179,10 +186,14 @@ pub struct Missing(pub String);
 
 type Find = fn(&Kit) -> Result<Box<dyn Contender>, Missing>;
 
+/// Contenders that only take part if they are named: what they need would be in the way of the others.
+const ON_REQUEST: [&str; 1] = [wire::SECURED];
+
 /// All contenders there are. A new one is a file and a line here.
-const ALL: [(&str, Find); 6] = [
+const ALL: [(&str, Find); 7] = [
     (wire::CHECKED, wire::find_checked),
     (wire::UNCHECKED, wire::find_unchecked),
+    (wire::SECURED, wire::find_secured),
     (rdkafka::NAME, rdkafka::find),
     (kafka_tools::NAME, kafka_tools::find),
     (rdkafka_performance::NAME, rdkafka_performance::find),
@@ -210,10 +221,15 @@ impl Entrant {
     }
 }
 
-/// Finds the contenders of these names (empty: of all), building what has to be built. `tell` hears what takes a while.
+/// Whether one of this name is asked for by these (none: all but those that have to be named).
+fn is_wanted(name: &str, only: &[String]) -> bool {
+    if only.is_empty() { !ON_REQUEST.contains(&name) } else { only.iter().any(|wanted| wanted == name) }
+}
+
+/// Finds the contenders that are asked for, building what has to be built. `tell` hears what takes a while.
 pub fn find(kit: &Kit, only: &[String], tell: &mut dyn FnMut(&str)) -> (Vec<Entrant>, Vec<SkippedRecord>) {
     let (mut found, mut skipped) = (Vec::new(), Vec::new());
-    for (name, find) in ALL.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|o| o == name)) {
+    for (name, find) in ALL.iter().filter(|(name, _)| is_wanted(name, only)) {
         tell(&format!("looking for {name}"));
         match find(kit) {
             Ok(contender) => found.push(Entrant { name, contender }),

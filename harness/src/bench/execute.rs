@@ -28,7 +28,7 @@ use super::curves::{CURVES_JSON, CURVES_SCHEMA_VERSION, CurvePoint, CurvesRecord
 use super::matrix::{Cell, Mode, Pace};
 use super::meter::{Look, look, overall_per_s, watch, window};
 use super::options::{BenchOptions, Work};
-use super::plan::takes_part;
+use super::plan::{is_secured, takes_part};
 use super::probe::hour::Hour;
 use super::probe::{CHECKER, Cost, NULL_SINK, ProbeRecord};
 use super::record::{
@@ -96,6 +96,8 @@ pub struct BenchRun<'a> {
 struct Session<'a> {
     run: BenchRun<'a>,
     brokers: BenchBrokers,
+    /// Those of who is secured, if anybody is.
+    secured: Option<BenchBrokers>,
     record: BenchRecord,
     begun: Instant,
     /// Distinguishes topics of this bench from those of others.
@@ -108,6 +110,8 @@ struct Session<'a> {
     seen_per_s: BTreeMap<(&'static str, Cell), f64>,
     /// What it costs to start a reader.
     startup_cpu_s: BTreeMap<(&'static str, Cell), f64>,
+    /// How long secured brokers had load that counts for nothing.
+    secured_warmed: Duration,
 }
 
 impl<'a> Session<'a> {
@@ -115,6 +119,11 @@ impl<'a> Session<'a> {
         let phase = if run.options.bootstrap.is_empty() { "starting the cluster" } else { "connecting" };
         (run.tell)(BenchNews::Phase(phase));
         let brokers = BenchBrokers::start(run.options, run.dir.path(), run.cache, run.launcher)?;
+        let secured = run.entrants.iter().any(|entrant| is_secured(run.options, entrant)).then(|| {
+            (run.tell)(BenchNews::Phase("starting another cluster, with TLS"));
+            BenchBrokers::start_secured(run.options, run.dir.path(), run.cache, run.launcher)
+        });
+        let secured = secured.transpose()?;
         let mut record = first_record(&run);
         record.kafka = brokers.version();
         let id =
@@ -122,6 +131,7 @@ impl<'a> Session<'a> {
         let mut session = Session {
             run,
             brokers,
+            secured,
             record,
             begun: Instant::now(),
             id,
@@ -129,6 +139,7 @@ impl<'a> Session<'a> {
             filled: BTreeMap::new(),
             seen_per_s: BTreeMap::new(),
             startup_cpu_s: BTreeMap::new(),
+            secured_warmed: Duration::ZERO,
         };
         for &size in &session.run.options.matrix.sizes {
             let file = payload::write(session.run.dir.path(), session.run.options.seed, size)?;
@@ -138,10 +149,25 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
+    /// The brokers of a contender.
+    fn brokers_of(&self, entrant: &Entrant) -> &BenchBrokers {
+        match &self.secured {
+            Some(secured) if entrant.contender.is_secured() => secured,
+            _ => &self.brokers,
+        }
+    }
+
+    /// Ends local brokers.
+    fn end(self) -> Result<BenchRecord, BenchError> {
+        let ended = self.secured.map_or(Ok(()), BenchBrokers::end);
+        self.brokers.end()?;
+        ended.map(|()| self.record)
+    }
+
     /// Topics that were kept for readers. With local brokers they would go anyway; others keep nothing of ours.
     fn clear_up(&mut self) {
         for (_, topic) in std::mem::take(&mut self.filled) {
-            if let Err(error) = self.remove(&topic) {
+            if let Err(error) = self.brokers.delete(&topic) {
                 let text = format!("{} stays: {error}; delete it by hand", topic.name());
                 (self.run.tell)(BenchNews::Note(&text));
             }
@@ -155,8 +181,10 @@ impl<'a> Session<'a> {
 
     fn wait_until_quiet(&mut self) {
         let limit = Duration::from_secs(self.run.options.quiet_limit_s.into());
-        if let Some(note) = self.brokers.wait_until_quiet(limit, &self.stop()) {
-            (self.run.tell)(BenchNews::Note(&note));
+        for brokers in std::iter::once(&self.brokers).chain(&self.secured) {
+            if let Some(note) = brokers.wait_until_quiet(limit, &self.stop()) {
+                (self.run.tell)(BenchNews::Note(&note));
+            }
         }
     }
 
@@ -181,7 +209,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         (self.run.tell)(BenchNews::Phase(&format!("warming the brokers up, {seconds} s")));
-        let topic = self.new_topic("warmup", self.run.options.partitions)?;
+        let topic = self.new_topic(&self.brokers, "warmup", self.run.options.partitions)?;
         let begun = Instant::now();
         let warmed = loop {
             // As fast as they take it, and no more at once than a second or two of it.
@@ -191,19 +219,25 @@ impl<'a> Session<'a> {
                 break filled;
             }
         };
-        self.remove(&topic)?;
+        let note = self.brokers.delete(&topic)?;
+        self.note(note);
         warmed
     }
 
-    fn new_topic(&self, name: &str, partitions: u32) -> Result<TrialTopic, BenchError> {
-        self.brokers.create(&format!("bench-{}-{name}", self.id), partitions, self.run.options)
+    fn new_topic(
+        &self,
+        brokers: &BenchBrokers,
+        name: &str,
+        partitions: u32,
+    ) -> Result<TrialTopic, BenchError> {
+        brokers.create(&format!("bench-{}-{name}", self.id), partitions, self.run.options)
     }
 
-    fn remove(&mut self, topic: &TrialTopic) -> Result<(), BenchError> {
-        if let Some(note) = self.brokers.delete(topic)? {
+    /// Tells what somebody should know.
+    fn note(&mut self, note: Option<String>) {
+        if let Some(note) = note {
             (self.run.tell)(BenchNews::Note(&note));
         }
-        Ok(())
     }
 
     /// Writes records into a topic, by a process of our own.

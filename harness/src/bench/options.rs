@@ -166,7 +166,6 @@ impl BenchOptions {
             ("num.io.threads", "2"),
             // The next trial waits for the last one's files to be gone.
             ("log.segment.delete.delay.ms", "100"),
-            ("log.initial.task.delay.ms", "1000"),
             // New brokers begin to delete files after this; by default, half a minute.
             ("log.initial.task.delay.ms", "1000"),
         ];

@@ -113,7 +113,14 @@ fn cells(options: &BenchOptions) -> Vec<Cell> {
 #[must_use]
 pub fn takes_part(options: &BenchOptions, entrant: &Entrant, cell: Cell) -> bool {
     let has_knobs = options.work != Work::Tune || entrant.tuned_as() == entrant.name;
-    has_knobs && entrant.contender.does(cell)
+    let has_brokers = !entrant.contender.is_secured() || is_secured(options, entrant);
+    has_knobs && has_brokers && entrant.contender.does(cell)
+}
+
+/// Whether a contender needs brokers of its own that are secured. There are none beside those of somebody else.
+#[must_use]
+pub fn is_secured(options: &BenchOptions, entrant: &Entrant) -> bool {
+    options.work == Work::Peers && options.bootstrap.is_empty() && entrant.contender.is_secured()
 }
 
 /// Trials of one contender in one cell.

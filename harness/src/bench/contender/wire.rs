@@ -35,6 +35,9 @@ pub(super) const CONSUME: &[Knob] = &[
     Knob { name: "readers", values: &["1", "2"] },
 ];
 
+/// Every record checked, over TLS.
+pub(super) const SECURED: &str = "wire-tls";
+
 /// Settings of this prefix go to librdkafka's producers as they are.
 pub(super) const RAW: &str = "rdkafka.";
 /// Large enough for the batches of all partitions of one broker, whatever `batch.size` is.
@@ -44,22 +47,33 @@ const DRAIN_S: u32 = 5;
 struct Wire {
     kit: Kit,
     checked: bool,
+    secured: bool,
 }
 
 pub(super) fn find_checked(kit: &Kit) -> Result<Box<dyn Contender>, Missing> {
-    Ok(Box::new(Wire { kit: kit.clone(), checked: true }))
+    Ok(Box::new(Wire { kit: kit.clone(), checked: true, secured: false }))
 }
 
 pub(super) fn find_unchecked(kit: &Kit) -> Result<Box<dyn Contender>, Missing> {
-    Ok(Box::new(Wire { kit: kit.clone(), checked: false }))
+    Ok(Box::new(Wire { kit: kit.clone(), checked: false, secured: false }))
+}
+
+pub(super) fn find_secured(kit: &Kit) -> Result<Box<dyn Contender>, Missing> {
+    Ok(Box::new(Wire { kit: kit.clone(), checked: true, secured: true }))
 }
 
 impl Contender for Wire {
     fn describe(&self) -> ContenderRecord {
-        let (name, note) = if self.checked {
-            (CHECKED, "checks every record that it reads; every value has an identity and a checksum")
-        } else {
-            (UNCHECKED, "reads the intended time of every record, and checks nothing")
+        let (name, note) = match (self.checked, self.secured) {
+            (true, false) => {
+                (CHECKED, "checks every record that it reads; every value has an identity and a checksum")
+            }
+            (false, _) => (UNCHECKED, "reads the intended time of every record, and checks nothing"),
+            (true, true) => (
+                SECURED,
+                "as `wire`, over TLS with client certificates, on brokers of its own that run beside the others: between brokers \
+                 there is TLS, too",
+            ),
         };
         ContenderRecord {
             name: name.to_owned(),
@@ -71,11 +85,20 @@ impl Contender for Wire {
 
     /// What is left without the checker is to be the same, or their difference would not be what checking costs.
     fn tuned_as(&self) -> Option<&'static str> {
-        (!self.checked).then_some(CHECKED)
+        (!self.checked || self.secured).then_some(CHECKED)
+    }
+
+    fn is_secured(&self) -> bool {
+        self.secured
     }
 
     fn does(&self, cell: Cell) -> bool {
-        self.checked || cell.mode != Mode::Produce
+        match (self.checked, self.secured) {
+            (true, false) => true,
+            (false, _) => cell.mode != Mode::Produce,
+            // What is only read was written by a process that knows no certificates.
+            (true, true) => cell.mode != Mode::Consume,
+        }
     }
 
     fn knobs(&self, mode: Mode) -> Vec<Knob> {
@@ -197,6 +220,7 @@ pub(super) fn scenario(trial: &Trial<'_>, checked: bool, driver: &str) -> String
     } else {
         "[]".to_owned()
     };
+    let security = trial.security.map_or_else(String::new, |security| format!(", security: {security}"));
     let verify = if reads && checked { "{ guarantee: idempotent }" } else { "off" };
     let producers = ["acks", "compression.type", "max.request.size"]
         .into_iter()
@@ -211,7 +235,7 @@ pub(super) fn scenario(trial: &Trial<'_>, checked: bool, driver: &str) -> String
     let config: Vec<String> = producers.chain(own).chain(raw).collect();
     format!(
         "version: 1\nname: bench\nseed: {seed}\n\
-         cluster: {{ bootstrap_servers: \"{servers}\" }}\n\
+         cluster: {{ bootstrap_servers: \"{servers}\"{security} }}\n\
          topics: [{{ name: {topic}, partitions: {partitions}, lifecycle: reuse }}]\n\
          workload:\n  payload: {{ size: {size}, random_fraction: {RANDOM_FRACTION} }}\n  \
          producers: {{ count: {count}, driver: {driver}, config: {{ {config} }} }}\n  consumers: {consumers}\n\
@@ -241,6 +265,7 @@ mod tests {
 
     #[test]
     fn every_scenario_that_is_written_is_valid() {
+        let tls = "{ security.protocol: SSL, ssl.truststore.location: \"/ca.pem\", ssl.keystore.location: \"/me.pem\" }";
         let dir = tempfile::tempdir().unwrap();
         for mode in [Mode::Produce, Mode::Both] {
             for pace in [Pace::FlatOut, Pace::At(Rate::per_second(1_000_000))] {
@@ -254,6 +279,7 @@ mod tests {
                         cell: Cell { mode, size: Bytes::new(100), codec: Codec::Lz4, pace },
                         settings: &settings,
                         bootstrap: &["127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()],
+                        security: (checked && driver == "wire").then_some(tls),
                         topic: "bench-1",
                         partitions: 12,
                         dir: Path::new("."),

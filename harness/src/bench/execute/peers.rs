@@ -20,11 +20,10 @@ pub fn bench(run: BenchRun<'_>) -> Result<BenchRecord, BenchError> {
     }
     session.write()?;
     session.clear_up();
-    let ended = session.brokers.end();
-    let record = session.record;
+    let ended = session.end();
     match measured {
         Err(error) if !interrupted => Err(error),
-        _ => ended.map(|()| record),
+        _ => ended,
     }
 }
 
@@ -35,7 +34,7 @@ impl Session<'_> {
         let pairs: Vec<(&Entrant, Cell)> = cells
             .iter()
             .flat_map(|&cell| entrants.iter().map(move |entrant| (entrant, cell)))
-            .filter(|(entrant, cell)| entrant.contender.does(*cell))
+            .filter(|(entrant, cell)| takes_part(self.run.options, entrant, *cell))
             .collect();
         for &(entrant, cell) in &pairs {
             self.rehearse(entrant, cell)?;

@@ -47,6 +47,9 @@ impl Session<'_> {
     /// Finds out what has to be known before a cell can be measured: how much a contender that counts is to send, or what it costs
     /// to start one that reads. A rehearsal that fails is told; its trials then begin with a guess, or fail in their turn.
     pub(super) fn rehearse(&mut self, entrant: &Entrant, cell: Cell) -> Result<(), BenchError> {
+        if entrant.contender.is_secured() {
+            return self.warm_up_secured(entrant, cell);
+        }
         let counted = cell.pace == Pace::FlatOut && entrant.contender.is_counted();
         let records = match cell.mode {
             Mode::Consume => STARTUP_RECORDS,
@@ -55,6 +58,18 @@ impl Session<'_> {
         };
         let settings = self.settings(entrant, cell)?;
         self.trial(&Attempt { records, ..self.first_attempt(entrant, cell, settings) })
+    }
+
+    /// The warm-up of secured brokers is trials that count for nothing: nobody else can write to them.
+    fn warm_up_secured(&mut self, entrant: &Entrant, cell: Cell) -> Result<(), BenchError> {
+        let length = Duration::from_secs(self.run.options.cluster_warmup_s.into());
+        while self.secured_warmed < length {
+            let begun = Instant::now();
+            let settings = self.settings(entrant, cell)?;
+            self.trial(&self.first_attempt(entrant, cell, settings))?;
+            self.secured_warmed += begun.elapsed();
+        }
+        Ok(())
     }
 
     /// One trial and its record. Only what makes all others impossible is an error.
@@ -108,9 +123,11 @@ impl Session<'_> {
         let tried = if attempt.cell.mode == Mode::Consume {
             self.reading(attempt, &dir)
         } else {
-            let mut topic = self.new_topic(&number.to_string(), attempt.partitions)?;
+            let brokers = self.brokers_of(attempt.entrant);
+            let mut topic = self.new_topic(brokers, &number.to_string(), attempt.partitions)?;
             let tried = self.writing(attempt, &dir, &mut topic);
-            self.remove(&topic)?;
+            let note = brokers.delete(&topic)?;
+            self.note(note);
             tried
         };
         match tried {
@@ -131,11 +148,12 @@ impl Session<'_> {
         topic: &'t str,
         records: u64,
     ) -> Trial<'t> {
-        let options = self.run.options;
+        let (options, brokers) = (self.run.options, self.brokers_of(attempt.entrant));
         Trial {
             cell: attempt.cell,
             settings: &attempt.settings,
-            bootstrap: self.brokers.bootstrap(),
+            bootstrap: brokers.bootstrap(),
+            security: brokers.security(),
             topic,
             partitions: attempt.partitions,
             dir,
@@ -171,7 +189,7 @@ impl Session<'_> {
         topic: &mut TrialTopic,
     ) -> Result<Outcome, BenchError> {
         let name = topic.name().to_owned();
-        let contender = attempt.entrant.contender.as_ref();
+        let (contender, brokers) = (attempt.entrant.contender.as_ref(), self.brokers_of(attempt.entrant));
         let mut trial = self.new_trial(attempt, dir, &name, 0);
         trial.records = self.records_for(attempt, trial.load_time());
         let mut contestant = self.start_contestant(contender, &trial, attempt.profile.as_deref())?;
@@ -181,12 +199,12 @@ impl Session<'_> {
             if crate::disk::used_fraction(disk).is_some_and(|used| used > DISK_FULL) {
                 return Err(BenchError::Trial("the disk is full; it was ended".to_owned()));
             }
-            look(contestant, &self.brokers, topic)
+            look(contestant, brokers, topic)
         };
         let (looks, ended) = watch(&mut contestant, seen, deadline, &self.stop())?;
         let said = said(contender, &trial, ended)?;
         let written = topic.ends.sum()?;
-        let stored = self.brokers.log_bytes(topic).filter(|_| written > 0);
+        let stored = brokers.log_bytes(topic).filter(|_| written > 0);
         let replicas = f64::from(self.run.options.replication_factor);
         let stored_bytes_per_record = stored.map(|bytes| bytes as f64 / written as f64 / replicas);
         let measured = if attempt.repeat == 0 {
@@ -220,10 +238,11 @@ impl Session<'_> {
         let text = format!("writing {records} records of {size} to be read, {}", codec.name());
         (self.run.tell)(BenchNews::Phase(&text));
         let name = format!("read-{size}-{}-{records}", codec.name());
-        let topic = self.new_topic(&name, self.run.options.partitions)?;
+        let topic = self.new_topic(&self.brokers, &name, self.run.options.partitions)?;
         let name = topic.name().to_owned();
         if let Err(error) = self.fill(&topic, size, codec, records) {
-            self.remove(&topic)?;
+            let note = self.brokers.delete(&topic)?;
+            self.note(note);
             return Err(error);
         }
         self.filled.insert(key, topic);
