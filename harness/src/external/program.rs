@@ -25,6 +25,8 @@ const PIPE_BYTES: i32 = 256 << 10;
 const READ_BYTES: usize = 256 << 10;
 /// How often it is looked whether a program that holds its pipes open has ended.
 const LOOK_EVERY_NS: u64 = 100_000_000;
+/// How long one may take to end that has closed its output.
+const GRACE_NS: u64 = 300_000_000;
 /// Lines of standard error that are kept for messages.
 const LAST_WORDS_MAX: usize = 5;
 
@@ -238,7 +240,7 @@ impl Program {
             reaped: false,
         };
         program.prepare_pipes().map_err(failed)?;
-        program.scribe.gauntlet(&format!("started `{}` as pid {}", launch.command.join(" "), program.child.id()));
+        program.scribe.gauntlet(&format!("started `{}` as pid {}", launch.command.join(" ").replace('\n', " "), program.child.id()));
         Ok(program)
     }
 
@@ -520,6 +522,14 @@ impl Program {
     pub fn bury(&mut self) -> String {
         if self.reaped {
             return "was ended".to_owned();
+        }
+        // Its output is closed a moment before it has ended; how it ends by itself is worth that moment.
+        let until_ns = monotonic_ns() + GRACE_NS;
+        while self.stdout.is_none()
+            && !child::has_ended(self.child.id()).unwrap_or(true)
+            && monotonic_ns() < until_ns
+        {
+            std::thread::sleep(Duration::from_millis(1));
         }
         self.hear_complaints();
         let was_alive = !child::has_ended(self.child.id()).unwrap_or(true);
