@@ -30,8 +30,8 @@ use crate::trace::Trace;
 
 pub use convert::{PlanOptions, Planned, capabilities, check_expectation, client_security, plan};
 pub(crate) use convert::{RF_DEFAULT_MAX, search_expectations};
-pub(crate) use load::{record_plan, warmup_per_s};
 pub use external::ExternalPlan;
+pub(crate) use load::{record_plan, warmup_per_s};
 pub use needs::Needs;
 pub use permissions::Need;
 

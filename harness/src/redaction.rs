@@ -54,7 +54,8 @@ mod tests {
     fn passwords_and_lines_of_keys_are_taken_out() {
         let made = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
         let (chain_pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let identity = Some(ClientIdentity { chain_pem: chain_pem.clone(), key_pem: Secret::new(key.clone()) });
+        let identity =
+            Some(ClientIdentity { chain_pem: chain_pem.clone(), key_pem: Secret::new(key.clone()) });
         let settings = TlsSettings { trust: Trust::Pem(chain_pem), identity, verify_host: true };
         let security = Security {
             tls: Some(Tls::new(&settings).unwrap()),

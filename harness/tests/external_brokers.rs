@@ -125,13 +125,18 @@ fn kafkas_java_clients_are_checked_and_measured_as_the_own_client_is() {
     );
     let record = ran.record();
     // A host that starts two JVMs may be late; what they write and read is to be right.
-    assert!(["PASS", "INCONCLUSIVE", "FAIL"].contains(&record["verdict"].as_str().unwrap()), "{}", ran.text());
+    assert!(
+        ["PASS", "INCONCLUSIVE", "FAIL"].contains(&record["verdict"].as_str().unwrap()),
+        "{}",
+        ran.text()
+    );
     assert_flawless(&record, 21_000);
     assert_eq!(record["produce"]["acked"], 15_000);
     assert_eq!(record["e2e"]["read"], 15_000);
     assert_eq!(record["produce"]["service_ms"]["p99"], Value::Null, "nobody knows when it writes");
     let client = &record["client"];
-    let (all, theirs) = (client["cpu_ns_per_message"].as_f64(), client["program_cpu_ns_per_message"].as_f64());
+    let (all, theirs) =
+        (client["cpu_ns_per_message"].as_f64(), client["program_cpu_ns_per_message"].as_f64());
     assert!(theirs.unwrap() > 0.0 && all.unwrap() > theirs.unwrap(), "{client:#}");
     assert!(client["rss_mb"].as_f64().unwrap() > 100.0, "two JVMs: {client:#}");
     assert_eq!(record["not_looked_for"].as_array().unwrap().len(), 2, "{:#}", record["not_looked_for"]);
@@ -139,7 +144,10 @@ fn kafkas_java_clients_are_checked_and_measured_as_the_own_client_is() {
     assert!(config["driver"].as_str().unwrap().ends_with("/drivers/java/run -Xmx256m"), "{config:#}");
     assert_eq!(config["external.max.block.ms"], "30000");
     let log = ran.log();
-    assert!(log.contains(" producer-0 gauntlet: ended with exit code 0") && log.contains(" reader-0 "), "{log}");
+    assert!(
+        log.contains(" producer-0 gauntlet: ended with exit code 0") && log.contains(" reader-0 "),
+        "{log}"
+    );
     assert!(ran.text().contains("external               "), "{}", ran.text());
     ran.assert_gone();
 }
@@ -181,8 +189,10 @@ fn a_program_that_is_killed_is_followed_by_another_and_nothing_is_lost() {
          load: {{ shape: constant, rate: 2k/s, warmup: 0s, duration: 10s, drain: 30s }}\n",
     ));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let file = |name: &str| std::fs::read_to_string(dir.path().join("out/latest").join(name)).unwrap_or_default();
-    let acks = |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["second"]["acked"] != 0);
+    let file =
+        |name: &str| std::fs::read_to_string(dir.path().join("out/latest").join(name)).unwrap_or_default();
+    let acks =
+        |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["second"]["acked"] != 0);
     let deadline = Instant::now() + Duration::from_secs(120);
     while !file("intervals.ndjson").lines().any(acks) {
         assert!(Instant::now() < deadline, "nothing is acked: {}", file("logs/external.log"));
@@ -199,7 +209,11 @@ fn a_program_that_is_killed_is_followed_by_another_and_nothing_is_lost() {
         assert_eq!(verify[field], 0, "{field}: {verify:#}\n{log}");
     }
     let count = |name: &str| produce[name].as_u64().unwrap();
-    assert_eq!(count("acked") + count("indeterminate"), 20_000, "what waited was sent by the next: {produce:#}");
+    assert_eq!(
+        count("acked") + count("indeterminate"),
+        20_000,
+        "what waited was sent by the next: {produce:#}"
+    );
     assert!(count("acked") > 15_000, "{produce:#}");
     ran.assert_gone();
 }
@@ -220,7 +234,9 @@ fn a_program_that_breaks_the_contract_ends_the_run_without_a_verdict() {
     assert_eq!(ran.output.status.code(), Some(1), "{}", ran.text());
     let reasons = record["reasons"].to_string();
     assert!(
-        reasons.contains("broke the contract in line 3 of its output, `acked 0 1`: one of these records has ended already"),
+        reasons.contains(
+            "broke the contract in line 3 of its output, `acked 0 1`: one of these records has ended already"
+        ),
         "{reasons}"
     );
     assert!(begun.elapsed() < Duration::from_secs(300), "it does not go on for ten minutes");
@@ -240,7 +256,10 @@ fn a_program_that_never_gets_ready_is_told_of_before_the_load() {
     assert_eq!(ran.output.status.code(), Some(6), "{}", ran.text());
     let reasons = ran.record()["reasons"].to_string();
     assert!(
-        reasons.contains("`/") && reasons.contains("ended with exit code 4 before it said `ready`; its standard error ends with: no jar here"),
+        reasons.contains("`/")
+            && reasons.contains(
+                "ended with exit code 4 before it said `ready`; its standard error ends with: no jar here"
+            ),
         "{reasons}"
     );
     ran.assert_gone();

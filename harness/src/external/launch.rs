@@ -35,7 +35,11 @@ impl std::fmt::Debug for Launch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Launch { scribe, command, kafka_libs, .. } = self;
         let mut shown = f.debug_struct("Launch");
-        shown.field("who", &scribe.who).field("command", command).field("kafka_libs", kafka_libs).finish_non_exhaustive()
+        shown
+            .field("who", &scribe.who)
+            .field("command", command)
+            .field("kafka_libs", kafka_libs)
+            .finish_non_exhaustive()
     }
 }
 

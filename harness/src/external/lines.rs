@@ -400,11 +400,7 @@ pub fn parse(line: &[u8]) -> Result<Line<'_>, Mistake> {
 ///
 /// # Errors
 /// One of them is no base64.
-pub fn decode_record(
-    value: &[u8],
-    identity: Option<&[u8]>,
-    bytes: &mut Vec<u8>,
-) -> Result<(), Mistake> {
+pub fn decode_record(value: &[u8], identity: Option<&[u8]>, bytes: &mut Vec<u8>) -> Result<(), Mistake> {
     if let Some(identity) = identity {
         pull_bytes(identity, bytes)?;
     }

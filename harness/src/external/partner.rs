@@ -164,10 +164,7 @@ impl Partner {
     ///
     /// # Errors
     /// What it says breaks the contract.
-    pub fn finish(
-        self,
-        take: impl FnMut(&[u8], u64) -> Result<Next, Broken>,
-    ) -> Result<(), ExternalError> {
+    pub fn finish(self, take: impl FnMut(&[u8], u64) -> Result<Next, Broken>) -> Result<(), ExternalError> {
         match self.state {
             State::Ready(program) => program.finish(END_LIMIT, take),
             State::Starting { .. } | State::Gone { .. } => Ok(()),

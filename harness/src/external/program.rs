@@ -240,7 +240,11 @@ impl Program {
             reaped: false,
         };
         program.prepare_pipes().map_err(failed)?;
-        program.scribe.gauntlet(&format!("started `{}` as pid {}", launch.command.join(" ").replace('\n', " "), program.child.id()));
+        program.scribe.gauntlet(&format!(
+            "started `{}` as pid {}",
+            launch.command.join(" ").replace('\n', " "),
+            program.child.id()
+        ));
         Ok(program)
     }
 
@@ -550,7 +554,10 @@ impl Program {
 
 impl std::fmt::Debug for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Program").field("name", &self.name).field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("Program")
+            .field("name", &self.name)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use gauntlet_wire::producer::{BatchOutcome, ProducerStats, Settled, Turn, Workload};
 
-use super::producer::BatchTag;
 use super::ProducerLoad;
+use super::producer::BatchTag;
 
 /// The partitions of one producer.
 #[derive(Debug)]

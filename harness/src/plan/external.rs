@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use gauntlet_wire::security::Credentials;
 use nix::unistd::{AccessFlags, access};
 
 use super::convert::{Refusal, refuse};
@@ -73,14 +74,12 @@ pub(super) fn check(scenario: &Scenario, cluster: Option<&ClusterPlan>, refusals
 }
 
 fn logs_in_by_token(cluster: &ClusterPlan) -> bool {
-    const BY_TOKEN: &str = "OAUTHBEARER";
     match cluster {
-        ClusterPlan::Local(spec) => {
-            let mechanism = spec.security.and_then(|security| security.protocol.mechanism());
-            mechanism.is_some_and(|mechanism| mechanism.name() == BY_TOKEN)
-        }
+        // Those that gauntlet starts know no tokens.
+        ClusterPlan::Local(_) => false,
         ClusterPlan::Bootstrap(foreign) => {
-            foreign.security.login.as_ref().is_some_and(|login| login.mechanism() == BY_TOKEN)
+            let login = foreign.security.login.as_ref();
+            login.is_some_and(|login| matches!(login.credentials(), Credentials::Token(_)))
         }
     }
 }

@@ -450,9 +450,8 @@ fn sum_stats<'a>(all: impl Iterator<Item = &'a ProducerStats>) -> ProducerStats 
 
 /// Errors by Kafka's name, or that of the client for its own, for reports.
 pub fn errors_by_name(errors: &BTreeMap<ErrorCode, u64>) -> BTreeMap<String, u64> {
-    let foreign = |code: ErrorCode| {
-        crate::external::code_name(code).or_else(|| crate::rdkafka::code_name(code.0))
-    };
+    let foreign =
+        |code: ErrorCode| crate::external::code_name(code).or_else(|| crate::rdkafka::code_name(code.0));
     let name = |code: &ErrorCode| foreign(*code).unwrap_or_else(|| code.name());
     errors.iter().map(|(code, count)| (name(code), *count)).collect()
 }

@@ -190,7 +190,11 @@ fn a_programs_word_counts_where_a_broker_could_know() {
         &Arc::default(),
     );
     ran.result.as_ref().unwrap();
-    assert_eq!(count(&ran.settlements, 0), (0, 50, 50), "NOT_LEADER_OR_FOLLOWER may be said after the append");
+    assert_eq!(
+        count(&ran.settlements, 0),
+        (0, 50, 50),
+        "NOT_LEADER_OR_FOLLOWER may be said after the append"
+    );
     assert!(ran.log.contains(" producer-0 log: CLIENT: too large\n"), "{}", ran.log);
 }
 
@@ -223,13 +227,15 @@ fn one_that_ends_is_followed_by_another_and_nobody_guesses() {
 
 #[test]
 fn one_that_always_ends_is_given_up_with_its_last_words() {
-    let ran = run(
-        100,
-        sh(r#"read -r plan; echo ready; read line; echo "so cold" >&2; exit 7"#),
-        &Arc::default(),
-    );
+    let ran =
+        run(100, sh(r#"read -r plan; echo ready; read line; echo "so cold" >&2; exit 7"#), &Arc::default());
     let error = ran.error();
-    assert!(error.contains("`sh` ended 5 times in a row without any progress; the last time it ended with exit code 7"), "{error}");
+    assert!(
+        error.contains(
+            "`sh` ended 5 times in a row without any progress; the last time it ended with exit code 7"
+        ),
+        "{error}"
+    );
     assert!(error.ends_with("its standard error ends with: so cold"), "{error}");
 }
 
@@ -266,8 +272,14 @@ fn one_that_never_gets_ready_is_an_error_before_the_load() {
 #[test]
 fn what_breaks_the_contract_is_named_with_its_line() {
     for (says, expected) in [
-        ("acked 0 5\\nacked 0 5", "line 3 of its output, `acked 0 5`: one of these records has ended already; each ends once"),
-        ("acked 99999 5", "line 2 of its output, `acked 99999 5`: no record of this program has the id 99999"),
+        (
+            "acked 0 5\\nacked 0 5",
+            "line 3 of its output, `acked 0 5`: one of these records has ended already; each ends once",
+        ),
+        (
+            "acked 99999 5",
+            "line 2 of its output, `acked 99999 5`: no record of this program has the id 99999",
+        ),
         ("acked 0-18446744073709551615 5", "no record of this program has the id"),
         ("hello", "`hello`: the contract has no `hello`"),
         ("ready", "`ready`: `ready` comes first, and once"),
@@ -277,13 +289,24 @@ fn what_breaks_the_contract_is_named_with_its_line() {
         ("log \\377", "it is not UTF-8"),
     ] {
         let begun = Instant::now();
-        let ran = run(1_000, sh(&format!("read -r plan; echo ready; read line; printf '{says}\\n'; exec sleep 600")), &Arc::default());
+        let ran = run(
+            1_000,
+            sh(&format!("read -r plan; echo ready; read line; printf '{says}\\n'; exec sleep 600")),
+            &Arc::default(),
+        );
         let error = ran.error();
-        assert!(error.starts_with("`sh` broke the contract in line ") && error.contains(expected), "{says}: {error}");
+        assert!(
+            error.starts_with("`sh` broke the contract in line ") && error.contains(expected),
+            "{says}: {error}"
+        );
         assert!(begun.elapsed() < Duration::from_secs(60), "it is ended, not waited for");
     }
     let ran = run(10, sh("read -r plan; echo acked 0 0; exec sleep 600"), &Arc::default());
-    assert!(ran.error().contains("in line 1 of its output, `acked 0 0`: `ready` comes first"), "{}", ran.error());
+    assert!(
+        ran.error().contains("in line 1 of its output, `acked 0 0`: `ready` comes first"),
+        "{}",
+        ran.error()
+    );
 }
 
 #[test]

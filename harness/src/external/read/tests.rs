@@ -93,8 +93,7 @@ fn run(says: &[String], then: &str) -> Ran {
         check: Some(check),
         assigned: assigned.clone(),
     };
-    let reader =
-        Reader::new(reader_plan, control, ends, settlements, intervals, 1_000_000_000);
+    let reader = Reader::new(reader_plan, control, ends, settlements, intervals, 1_000_000_000);
     let result = Partner::start(launch, &plan.from(&assigned), || true)
         .and_then(|partner| run_reader(partner, reader))
         .map(|reader| reader.finish(true, false));
@@ -134,7 +133,8 @@ fn what_is_read_is_checked_record_by_record() {
 
 #[test]
 fn what_is_left_out_is_lost() {
-    let without: String = all(0).lines().filter(|l| !l.starts_with("read 1 17 ")).map(|l| format!("{l}\n")).collect();
+    let without: String =
+        all(0).lines().filter(|l| !l.starts_with("read 1 17 ")).map(|l| format!("{l}\n")).collect();
     // The last record of partition 0 is told to be none: a position stands for it.
     let says = without.replacen("read 0 29 ", "log ", 1) + "position 0 30\n";
     let end = run(&[says], WAIT).result.unwrap();
@@ -175,6 +175,9 @@ fn what_breaks_the_contract_is_named_with_its_line() {
     ] {
         let ran = run(&[says.clone()], "exec sleep 600");
         let error = ran.result.err().unwrap().to_string();
-        assert!(error.starts_with("`sh` broke the contract in line ") && error.contains(expected), "{says}: {error}");
+        assert!(
+            error.starts_with("`sh` broke the contract in line ") && error.contains(expected),
+            "{says}: {error}"
+        );
     }
 }

@@ -102,12 +102,17 @@ impl Fleet {
                         unacknowledged: block.acks == Acks::None,
                         delivery_timeout: block.delivery_timeout,
                     };
-                    let member = Member { role: "producer", name: format!("producer-{index}"), topic: block.topic, links: &block.links };
-                    let (launch, assignment) = self.launch(ground, &member, external, &log);
-                    let run = move |partner, load| {
-                        run_producer(setup, partner, load).map(ProducerLoad::finish)
+                    let member = Member {
+                        role: "producer",
+                        name: format!("producer-{index}"),
+                        topic: block.topic,
+                        links: &block.links,
                     };
-                    let waiting = start_thread(ground, format!("produce-{index}"), launch, assignment, &ready, run)?;
+                    let (launch, assignment) = self.launch(ground, &member, external, &log);
+                    let run =
+                        move |partner, load| run_producer(setup, partner, load).map(ProducerLoad::finish);
+                    let waiting =
+                        start_thread(ground, format!("produce-{index}"), launch, assignment, &ready, run)?;
                     self.producers.insert(index, waiting);
                 }
                 index += 1;
@@ -119,10 +124,12 @@ impl Fleet {
             for (i, (partitions, _)) in routes[topic].receivers.iter().enumerate() {
                 let Some(external) = block.driver.external() else { continue };
                 let index = first + i as u16;
-                let member = Member { role: "consumer", name: format!("reader-{index}"), topic, links: &block.links };
+                let member =
+                    Member { role: "consumer", name: format!("reader-{index}"), topic, links: &block.links };
                 let (launch, assignment) = self.launch(ground, &member, external, &log);
                 let assignment = assignment.from(&assigned_to(partitions, &starts[topic]));
-                let waiting = start_thread(ground, format!("read-{index}"), launch, assignment, &ready, run_reader)?;
+                let waiting =
+                    start_thread(ground, format!("read-{index}"), launch, assignment, &ready, run_reader)?;
                 self.readers.insert(index, waiting);
             }
             first += block.members;

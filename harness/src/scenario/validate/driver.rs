@@ -64,7 +64,8 @@ fn external(path: &str, driver: Driver, block: &BTreeMap<String, String>, proble
 /// A program is needed by `driver: external`, and by nobody else. Where the driver is a reference, as in a sweep over it, a
 /// command may be there for the points that need it.
 fn command(path: &str, driver: Driver, command: &[String], sources: &Sources, problems: &mut Problems<'_>) {
-    const EXAMPLE: &str = "for example `command: [drivers/java/run]`; docs/external-driver.md has the contract";
+    const EXAMPLE: &str =
+        "for example `command: [drivers/java/run]`; docs/external-driver.md has the contract";
     let at = format!("{path}.command");
     let driver_at = format!("{path}.driver");
     let is_written = problems.is_written(&at);
