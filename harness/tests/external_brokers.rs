@@ -125,11 +125,9 @@ fn kafkas_java_clients_are_checked_and_measured_as_the_own_client_is() {
     );
     let record = ran.record();
     // A host that starts two JVMs may be late; what they write and read is to be right.
-    assert!(
-        ["PASS", "INCONCLUSIVE", "FAIL"].contains(&record["verdict"].as_str().unwrap()),
-        "{}",
-        ran.text()
-    );
+    let verdict = record["verdict"].as_str().unwrap_or("none");
+    let known = ["PASS", "INCONCLUSIVE", "FAIL"].contains(&verdict);
+    assert!(known, "{verdict}: {}\n{:#}\n{}", ran.text(), record["reasons"], ran.log());
     assert_flawless(&record, 21_000);
     assert_eq!(record["produce"]["acked"], 15_000);
     assert_eq!(record["e2e"]["read"], 15_000);

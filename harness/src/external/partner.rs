@@ -10,7 +10,7 @@ use super::lines::{self, Line};
 use super::program::{Broken, ExternalError, Left, Next, Program};
 
 /// How long a program may take until it is ready: a JVM that compiles its source first, on a host that does other things.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_secs(120);
 /// How long it may take to end once it was told.
 pub(super) const END_LIMIT: Duration = Duration::from_secs(10);
 /// One that has ended is not followed by another sooner.

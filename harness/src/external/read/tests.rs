@@ -173,7 +173,7 @@ fn what_breaks_the_contract_is_named_with_its_line() {
         ("expired 0 10\n".to_owned(), "partition 0 is at 10, and 10 is not above that"),
         ("truncated 0 10\n".to_owned(), "partition 0 is at 10, and 10 is not below that"),
     ] {
-        let ran = run(&[says.clone()], "exec sleep 600");
+        let ran = run(std::slice::from_ref(&says), "exec sleep 600");
         let error = ran.result.err().unwrap().to_string();
         assert!(
             error.starts_with("`sh` broke the contract in line ") && error.contains(expected),
