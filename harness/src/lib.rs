@@ -1,9 +1,11 @@
 //! gauntlet runs a Kafka cluster through a scenario: load, faults, and an exact check of every record.
 
 pub mod bench;
+pub(crate) mod child;
 pub mod cli;
 pub mod cluster_view;
 pub mod disk;
+pub mod external;
 pub mod fingerprint;
 pub mod hlog;
 pub mod intervals;
@@ -14,6 +16,7 @@ pub mod plan;
 pub mod random;
 pub mod rdkafka;
 pub mod recorder;
+pub(crate) mod redaction;
 pub mod report;
 pub mod run;
 pub mod rundir;

@@ -1,6 +1,7 @@
 //! The plan: what a run will do, with every unit resolved and every limit set. Made before anything starts.
 
 mod convert;
+mod external;
 mod load;
 mod needs;
 mod permissions;
@@ -29,6 +30,7 @@ use crate::trace::Trace;
 
 pub use convert::{PlanOptions, Planned, capabilities, check_expectation, client_security, plan};
 pub(crate) use convert::{RF_DEFAULT_MAX, search_expectations};
+pub use external::ExternalPlan;
 pub(crate) use load::{record_plan, warmup_per_s};
 pub use needs::Needs;
 pub use permissions::Need;
@@ -101,6 +103,8 @@ pub enum DriverPlan {
     Wire,
     /// librdkafka, with these settings.
     Rdkafka(Vec<Setting>),
+    /// A program.
+    External(ExternalPlan),
 }
 
 impl DriverPlan {
@@ -108,8 +112,17 @@ impl DriverPlan {
     #[must_use]
     pub fn rdkafka(&self) -> Option<&[Setting]> {
         match self {
-            DriverPlan::Wire => None,
+            DriverPlan::Wire | DriverPlan::External(_) => None,
             DriverPlan::Rdkafka(settings) => Some(settings),
+        }
+    }
+
+    /// The program, if it is one.
+    #[must_use]
+    pub fn external(&self) -> Option<&ExternalPlan> {
+        match self {
+            DriverPlan::Wire | DriverPlan::Rdkafka(_) => None,
+            DriverPlan::External(external) => Some(external),
         }
     }
 }

@@ -88,6 +88,9 @@ pub enum RunError {
     /// A thread could not be started, or died.
     #[error(transparent)]
     Thread(#[from] ThreadError),
+    /// A program that is a client did not get ready.
+    #[error("{0}")]
+    Program(String),
     /// The journal or the faults could not be set up.
     #[error("{0}")]
     Faults(String),
@@ -105,9 +108,11 @@ pub enum RunError {
 impl RunError {
     fn exit_reason(&self) -> ExitReason {
         match self {
-            RunError::Cluster(_) | RunError::Topic(_) | RunError::Wire(_) | RunError::Watch(_) => {
-                ExitReason::Environment
-            }
+            RunError::Cluster(_)
+            | RunError::Topic(_)
+            | RunError::Wire(_)
+            | RunError::Watch(_)
+            | RunError::Program(_) => ExitReason::Environment,
             RunError::Interrupted => ExitReason::Aborted,
             _ => ExitReason::InternalError,
         }

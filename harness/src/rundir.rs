@@ -38,6 +38,8 @@ pub const CLUSTER: &str = "cluster.ndjson";
 pub const VIOLATIONS: &str = "violations.json";
 /// Name of what librdkafka logged, where it is a driver.
 pub const RDKAFKA_LOG: &str = "logs/librdkafka.log";
+/// Name of what programs said that are drivers.
+pub const EXTERNAL_LOG: &str = "logs/external.log";
 /// Name of the scenario as it was run.
 pub const SCENARIO: &str = "scenario.resolved.yaml";
 /// Name of the report for people.

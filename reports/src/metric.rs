@@ -412,7 +412,7 @@ impl Capabilities {
             }
             Needs::FirstWrite if !self.acks => self.lacks(Needs::Acks),
             Needs::FirstWrite if self.hides_writes => {
-                Some("a producer has `driver: rdkafka`, and librdkafka does not tell when it writes")
+                Some("a producer has another client than gauntlet's own, which does not tell when it writes")
             }
             Needs::Queue if !self.queues => Some("only producers with `driver: rdkafka` have such a queue"),
             Needs::Statistics if !self.statistics => {

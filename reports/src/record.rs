@@ -141,8 +141,11 @@ pub struct EndToEndRecord {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientRecord {
-    /// User and system time per record acked.
+    /// User and system time per record acked, of gauntlet and of the programs that are its clients.
     pub cpu_ns_per_message: Option<f64>,
+    /// The part of it that those programs took; left out without such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program_cpu_ns_per_message: Option<f64>,
     /// Highest resident memory, in MiB.
     pub rss_mb: f64,
     /// Most records in the queues of librdkafka's producers at the end of a second; left out without such.

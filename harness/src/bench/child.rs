@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,22 +9,14 @@ use std::time::Duration;
 use gauntlet_chaos::process::ProcessIdentity;
 
 use super::{BenchError, on_file};
+use crate::child::{bind_to_this_thread, kill_group, wait4};
+
+pub use crate::child::Ended;
 
 /// Name of what a contender printed.
 pub const STDOUT: &str = "stdout";
 /// Name of what it complained about.
 pub const STDERR: &str = "stderr";
-
-/// How a process ended, and what it took in all its life.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ended {
-    /// Its exit code; `None` if a signal ended it.
-    pub code: Option<i32>,
-    /// User and system time.
-    pub cpu_s: f64,
-    /// Highest resident memory, bytes.
-    pub rss_bytes: u64,
-}
 
 /// A process under way. Dropping it ends it.
 pub struct Contestant {
@@ -50,9 +41,8 @@ impl Contestant {
             let path = dir.join(name);
             File::create(&path).map_err(on_file("create", &path))
         };
-        command.stdin(Stdio::null()).stdout(output(STDOUT)?).stderr(output(STDERR)?).process_group(0);
-        // SAFETY: between fork and exec, only an async-signal-safe system call is made.
-        unsafe { command.pre_exec(die_with_parent) };
+        command.stdin(Stdio::null()).stdout(output(STDOUT)?).stderr(output(STDERR)?);
+        bind_to_this_thread(command);
         let forker_rss_bytes = peak_rss_bytes(std::process::id()).unwrap_or(0);
         let child = command.spawn().map_err(failed)?;
         // Unreaped, so its pid is its own even if it has ended already.
@@ -92,8 +82,7 @@ impl Contestant {
         if let Some(ended) = self.ended {
             return Ok(ended);
         }
-        // SAFETY: the child was not reaped, so its pid and its process group are still its own.
-        unsafe { libc::kill(-self.child.id().cast_signed(), libc::SIGKILL) };
+        kill_group(self.child.id());
         self.reap(0)?;
         self.ended.ok_or_else(|| self.lost(io::Error::from(io::ErrorKind::NotFound)))
     }
@@ -122,41 +111,11 @@ impl Drop for Contestant {
     }
 }
 
-fn die_with_parent() -> io::Result<()> {
-    // SAFETY: PR_SET_PDEATHSIG takes a signal and changes nothing but this process.
-    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
 /// The high-water mark of the program that a process runs now: `VmHWM`, proc_pid_status(5).
 fn peak_rss_bytes(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
-}
-
-/// As `waitpid`, with the resources that this very child has used; wait4(2).
-fn wait4(pid: u32, flags: libc::c_int) -> io::Result<Option<Ended>> {
-    let mut status = 0;
-    // SAFETY: all bytes zero is a valid `rusage`.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to valid memory that lives for the call.
-    let reaped = unsafe { libc::wait4(pid.cast_signed(), &raw mut status, flags, &raw mut usage) };
-    match reaped {
-        -1 => Err(io::Error::last_os_error()),
-        0 => Ok(None),
-        _ => {
-            let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-            Ok(Some(Ended {
-                code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
-                cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
-                // Linux counts it in KiB; getrusage(2).
-                rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10,
-            }))
-        }
-    }
 }
 
 /// The end of what a contender printed, for an error message.

@@ -126,7 +126,9 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     let senders = plan.producers.iter().map(|block| ("producers", block.topic, &block.driver));
     let readers = plan.readers.iter().map(|block| ("consumers", block.topic, &block.driver));
     for (who, topic, driver) in senders.chain(readers) {
-        rdkafka(out, &format!("{who} of {}", plan.topics[topic].name), driver)?;
+        let who = format!("{who} of {}", plan.topics[topic].name);
+        rdkafka(out, &who, driver)?;
+        external(out, &who, driver)?;
     }
     for block in plan.readers.iter().filter(|block| block.window != ReadWindow::default()) {
         let from = block.window.start.map_or_else(String::new, |start| format!(" from {}", seconds(start)));
@@ -188,6 +190,16 @@ fn rdkafka(out: &mut impl Write, who: &str, driver: &DriverPlan) -> std::io::Res
     writeln!(out, "driver  {who} · librdkafka{version}, set to")?;
     for setting in settings {
         writeln!(out, "          {}={}", setting.name, setting.value)?;
+    }
+    Ok(())
+}
+
+/// What a program is started as and configured by, where that is the driver; the rest it is told when the run begins.
+fn external(out: &mut impl Write, who: &str, driver: &DriverPlan) -> std::io::Result<()> {
+    let Some(external) = driver.external() else { return Ok(()) };
+    writeln!(out, "driver  {who} · external: {}, told", external.command.join(" "))?;
+    for (name, value) in &external.settings {
+        writeln!(out, "          {name}={value}")?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use gauntlet_wire::producer::Acks;
 
 use super::needs::{Needs, bound_disk, needs};
 use super::security::{self, process_environment};
-use super::{load, rdkafka, *};
+use super::{external, load, rdkafka, *};
 use crate::report::ReportForm;
 use crate::scenario::types as file;
 use crate::scenario::{ExpressionMistake, LoadedScenario, LoadedSecurity, Scenario, ScenarioError};
@@ -75,10 +75,11 @@ pub(super) fn refuse(
 
 /// What a scenario can produce; its expectations are checked against it.
 pub fn capabilities(scenario: &Scenario) -> Capabilities {
+    let hides_writes = scenario.workload.producers.iter().any(|p| p.driver != file::Driver::Wire);
     let rdkafka_sends = scenario.workload.producers.iter().any(|p| p.driver == file::Driver::Rdkafka);
     let rdkafka_reads = scenario.workload.consumers.iter().any(|c| c.driver == file::Driver::Rdkafka);
     Capabilities {
-        hides_writes: rdkafka_sends,
+        hides_writes,
         queues: rdkafka_sends,
         statistics: rdkafka_sends || rdkafka_reads,
         acks: scenario.workload.producers.iter().any(|p| p.config.acks != file::Acks::None),
@@ -163,6 +164,7 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
     let faults = faults(scenario, options.seed, &mut refusals);
     let load = load::load(scenario, &topics, &mut refusals);
     let mut warnings = rdkafka::check(scenario, &mut refusals);
+    external::check(scenario, cluster.as_ref(), &mut refusals);
     let producers = producers(scenario, &topics, &load, &mut refusals);
     let Some(cluster) = cluster.filter(|_| refusals.is_empty()) else { return Err(refusals) };
     let mut plan = Plan {

@@ -56,10 +56,14 @@ const RDKAFKA_RECORD_BYTES: usize = 200;
 /// `queued.max.messages.kbytes` of librdkafka, unless a scenario sets it: what is fetched ahead.
 const RDKAFKA_FETCHED_BYTES: usize = 64 << 20;
 
+/// What a loop holds for a program: lines on their way in both directions. The rest is in the program.
+const PROGRAM_LINES_BYTES: usize = 1 << 20;
+
 /// Memory of what one producer of a block has not settled, at the most.
 fn buffered(block: &ProducerBlock) -> usize {
     match block.driver {
         DriverPlan::Wire => block.buffer_bytes,
+        DriverPlan::External(_) => PROGRAM_LINES_BYTES,
         DriverPlan::Rdkafka(_) => {
             let records = block.buffer_bytes / (block.records.value_bytes_mean as usize).max(1);
             block.buffer_bytes + records * RDKAFKA_RECORD_BYTES
@@ -69,7 +73,11 @@ fn buffered(block: &ProducerBlock) -> usize {
 
 /// Memory of what one reader of a block has not checked, at the most.
 fn fetched(block: &ReaderBlock) -> usize {
-    let Some(settings) = block.driver.rdkafka() else { return block.max_bytes * 2 };
+    let settings = match &block.driver {
+        DriverPlan::Wire => return block.max_bytes * 2,
+        DriverPlan::External(_) => return PROGRAM_LINES_BYTES,
+        DriverPlan::Rdkafka(settings) => settings,
+    };
     let set = settings.iter().find(|s| s.name == "queued.max.messages.kbytes");
     let ahead =
         set.and_then(|s| s.value.parse::<usize>().ok()).map_or(RDKAFKA_FETCHED_BYTES, |kib| kib << 10);

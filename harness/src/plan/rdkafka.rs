@@ -1,7 +1,7 @@
 //! Blocks with `driver: rdkafka`: their settings, checked by librdkafka itself, and what is warned about.
 
 use super::convert::{Refusal, refuse};
-use super::{DriverPlan, Plan};
+use super::{DriverPlan, Plan, external};
 use crate::rdkafka::settings::{self, Expected, Setting};
 use crate::scenario::Scenario;
 use crate::scenario::types as file;
@@ -10,6 +10,7 @@ pub(super) fn of_producers(block: &file::Producers) -> DriverPlan {
     match block.driver {
         file::Driver::Wire => DriverPlan::Wire,
         file::Driver::Rdkafka => DriverPlan::Rdkafka(settings::producer(block)),
+        file::Driver::External => external::of_producers(block),
     }
 }
 
@@ -17,6 +18,7 @@ pub(super) fn of_consumers(block: &file::Consumers) -> DriverPlan {
     match block.driver {
         file::Driver::Wire => DriverPlan::Wire,
         file::Driver::Rdkafka => DriverPlan::Rdkafka(settings::consumer(block)),
+        file::Driver::External => external::of_consumers(block),
     }
 }
 
@@ -31,19 +33,19 @@ pub(super) fn check(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> Vec<Str
             scenario.workload.consumers.iter().any(|consumers| uses(&consumers.topic, consumers.driver));
         if is_json && (read || uses(&block.topic, block.driver)) {
             // Its headers are the same for all records, and not looked at when records are read.
-            let message = "JSON messages need `driver: wire` for who sends and who reads them";
+            let message = "JSON messages need another driver than `rdkafka` for who sends and who reads them";
             let help =
                 "their identity is in a record header of their own, which this driver does not handle yet";
             refusals.push(refuse(format!("{path}.payload.format"), message, help));
         }
-        if let DriverPlan::Rdkafka(settings) = of_producers(block) {
-            warnings.extend(check_block(&path, &settings, true, refusals));
+        if block.driver == file::Driver::Rdkafka {
+            warnings.extend(check_block(&path, &settings::producer(block), true, refusals));
         }
     }
     for (index, block) in scenario.workload.consumers.iter().enumerate() {
-        if let DriverPlan::Rdkafka(settings) = of_consumers(block) {
+        if block.driver == file::Driver::Rdkafka {
             let path = format!("workload.consumers[{index}]");
-            warnings.extend(check_block(&path, &settings, false, refusals));
+            warnings.extend(check_block(&path, &settings::consumer(block), false, refusals));
         }
     }
     warnings

@@ -44,6 +44,11 @@ impl Plan {
 
 /// Adds which client it is, if it is not gauntlet's own, and what was set by that client's own names.
 fn with_driver(mut changed: BTreeMap<String, String>, driver: &DriverPlan) -> BTreeMap<String, String> {
+    if let Some(external) = driver.external() {
+        changed.insert("driver".to_owned(), format!("external: {}", external.command.join(" ")));
+        let raw = external.raw.iter().map(|(name, value)| (format!("external.{name}"), value.clone()));
+        changed.extend(raw);
+    }
     let Some(settings) = driver.rdkafka() else { return changed };
     let version = crate::rdkafka::version().map_or_else(String::new, |version| format!(" {version}"));
     changed.insert("driver".to_owned(), format!("librdkafka{version}"));

@@ -1,9 +1,10 @@
-//! Reports of records, one by one, become runs: what is settled is settled per run, so that its cost does not grow with the
-//! number of records.
+//! What librdkafka reports of a record, as a run of one that is folded with its neighbours.
 
 use gauntlet_rdkafka::Code;
 use gauntlet_rdkafka::producer::{Persistence, Report};
 use gauntlet_wire::ErrorCode;
+
+use crate::load::folding::Run;
 
 /// Bits of a tag that hold the number of a record in its stream: 10^12 of them, 12 days at a million per second on one
 /// partition.
@@ -63,50 +64,12 @@ pub fn of_broker(code: Code) -> ErrorCode {
     ErrorCode(i16::try_from(code.0).unwrap_or(i16::MIN))
 }
 
-/// Records of one stream, one behind the other, that ended alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// Their partition.
-    pub partition: usize,
-    /// Number of the first.
-    pub first: u64,
-    /// How many.
-    pub count: u32,
-    /// Offset of the first, where it is known; then that of each other is known, too, and follows from it.
-    pub offset: Option<i64>,
-    /// What became of them.
-    pub fate: Fate,
-}
-
-/// Folds reports in the order in which they come.
-#[derive(Debug, Default)]
-pub struct Folder {
-    open: Option<Run>,
-}
-
-impl Folder {
-    /// Takes a report. Returns the run before it, if that ends here.
-    #[inline]
-    pub fn push(&mut self, report: &Report) -> Option<Run> {
-        let (partition, pseq) = unpack(report.tag);
-        let fate = fate(report);
-        if let Some(open) = &mut self.open
-            && open.partition == partition
-            && open.first + u64::from(open.count) == pseq
-            && open.fate == fate
-            && open.offset.map(|offset| offset + i64::from(open.count)) == report.offset
-            && open.count < u32::MAX
-        {
-            open.count += 1;
-            return None;
-        }
-        self.open.replace(Run { partition, first: pseq, count: 1, offset: report.offset, fate })
-    }
-
-    /// The last run.
-    pub fn flush(&mut self) -> Option<Run> {
-        self.open.take()
-    }
+/// A report as a run of one record; its lane is the partition.
+#[inline]
+#[must_use]
+pub fn run_of(report: &Report) -> Run<Fate> {
+    let (lane, first) = unpack(report.tag);
+    Run { lane, first, count: 1, offset: report.offset, fate: fate(report) }
 }
 
 #[cfg(test)]
@@ -139,61 +102,12 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_one_run() {
-        let mut folder = Folder::default();
-        for i in 0..1_000 {
-            assert_eq!(folder.push(&report(7, 5 + i, Some(90 + i as i64), 0, Persistence::Yes)), None);
-        }
-        let run = Run { partition: 7, first: 5, count: 1_000, offset: Some(90), fate: Fate::Acked };
-        assert_eq!((folder.flush(), folder.flush()), (Some(run), None));
-    }
-
-    fn reports() -> impl Strategy<Value = Vec<Report>> {
-        // Few values, so that neighbours often go on with each other and often do not.
-        let one = (0..2usize, 0..12u64, prop::option::of(0..12i64), 0..3u8).prop_map(
-            |(partition, pseq, offset, kind)| match kind {
-                0 => report(partition, pseq, offset, 0, Persistence::Yes),
-                1 => report(partition, pseq, None, -192, Persistence::Not),
-                _ => report(partition, pseq, None, 7, Persistence::Possibly),
-            },
-        );
-        // And runs, as batches are.
-        let batch = (0..2usize, 0..1_000_000u64, prop::option::of(0..100i64), 1..9u64).prop_map(
-            |(partition, first, offset, count)| {
-                let of =
-                    |i: u64| report(partition, first + i, offset.map(|o| o + i as i64), 0, Persistence::Yes);
-                (0..count).map(of).collect::<Vec<_>>()
-            },
-        );
-        prop::collection::vec(prop_oneof![one.prop_map(|r| vec![r]), batch], 0..30)
-            .prop_map(|all| all.into_iter().flatten().collect())
+    fn a_report_is_a_run_of_one() {
+        let run = run_of(&report(7, 5, Some(90), 0, Persistence::Yes));
+        assert_eq!(run, Run { lane: 7, first: 5, count: 1, offset: Some(90), fate: Fate::Acked });
     }
 
     proptest! {
-        /// Unfolded, runs are the reports again, one by one and in order; and no run could have been longer.
-        #[test]
-        fn folding_loses_and_adds_nothing(reports in reports()) {
-            let mut folder = Folder::default();
-            let mut runs: Vec<Run> = reports.iter().filter_map(|r| folder.push(r)).collect();
-            runs.extend(folder.flush());
-            let unfolded: Vec<_> = runs.iter().flat_map(|run| (0..run.count).map(move |i| {
-                (run.partition, run.first + u64::from(i), run.offset.map(|o| o + i64::from(i)), run.fate)
-            })).collect();
-            let naive: Vec<_> = reports.iter().map(|r| {
-                let (partition, pseq) = unpack(r.tag);
-                (partition, pseq, r.offset, fate(r))
-            }).collect();
-            prop_assert_eq!(unfolded, naive);
-            for pair in runs.windows(2) {
-                let (a, b) = (pair[0], pair[1]);
-                let goes_on = a.partition == b.partition
-                    && a.first + u64::from(a.count) == b.first
-                    && a.fate == b.fate
-                    && a.offset.map(|o| o + i64::from(a.count)) == b.offset;
-                prop_assert!(!goes_on, "{a:?} {b:?}");
-            }
-        }
-
         #[test]
         fn tags_are_unpacked_as_they_were_packed(partition in 0..PARTITIONS_MAX, pseq in 0..=PSEQ_MASK) {
             prop_assert_eq!(unpack(pack(partition, pseq)), (partition, pseq));

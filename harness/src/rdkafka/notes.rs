@@ -8,8 +8,10 @@ use std::io::{BufWriter, Write};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use gauntlet_rdkafka::Notice;
 use gauntlet_rdkafka::statistics::Statistics;
+use gauntlet_wire::Security;
 
 use crate::load::{ClientStats, Interval, Origin};
+use crate::redaction::Redaction;
 
 /// Lines and statistics that may wait; more are dropped, and counted.
 const WAITING_MAX: usize = 4096;
@@ -37,12 +39,13 @@ impl std::fmt::Debug for Note {
 }
 
 impl Notes {
-    /// A channel, and what is to run in a thread of its own until every loop has ended. Lines go to `log`, without the texts
-    /// in `secrets`.
+    /// A channel, and what is to run in a thread of its own until every loop has ended. Lines go to `log`, without the secrets
+    /// of `security`.
     #[must_use]
-    pub fn new(log: BufWriter<File>, secrets: Vec<String>, intervals: Sender<Interval>) -> (Self, Clerk) {
+    pub fn new(log: BufWriter<File>, security: &Security, intervals: Sender<Interval>) -> (Self, Clerk) {
         let (sender, receiver) = bounded(WAITING_MAX);
-        let clerk = Clerk { receiver, log, secrets, intervals, clients: BTreeMap::new(), written: 0 };
+        let redaction = Redaction::of(security);
+        let clerk = Clerk { receiver, log, redaction, intervals, clients: BTreeMap::new(), written: 0 };
         (Notes { sender }, clerk)
     }
 
@@ -61,7 +64,7 @@ impl Notes {
 pub struct Clerk {
     receiver: Receiver<Note>,
     log: BufWriter<File>,
-    secrets: Vec<String>,
+    redaction: Redaction,
     intervals: Sender<Interval>,
     clients: BTreeMap<Origin, Totals>,
     written: u64,
@@ -115,12 +118,8 @@ impl Clerk {
         }
         let level =
             usize::try_from(level).ok().and_then(|level| LEVELS.get(level)).copied().unwrap_or("debug");
-        let mut line = format!("{} {} {level} {facility}: {text}\n", note.at_ns, name(note.from));
-        for secret in &self.secrets {
-            if line.contains(secret.as_str()) {
-                line = line.replace(secret.as_str(), "***");
-            }
-        }
+        let line = format!("{} {} {level} {facility}: {text}\n", note.at_ns, name(note.from));
+        let mut line = self.redaction.clean(line);
         self.written += line.len() as u64;
         if self.written >= LOG_BYTES_MAX {
             line += "the log ends here: it has reached its limit\n";
@@ -187,7 +186,10 @@ impl Totals {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use crossbeam_channel::unbounded;
+    use gauntlet_wire::security::{Login, Secret};
 
     use super::*;
 
@@ -204,7 +206,9 @@ mod tests {
         let path = dir.path().join("librdkafka.log");
         let (intervals, received) = unbounded();
         let log = BufWriter::new(File::create(&path).unwrap());
-        let (notes, clerk) = Notes::new(log, vec!["hunter2".to_owned()], intervals);
+        let login = Login::plain("tim", Secret::new("hunter2"));
+        let security = Security { tls: None, login: Some(Arc::new(login)) };
+        let (notes, clerk) = Notes::new(log, &security, intervals);
         let thread = std::thread::spawn(move || clerk.run());
         let producer = Origin::ProducerClient(4);
         let text = "127.0.0.1:9092/1: Connect failed, hunter2".to_owned();

@@ -8,7 +8,6 @@
 //! loop that was busy with making records or with reports, and a host that did not run it.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::time::Duration;
 
 use gauntlet_rdkafka::producer::{NotTaken, Producer, Record, Told};
@@ -17,13 +16,16 @@ use gauntlet_rdkafka::{Code, Notice};
 use gauntlet_wire::batch::RecordSpec;
 use gauntlet_wire::lateness::Lateness;
 use gauntlet_wire::monotonic_ns;
-use gauntlet_wire::producer::{BatchOutcome, ProducerStats, Settled, TakeRequest, Turn, Workload};
+use gauntlet_wire::producer::{BatchOutcome, ProducerStats, TakeRequest, Turn, Workload};
 
 use super::TICK_NS;
 use super::connect::{ClientPlan, DriverError};
-use super::folding::{Fate, Folder, Run, of_broker, pack};
+use super::folding::{Fate, of_broker, pack, run_of};
 use super::notes::Notes;
 use super::sleep::{LONGEST_SLEEP_NS, sleep_until};
+use crate::load::chunk::Chunk;
+use crate::load::folding::{Folder, Run};
+use crate::load::lanes::{Lanes, settled};
 use crate::load::producer::BatchTag;
 use crate::load::records::RecordTarget;
 use crate::load::{Origin, ProducerLoad};
@@ -89,71 +91,6 @@ fn run_with(
     }
 }
 
-/// Records of one partition that were handed over together.
-#[derive(Debug)]
-struct Chunk {
-    tag: BatchTag,
-    count: u64,
-    /// So many of the first have ended ...
-    ended: u64,
-    /// ... and these behind them, in no order: what came back out of turn.
-    strays: Vec<Range<u64>>,
-}
-
-impl Chunk {
-    fn new(tag: BatchTag, count: u64) -> Self {
-        Chunk { tag, count, ended: 0, strays: Vec::new() }
-    }
-
-    fn first(&self) -> u64 {
-        self.tag.first_pseq
-    }
-
-    fn end(&self) -> u64 {
-        self.tag.first_pseq + self.count
-    }
-
-    /// Part of it has ended.
-    fn note_ended(&mut self, part: Range<u64>) {
-        if part.start == self.first() + self.ended {
-            self.ended += part.end - part.start;
-        } else {
-            self.strays.push(part);
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.ended + self.strays.iter().map(|part| part.end - part.start).sum::<u64>() >= self.count
-    }
-
-    /// What of it has not ended.
-    fn open(&self) -> Vec<Range<u64>> {
-        let mut strays = self.strays.clone();
-        strays.sort_unstable_by_key(|part| part.start);
-        let mut open = Vec::new();
-        let mut at = self.first() + self.ended;
-        for part in strays {
-            if part.start > at {
-                open.push(at..part.start);
-            }
-            at = at.max(part.end);
-        }
-        if at < self.end() {
-            open.push(at..self.end());
-        }
-        open
-    }
-}
-
-/// One partition.
-#[derive(Debug, Default)]
-struct Lane {
-    /// What has not ended, oldest first.
-    under_way: VecDeque<Chunk>,
-    /// Since when something is due that librdkafka has no room for.
-    blocked_since: Option<u64>,
-}
-
 /// Whether the client can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -168,14 +105,15 @@ struct Driver {
     wakeup: Wakeup,
     setup: ProducerSetup,
     load: ProducerLoad,
-    lanes: Vec<Lane>,
+    lanes: Lanes,
+    /// What has not ended, per partition, oldest first.
+    under_way: Vec<VecDeque<Chunk>>,
     staging: Staging,
-    folder: Folder,
+    folder: Folder<Fate>,
     stats: ProducerStats,
     incarnation: u16,
     state: State,
     replaced_ns: u64,
-    first_lane: usize,
     /// There is more to do at once.
     hurry: bool,
     /// There was no room for all of the last chunk.
@@ -188,20 +126,20 @@ impl Driver {
     fn new(setup: ProducerSetup, load: ProducerLoad) -> Result<Self, DriverError> {
         let wakeup = Wakeup::new()?;
         let producer = make(&setup, &load, &wakeup)?;
-        let lanes = (0..load.partitions()).map(|_| Lane::default()).collect();
+        let partitions = load.partitions();
         Ok(Driver {
             producer,
             wakeup,
             setup,
             load,
-            lanes,
+            lanes: Lanes::new(partitions),
+            under_way: (0..partitions).map(|_| VecDeque::new()).collect(),
             staging: Staging::default(),
             folder: Folder::default(),
             stats: ProducerStats::default(),
             incarnation: 0,
             state: State::Working,
             replaced_ns: 0,
-            first_lane: 0,
             hurry: false,
             tight: false,
             inside_ns: 0,
@@ -209,21 +147,25 @@ impl Driver {
     }
 
     fn is_finished(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.under_way.is_empty())
-            && (0..self.lanes.len()).all(|p| self.load.next_intended_ns(p).is_none())
+        self.is_idle() && self.lanes.is_all_taken(&self.load)
+    }
+
+    /// Whether nothing is under way.
+    fn is_idle(&self) -> bool {
+        self.under_way.iter().all(VecDeque::is_empty)
     }
 
     fn turn(&mut self, turn: Turn<'_>) -> Result<(), DriverError> {
         self.hurry = false;
         self.read(turn);
-        self.expire(turn);
-        if self.state == State::Dying && self.lanes.iter().all(|lane| lane.under_way.is_empty()) {
+        self.lanes.expire(&mut self.load, self.setup.delivery_timeout, turn);
+        if self.state == State::Dying && self.is_idle() {
             self.replace(turn.now_ns)?;
         }
         if self.state == State::Working {
             self.send_due(turn);
         }
-        self.note_blocked(turn.now_ns);
+        self.lanes.note_blocked(&self.load, turn.now_ns, self.hurry, &mut self.stats);
         Ok(())
     }
 
@@ -236,7 +178,7 @@ impl Driver {
             match told {
                 Told::Reports(reports) => {
                     for report in reports {
-                        if let Some(run) = self.folder.push(&report) {
+                        if let Some(run) = self.folder.push(run_of(&report)) {
                             self.settle(&run, turn);
                         }
                     }
@@ -291,17 +233,6 @@ impl Driver {
         Ok(())
     }
 
-    /// What waited for longer than `delivery.timeout.ms` without being handed over is *failed*.
-    fn expire(&mut self, turn: Turn<'_>) {
-        let oldest_ns = turn.now_ns.saturating_sub(self.setup.delivery_timeout.as_nanos() as u64);
-        for partition in 0..self.lanes.len() {
-            if self.load.next_intended_ns(partition).is_some_and(|due| due < oldest_ns) {
-                let blocked_since_ns = self.lanes[partition].blocked_since;
-                self.load.expire_unsent(partition, oldest_ns, blocked_since_ns, turn);
-            }
-        }
-    }
-
     /// Hands over what is due, a chunk of each partition in turns, until nothing is, or there is no room, or others wait.
     fn send_due(&mut self, turn: Turn<'_>) {
         let lanes = self.lanes.len();
@@ -309,7 +240,7 @@ impl Driver {
         loop {
             let mut sent = false;
             for i in 0..lanes {
-                let partition = (self.first_lane + i) % lanes;
+                let partition = (self.lanes.first + i) % lanes;
                 if self.load.next_intended_ns(partition).is_none_or(|due| due > turn.now_ns) {
                     continue;
                 }
@@ -318,7 +249,7 @@ impl Driver {
                     Sent::Nothing => {}
                     Sent::NoRoom => {
                         // Next time it begins with the one that had to wait.
-                        self.first_lane = partition;
+                        self.lanes.first = partition;
                         return;
                     }
                 }
@@ -331,7 +262,7 @@ impl Driver {
                 break;
             }
         }
-        self.first_lane = (self.first_lane + 1) % lanes.max(1);
+        self.lanes.first = (self.lanes.first + 1) % lanes.max(1);
     }
 
     fn send_chunk(&mut self, partition: usize, turn: Turn<'_>) -> Sent {
@@ -340,7 +271,7 @@ impl Driver {
             partition,
             incarnation: self.incarnation,
             max_bytes: if self.tight { STAGED_TIGHT_BYTES } else { STAGED_BYTES },
-            blocked_since_ns: self.lanes[partition].blocked_since,
+            blocked_since_ns: self.lanes.blocked_since_ns(partition),
         };
         let Some(tag) = self.load.take_into(&request, turn, &mut self.staging) else { return Sent::Nothing };
         let taken = self.staging.records.len() as u64;
@@ -355,7 +286,7 @@ impl Driver {
         }
         self.stats.records_sent += accepted;
         if accepted > 0 {
-            self.lanes[partition].under_way.push_back(Chunk::new(tag, accepted));
+            self.under_way[partition].push_back(Chunk::new(tag, accepted));
         }
         match refusal {
             None => Sent::Something,
@@ -397,7 +328,7 @@ impl Driver {
     }
 
     /// Settles records that ended alike, piece by piece: a chunk's have their times in common.
-    fn settle(&mut self, run: &Run, turn: Turn<'_>) {
+    fn settle(&mut self, run: &Run<Fate>, turn: Turn<'_>) {
         let outcome = |offset| match run.fate {
             Fate::Acked if self.setup.unacknowledged => BatchOutcome::Unacknowledged,
             Fate::Acked => BatchOutcome::Acked { base_offset: offset },
@@ -407,22 +338,23 @@ impl Driver {
         if let Fate::Failed(code) | Fate::Open(code) = run.fate {
             *self.stats.errors.entry(of_broker(code)).or_insert(0) += 1;
         }
-        let chunks = &mut self.lanes[run.partition].under_way;
+        let partition = run.lane;
+        let chunks = &mut self.under_way[partition];
         let mut at = run.first;
-        let end = run.first + u64::from(run.count);
-        let mut index = chunks.partition_point(|chunk| chunk.end() <= at);
+        let end = run.first + run.count;
+        let mut index = chunks.partition_point(|chunk| chunk.tag.first_pseq + chunk.count() <= at);
         while at < end {
             let Some(chunk) = chunks.get_mut(index) else {
                 debug_assert!(false, "a report of a record that is not under way: {run:?}");
                 break;
             };
-            let until = chunk.end().min(end);
-            let count = until - at;
-            let tag = self.load.part_of(run.partition, &chunk.tag, at - chunk.first());
+            let first = chunk.tag.first_pseq;
+            let until = (first + chunk.count()).min(end);
+            let tag = self.load.part_of(partition, &chunk.tag, at - first);
             let offset = run.offset.map(|offset| offset + (at - run.first) as i64);
-            let settled = settled(tag, run.partition, count as u32, outcome(offset));
-            chunk.note_ended(at..until);
-            self.load.settled(&settled, turn);
+            let is_first_end = chunk.end(at - first..until - first);
+            debug_assert!(is_first_end, "a record ended twice: {run:?}");
+            self.load.settled(&settled(tag, partition, until - at, outcome(offset)), turn);
             at = until;
             index += 1;
         }
@@ -431,40 +363,24 @@ impl Driver {
         }
     }
 
-    /// Notes which partitions have something due that stayed although the loop turned: librdkafka gave no room.
-    fn note_blocked(&mut self, now_ns: u64) {
-        for (partition, lane) in self.lanes.iter_mut().enumerate() {
-            let due = !self.hurry && self.load.next_intended_ns(partition).is_some_and(|due| due <= now_ns);
-            match (lane.blocked_since, due) {
-                (None, true) => lane.blocked_since = Some(now_ns),
-                (Some(begun), false) => {
-                    self.stats.broker_blocked_ns += now_ns.saturating_sub(begun);
-                    lane.blocked_since = None;
-                }
-                _ => {}
-            }
-        }
-    }
-
     /// Ends everything: what is under way by what is known of it, what was never handed over as failed.
     fn abandon(&mut self, turn: Turn<'_>) -> Result<(), DriverError> {
         self.producer.purge();
         let begun = std::time::Instant::now();
-        while self.lanes.iter().any(|lane| !lane.under_way.is_empty()) && begun.elapsed() < PURGE_LIMIT {
+        while !self.is_idle() && begun.elapsed() < PURGE_LIMIT {
             self.wakeup.wait(Duration::from_nanos(LONGEST_SLEEP_NS))?;
             self.read(Turn { now_ns: monotonic_ns(), ..turn });
         }
-        for partition in 0..self.lanes.len() {
-            for chunk in std::mem::take(&mut self.lanes[partition].under_way) {
+        for partition in 0..self.under_way.len() {
+            for chunk in std::mem::take(&mut self.under_way[partition]) {
                 for part in chunk.open() {
-                    let tag = self.load.part_of(partition, &chunk.tag, part.start - chunk.first());
+                    let tag = self.load.part_of(partition, &chunk.tag, part.start);
                     let outcome = BatchOutcome::Indeterminate { code: None };
-                    self.load
-                        .settled(&settled(tag, partition, (part.end - part.start) as u32, outcome), turn);
+                    self.load.settled(&settled(tag, partition, part.end - part.start, outcome), turn);
                 }
             }
-            self.load.expire_unsent(partition, u64::MAX, self.lanes[partition].blocked_since, turn);
         }
+        self.lanes.give_up(&mut self.load, turn);
         Ok(())
     }
 
@@ -473,9 +389,7 @@ impl Driver {
         if self.hurry {
             return now_ns;
         }
-        let waiting = self.lanes.iter().enumerate().filter(|(_, lane)| lane.blocked_since.is_none());
-        let next = waiting.filter_map(|(partition, _)| self.load.next_intended_ns(partition)).min();
-        next.map_or(u64::MAX, |next| next.max(now_ns + TICK_NS))
+        self.lanes.next_due_ns(&self.load).map_or(u64::MAX, |next| next.max(now_ns + TICK_NS))
     }
 }
 
@@ -489,20 +403,6 @@ enum Sent {
 fn make(setup: &ProducerSetup, load: &ProducerLoad, wakeup: &Wakeup) -> Result<Producer, DriverError> {
     let plan = load.plan();
     Ok(Producer::new(setup.client.config()?, &plan.topic, plan.records.headers(), wakeup)?)
-}
-
-fn settled(tag: BatchTag, partition: usize, count: u32, outcome: BatchOutcome) -> Settled<BatchTag> {
-    Settled {
-        tag,
-        partition,
-        count,
-        // Bytes are known per client and second only: `notes` has them. When they were written, nobody knows.
-        wire_bytes: 0,
-        uncompressed_bytes: 0,
-        outcome,
-        first_written_ns: None,
-        attempts: 1,
-    }
 }
 
 /// Records that are made and not yet handed over. Reused; once it is warm, nothing is allocated.

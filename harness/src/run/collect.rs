@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use gauntlet_wire::ErrorCode;
@@ -12,6 +13,7 @@ use gauntlet_wire::producer::ProducerStats;
 
 use super::host_usage::HostTicks;
 use crate::cluster_view::InSync;
+use crate::external::programs::{ProgramUsage, Programs};
 use crate::hlog;
 use crate::intervals::{ClientSecond, IntervalLine, Second, SlotLine};
 use crate::load::{ClientStats, Interval, Origin};
@@ -47,13 +49,15 @@ pub struct AckGap {
     pub to_ns: u64,
 }
 
-/// CPU time and memory of this process at one moment.
+/// CPU time and memory of this process, and of the programs that are its clients, at one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
     /// When.
     pub at_ns: u64,
     /// User and system time since the process began.
     pub cpu_ns: u64,
+    /// The part of it that programs took; `None` without such.
+    pub programs_cpu_ns: Option<u64>,
     /// Resident memory.
     pub rss_bytes: u64,
     /// Processor time of the whole host, if it says.
@@ -176,6 +180,7 @@ pub(crate) struct Moment {
 /// Takes in what the threads send.
 pub(crate) struct Collector {
     intervals: Receiver<Interval>,
+    programs: Arc<Programs>,
     origin_ns: u64,
     hlog: BufWriter<File>,
     lines: BufWriter<File>,
@@ -201,15 +206,17 @@ struct Totals {
 }
 
 impl Collector {
-    /// `origin_ns` is when the load begins.
+    /// `origin_ns` is when the load begins; `programs` are counted as this process is.
     pub(crate) fn new(
         dir: &RunDir,
         intervals: Receiver<Interval>,
         origin_ns: u64,
+        programs: Arc<Programs>,
     ) -> Result<Self, RunDirError> {
-        let usage = usage_now(0);
+        let usage = usage_now(0, &programs);
         Ok(Collector {
             intervals,
+            programs,
             origin_ns,
             hlog: dir.append(HISTOGRAMS)?,
             lines: dir.append(INTERVALS)?,
@@ -337,7 +344,7 @@ impl Collector {
         let errors: u64 = self.collected.producers.errors.values().sum();
         let late = self.lateness.values().fold((0, 0), |sum, c| (sum.0 + c.host_ns, sum.1 + c.gauntlet_ns));
         let acked_before = self.collected.usage.last().map_or(0, |u| u.acked);
-        let usage = Usage { at_ns: now_ns, ..usage_now(acked_before + all.counts.acked) };
+        let usage = Usage { at_ns: now_ns, ..usage_now(acked_before + all.counts.acked, &self.programs) };
         let host_before = self.collected.usage.last().and_then(|u| u.host);
         let host = usage.host.zip(host_before).and_then(|(now, before)| now.since(&before));
         let ms = |h: &LatencyHistogram, q: f64| h.value_at_quantile(q) as f64 / 1_000.0;
@@ -441,14 +448,16 @@ fn sum_stats<'a>(all: impl Iterator<Item = &'a ProducerStats>) -> ProducerStats 
     sum
 }
 
-/// Errors by Kafka's name, or librdkafka's for its own, for reports.
+/// Errors by Kafka's name, or that of the client for its own, for reports.
 pub fn errors_by_name(errors: &BTreeMap<ErrorCode, u64>) -> BTreeMap<String, u64> {
-    let name = |code: &ErrorCode| crate::rdkafka::code_name(code.0).unwrap_or_else(|| code.name());
+    let foreign =
+        |code: ErrorCode| crate::external::code_name(code).or_else(|| crate::rdkafka::code_name(code.0));
+    let name = |code: &ErrorCode| foreign(*code).unwrap_or_else(|| code.name());
     errors.iter().map(|(code, count)| (name(code), *count)).collect()
 }
 
-/// CPU time and memory of this process.
-pub(super) fn usage_now(acked: u64) -> Usage {
+/// CPU time and memory of this process and of the programs that are its clients.
+pub(super) fn usage_now(acked: u64, programs: &Programs) -> Usage {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: getrusage fills the struct that it is given whenever it succeeds, and RUSAGE_SELF is always valid.
     let usage = unsafe {
@@ -458,18 +467,31 @@ pub(super) fn usage_now(acked: u64) -> Usage {
         usage.assume_init()
     };
     let ns = |t: libc::timeval| t.tv_sec as u64 * 1_000_000_000 + t.tv_usec as u64 * 1_000;
+    let theirs = programs.usage();
+    let ProgramUsage { cpu_ns, rss_bytes } = theirs.unwrap_or_default();
     Usage {
         at_ns: gauntlet_wire::monotonic_ns(),
-        cpu_ns: ns(usage.ru_utime) + ns(usage.ru_stime),
-        rss_bytes: resident_bytes().unwrap_or(0),
+        cpu_ns: ns(usage.ru_utime) + ns(usage.ru_stime) + cpu_ns,
+        programs_cpu_ns: theirs.map(|usage| usage.cpu_ns),
+        rss_bytes: resident_bytes().unwrap_or(0) + rss_bytes,
         host: HostTicks::now(),
         acked,
     }
 }
 
-/// Second field of `/proc/self/statm`, in pages.
+/// Resident memory of this process.
 pub(crate) fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    resident_in("/proc/self/statm")
+}
+
+/// Resident memory of another process; `None` if it is gone.
+pub(crate) fn resident_bytes_of(pid: i32) -> Option<u64> {
+    resident_in(&format!("/proc/{pid}/statm"))
+}
+
+/// Second field of a `statm`, in pages; proc_pid_statm(5).
+fn resident_in(path: &str) -> Option<u64> {
+    let statm = std::fs::read_to_string(path).ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
     // SAFETY: sysconf has no preconditions.
     let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
@@ -525,7 +547,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = RunDir::create(&root.path().join("late"), "late", "1").unwrap();
         let (sender, intervals) = crossbeam_channel::unbounded();
-        let mut collector = Collector::new(&dir, intervals, 0).unwrap();
+        let mut collector = Collector::new(&dir, intervals, 0, Arc::default()).unwrap();
         let heard = |origin, at_ns, is_last| {
             let interval = Interval { is_last, ..Interval::empty(origin, at_ns) };
             sender.send(interval).unwrap();
@@ -544,7 +566,7 @@ mod tests {
 
     #[test]
     fn usage_is_that_of_this_process() {
-        let usage = usage_now(0);
+        let usage = usage_now(0, &Programs::default());
         assert!(usage.rss_bytes > 1 << 20 && usage.at_ns > 0);
     }
 }

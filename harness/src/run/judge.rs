@@ -19,13 +19,14 @@ use super::measure::{FaultSeen, Measurement, Raw, ours_ratio};
 use super::{History, Loaded, Progress, Run, RunError};
 use crate::hlog::{self, Series, SlotHistograms};
 use crate::load::reader::ReaderEnd;
+use crate::plan::DriverPlan;
 use crate::recorder::LatencyHistogram;
 use crate::rundir::{HISTOGRAMS, VIOLATIONS};
 use crate::windows::Measured;
 
-/// What librdkafka as a reader does not show: which replica told a watermark, and in which leader epoch. Batches are not
+/// What a client that is not ours does not show as a reader: which replica told a watermark, and in which leader epoch. Batches are not
 /// shown either; what takes their headers is evidence only.
-const NOT_SHOWN_BY_RDKAFKA: [FindingClass; 2] =
+const NOT_SHOWN_BY_OTHERS: [FindingClass; 2] =
     [FindingClass::HighWatermarkRegression, FindingClass::LastStableOffsetRegression];
 
 /// The highest of some levels.
@@ -170,8 +171,8 @@ impl Run<'_> {
             return Ok(0);
         };
         record.verify = Some(counts_of(&checked.summary));
-        if self.plan.readers.iter().any(|block| block.driver.rdkafka().is_some()) {
-            record.not_looked_for = NOT_SHOWN_BY_RDKAFKA.map(|class| class.to_string()).to_vec();
+        if self.plan.readers.iter().any(|block| block.driver != DriverPlan::Wire) {
+            record.not_looked_for = NOT_SHOWN_BY_OTHERS.map(|class| class.to_string()).to_vec();
         }
         let unclean_election = self.plan.topics.iter().any(|t| self.plan.unclean_election(t));
         let context = Context { unclean_election, ..Context::PLAIN };
@@ -285,6 +286,7 @@ impl Run<'_> {
                 },
                 client: ClientRecord {
                     cpu_ns_per_message: measurement.cpu_ns_per_message(name),
+                    program_cpu_ns_per_message: measurement.program_cpu_ns_per_message(name),
                     rss_mb: measurement.rss_mib(name),
                     queue_max: highest(&measurement.client_levels(name, |c| Some(c.queue as f64)))
                         .filter(|_| self.plan.producers.iter().any(|b| b.driver.rdkafka().is_some())),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
 use gauntlet_chaos::fault::FaultRecord;
-use gauntlet_chaos::{FaultEvent, FaultSpec, Injector, Watcher};
+use gauntlet_chaos::kafka_home::KafkaHome;
+use gauntlet_chaos::{ChaosError, FaultEvent, FaultSpec, Injector, Watcher};
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{Reason, RunRecord};
 use gauntlet_wire::monotonic_ns;
@@ -14,13 +15,13 @@ use gauntlet_wire::monotonic_ns;
 use super::broker_usage::BrokerUsage;
 use super::collect::{Collector, Moment};
 use super::measure::Times;
-use super::threads::{Producers, Readers, Routes, Shared};
+use super::threads::{Fleet, Ground, Producers, Readers, Routes, Shared};
 use super::{Brokers, Loaded, Progress, Run, RunError, topics};
 use crate::cluster_view::ClusterView;
 use crate::intervals::Second;
 use crate::load::Control;
 use crate::load::reader::ReaderEnd;
-use crate::plan::{ReaderBlock, WarmupPlan};
+use crate::plan::{ClusterPlan, ReaderBlock, WarmupPlan};
 use crate::recorder::SLOT_NS;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -34,6 +35,8 @@ const COLLECT_UNTIL_NS: u64 = 900_000_000;
 const TELL_EVERY_NS: u64 = 50_000_000;
 /// How long before it t = 0 is decided, so that every producer knows it before a record behind it is due.
 const ANNOUNCED_NS: u64 = 200_000_000;
+/// How long programs may take to be gone once their threads have been told to stop.
+const PROGRAMS_LIMIT: Duration = Duration::from_secs(20);
 /// The load is ended when so much of the disk is full.
 const DISK_FULL: f64 = 0.90;
 
@@ -79,6 +82,13 @@ impl Seconds<'_> {
     }
 }
 
+/// Ends everything that threads do, as soon as they look.
+fn stop(control: &Control) {
+    control.end_load(0);
+    control.give_up(0);
+    control.read_until(0);
+}
+
 impl Run<'_> {
     /// Loads, injects, heals, drains and reads to the end.
     pub(super) fn load(
@@ -89,6 +99,9 @@ impl Run<'_> {
         record: &mut RunRecord,
     ) -> Result<Loaded, RunError> {
         let Target { brokers, bootstrap, watcher } = cluster;
+        let control = Arc::new(Control::default());
+        let routes = self.routes();
+        let mut fleet = self.start_programs(bootstrap, &control, &routes, starts)?;
         (self.tell)(Progress::Phase("warming up"));
         let (intervals, incoming) = unbounded();
         // Windows are made of slots: load and t = 0 begin at the edge of one.
@@ -99,17 +112,17 @@ impl Run<'_> {
         let shared = Shared {
             #[cfg(feature = "rdkafka")]
             notes,
-            control: Arc::new(Control::default()),
+            control,
             intervals,
             origin_ns,
             unix_minus_monotonic_ns: super::unix_minus_monotonic_ns(),
             bootstrap: bootstrap.to_vec(),
             security: self.admin.security.clone(),
         };
-        let routes = self.routes();
-        let readers = self.start_readers(&routes, starts, &shared)?;
-        let producers = Producers::start(self.plan, &routes, &shared, self.options.stumble)?;
-        let collector = Collector::new(&self.options.dir, incoming, origin_ns)?;
+        let readers = self.start_readers(&routes, starts, &shared, &mut fleet)?;
+        let producers = Producers::start(self.plan, &routes, &shared, &mut fleet, self.options.stumble)?;
+        let programs = Arc::clone(&fleet.programs);
+        let collector = Collector::new(&self.options.dir, incoming, origin_ns, Arc::clone(&programs))?;
         let mut phase = Phase {
             shared,
             seconds: Seconds { collector, watcher, view: ClusterView::default(), zero_ns: None },
@@ -124,11 +137,6 @@ impl Run<'_> {
         };
         let loaded = self.go_on(&mut phase, brokers, faults);
         let records = self.heal(&mut phase);
-        if loaded.is_err() {
-            phase.shared.control.end_load(0);
-            phase.shared.control.give_up(0);
-            phase.shared.control.read_until(0);
-        }
         record.warm = phase.warm;
         record.broker = phase.usage.record(self.plan.evidence);
         // One that was ended in its warm-up never came to t = 0, also if it was known when that would have been.
@@ -138,8 +146,49 @@ impl Run<'_> {
             .zero_ns
             .filter(|zero_ns| *zero_ns <= load_end_ns)
             .map(|zero_ns| (zero_ns - origin_ns) as f64 / 1e9);
-        let zero_ns = loaded?;
-        self.drain(phase, bootstrap, &routes, starts, records, Times { zero_ns, end_ns: 0 })
+        let control = Arc::clone(&phase.shared.control);
+        let drained = loaded.and_then(|zero_ns| {
+            self.drain(phase, bootstrap, &routes, starts, records, Times { zero_ns, end_ns: 0 })
+        });
+        if drained.is_err() {
+            stop(&control);
+        }
+        // A thread that nobody joined because of an error may still be ending its own.
+        if !programs.wait_for_the_last(PROGRAMS_LIMIT) {
+            (self.tell)(Progress::Note("a program of `driver: external` is still there"));
+        }
+        drained
+    }
+
+    /// Starts the programs of clients that have one; there may be none.
+    fn start_programs(
+        &mut self,
+        bootstrap: &[String],
+        control: &Arc<Control>,
+        routes: &[Routes],
+        starts: &[BTreeMap<usize, i64>],
+    ) -> Result<Fleet, RunError> {
+        let blocks = self.plan.producers.iter().map(|block| &block.driver);
+        if !blocks.chain(self.plan.readers.iter().map(|b| &b.driver)).any(|d| d.external().is_some()) {
+            return Ok(Fleet::default());
+        }
+        (self.tell)(Progress::Phase("starting programs"));
+        let kafka_libs = match &self.plan.cluster {
+            ClusterPlan::Local(spec) => {
+                Some(KafkaHome::resolve(&spec.kafka, &self.options.cache).map_err(ChaosError::from)?.libs)
+            }
+            ClusterPlan::Bootstrap(_) => None,
+        };
+        let ground = Ground {
+            plan: self.plan,
+            dir: &self.options.dir,
+            bootstrap,
+            security: &self.admin.security,
+            kafka_libs,
+            control: Arc::clone(control),
+            interrupt: &self.options.interrupt,
+        };
+        Fleet::start(&ground, routes, starts)
     }
 
     /// Which reader checks which partition: those that read during the load, else the final read.
@@ -157,12 +206,13 @@ impl Run<'_> {
         routes: &[Routes],
         starts: &[BTreeMap<usize, i64>],
         shared: &Shared,
+        fleet: &mut Fleet,
     ) -> Result<Vec<(usize, Readers)>, RunError> {
         let mut readers = Vec::new();
         let mut next = 0;
         for block in &self.plan.readers {
-            let started =
-                Readers::start(self.plan, block, &routes[block.topic], &starts[block.topic], next, shared)?;
+            let (route, from) = (&routes[block.topic], &starts[block.topic]);
+            let started = Readers::start(self.plan, block, route, from, next, shared, fleet)?;
             next += block.members;
             readers.push((block.topic, started));
         }
@@ -421,6 +471,8 @@ impl Run<'_> {
                 &starts[topic],
                 1_000 + topic as u16,
                 shared,
+                // It is gauntlet's own client that reads now.
+                &mut Fleet::default(),
             )?;
             readers.ends.set(&ends[topic].1);
             started.push((topic, readers));

@@ -128,6 +128,14 @@ impl Measurement {
         Some((last.cpu_ns - first.cpu_ns) as f64 / acked as f64)
     }
 
+    /// The part of it that programs took; `None` without such, too.
+    pub(super) fn program_cpu_ns_per_message(&self, window: &str) -> Option<f64> {
+        let usage = self.in_window(window, |u| u.at_ns, &self.usage);
+        let (first, last) = (usage.first()?, usage.last()?);
+        let acked = last.acked.checked_sub(first.acked).filter(|n| *n > 0)?;
+        Some(last.programs_cpu_ns?.saturating_sub(first.programs_cpu_ns?) as f64 / acked as f64)
+    }
+
     pub(super) fn rss_mib(&self, window: &str) -> f64 {
         let usage = self.in_window(window, |u| u.at_ns, &self.usage);
         usage.iter().map(|u| u.rss_bytes).max().unwrap_or(0) as f64 / 1_048_576.0

@@ -1,5 +1,6 @@
 //! The threads that load and read: started from the plan, joined with what they know.
 
+mod external;
 #[cfg(feature = "rdkafka")]
 mod rdkafka;
 mod window;
@@ -13,6 +14,7 @@ use gauntlet_wire::fetcher::{FetcherConfig, run_fetcher};
 use gauntlet_wire::producer::{ProducerConfig, run_producers};
 use gauntlet_wire::{ConnectOptions, LinkConfig, Security};
 
+pub(super) use external::{Fleet, Ground};
 #[cfg(feature = "rdkafka")]
 pub(super) use rdkafka::start_notes;
 use window::read_in_window;
@@ -36,7 +38,7 @@ pub(crate) const FRAGMENTS_MAX: usize = 1_000_000;
 /// How long a resting reader waits for the answer of a broker.
 const WATERMARKS_LIMIT: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Why a loop ended: that of our own client and that of librdkafka have different reasons.
+/// Why a loop ended: those of different clients have different reasons.
 pub type LoopFailure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A thread could not be started, or died.
@@ -140,6 +142,7 @@ impl Producers {
         plan: &Plan,
         routes: &[Routes],
         shared: &Shared,
+        fleet: &mut Fleet,
         stumble: Option<Stumble>,
     ) -> Result<Self, ThreadError> {
         let mut started = Vec::new();
@@ -147,6 +150,11 @@ impl Producers {
         for member in lay_out(plan, shared, stumble) {
             match &member.block.driver {
                 DriverPlan::Wire => ours.push(member),
+                DriverPlan::External(_) => {
+                    let waiting = fleet.producer(member.records.producer);
+                    let waiting = waiting.ok_or_else(|| no_program(&member.records.topic))?;
+                    started.push(waiting.begin(member.load(routes, shared)));
+                }
                 #[cfg(feature = "rdkafka")]
                 DriverPlan::Rdkafka(settings) => {
                     started.push(rdkafka::start_producer(&member, settings, routes, shared)?);
@@ -218,6 +226,16 @@ impl Member<'_> {
     }
 }
 
+fn no_program(what: &str) -> ThreadError {
+    let source = "its program was not started; this is a bug in gauntlet".into();
+    ThreadError::Loop { what: what.to_owned(), source }
+}
+
+/// The partitions of a reader, each from where its log was when the run began.
+fn assigned_to(partitions: &[usize], starts: &BTreeMap<usize, i64>) -> BTreeMap<usize, i64> {
+    partitions.iter().map(|p| (*p, starts.get(p).copied().unwrap_or(0))).collect()
+}
+
 #[cfg(not(feature = "rdkafka"))]
 fn not_built(what: &str) -> ThreadError {
     // The plan has refused it before; this is for plans that were made by hand.
@@ -249,6 +267,7 @@ fn lay_out<'p>(plan: &'p Plan, shared: &Shared, stumble: Option<Stumble>) -> Vec
                     DriverPlan::Wire => block.linger.as_nanos() as u64,
                     // It lingers by itself, with what it was given in time.
                     DriverPlan::Rdkafka(_) => crate::rdkafka::TICK_NS,
+                    DriverPlan::External(_) => crate::external::TICK_NS,
                 },
                 unix_minus_monotonic_ns: shared.unix_minus_monotonic_ns,
                 stumble: stumble.filter(|_| index == 0),
@@ -337,14 +356,14 @@ impl Readers {
         starts: &BTreeMap<usize, i64>,
         first: u16,
         shared: &Shared,
+        fleet: &mut Fleet,
     ) -> Result<Self, ThreadError> {
         let topic = &plan.topics[block.topic];
         let ends = Arc::new(EndOffsets::unknown(topic.partitions));
         let mut threads = Vec::new();
         for (i, (partitions, settlements)) in routes.receivers.iter().enumerate() {
             let index = first + i as u16;
-            let assigned: BTreeMap<usize, i64> =
-                partitions.iter().map(|p| (*p, starts.get(p).copied().unwrap_or(0))).collect();
+            let assigned = assigned_to(partitions, starts);
             let reader = Reader::new(
                 reader_plan(plan, block, index, assigned),
                 Arc::clone(&shared.control),
@@ -364,6 +383,9 @@ impl Readers {
                     };
                     let body = move || read_in_window(reader, watermarks, client);
                     spawn(&what, format!("read-{index}"), body)?
+                }
+                DriverPlan::External(_) => {
+                    fleet.reader(index).ok_or_else(|| no_program(&what))?.begin(reader).1
                 }
                 #[cfg(feature = "rdkafka")]
                 DriverPlan::Rdkafka(settings) => {

@@ -31,12 +31,10 @@ const LATER_FIELDS: [(&str, &[&str]); 12] = [
 ];
 
 /// Values of enumerations by their path.
-const LATER_VALUES: [(&str, &[&str]); 8] = [
+const LATER_VALUES: [(&str, &[&str]); 6] = [
     ("cluster.security.sasl.mechanism", &["GSSAPI"]),
     ("cluster.security.ssl.keystore.type", &["JKS", "PKCS12"]),
     ("cluster.security.ssl.truststore.type", &["JKS", "PKCS12"]),
-    ("workload.consumers.driver", &["external"]),
-    ("workload.producers.driver", &["external"]),
     ("report.formats", &["hgrm", "markdown"]),
     ("topics.lifecycle", &["per-point"]),
     (

@@ -35,7 +35,7 @@ pub(crate) fn validate(
     report(scenario, problems);
     cluster::validate(&scenario.cluster, problems);
     topics::validate(scenario, problems);
-    workload::validate(scenario, problems);
+    workload::validate(scenario, sources, problems);
     load::validate(scenario, problems);
     faults::validate(scenario, problems);
     expect::validate(scenario, sources, expectation_check, problems);

@@ -199,7 +199,7 @@ pub(crate) struct WorkloadWritten {
 #[schemars(rename = "Producers")]
 #[serde(
     deny_unknown_fields,
-    expecting = "a map with `topic`, `count`, `driver`, `config`, `payload`, `key`, or `load`"
+    expecting = "a map with `topic`, `count`, `driver`, `command`, `config`, `payload`, `key`, or `load`"
 )]
 pub(crate) struct ProducersWritten {
     /// Topic to send to. May be left out if there is only one.
@@ -210,6 +210,8 @@ pub(crate) struct ProducersWritten {
     /// Client that sends.
     #[serde(default)]
     pub(crate) driver: Driver,
+    /// With `driver: external`: the program and its arguments. Relative to where gauntlet is called, or found on the PATH.
+    pub(crate) command: Option<Vec<String>>,
     /// Producer properties by Kafka's names.
     #[serde(default)]
     pub(crate) config: ProducerProperties,
@@ -224,7 +226,7 @@ pub(crate) struct ProducersWritten {
 /// Readers that share the partitions of a topic by assignment.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "Consumers")]
-#[serde(deny_unknown_fields, expecting = "a map with `topic`, `members`, `driver`, or `config`")]
+#[serde(deny_unknown_fields, expecting = "a map with `topic`, `members`, `driver`, `command`, or `config`")]
 pub(crate) struct ConsumersWritten {
     /// Topic to read. May be left out if there is only one.
     pub(crate) topic: Option<String>,
@@ -238,6 +240,8 @@ pub(crate) struct ConsumersWritten {
     /// Client that reads.
     #[serde(default)]
     pub(crate) driver: Driver,
+    /// With `driver: external`: the program and its arguments. Relative to where gauntlet is called, or found on the PATH.
+    pub(crate) command: Option<Vec<String>>,
     /// Consumer properties by Kafka's names.
     #[serde(default)]
     pub(crate) config: ConsumerProperties,

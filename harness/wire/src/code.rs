@@ -1,6 +1,8 @@
 //! Kafka's error codes and what each one says about the fate of a produced batch.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::LazyLock;
 
 use kafka_protocol::ResponseError;
 
@@ -115,6 +117,18 @@ impl ErrorCode {
         )
     }
 
+    /// The error of this name, as [`ErrorCode::name`] gives it; `NONE` is none.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        /// Codes are dense from -1; Kafka 4.3 ends at 133. Those that this client does not know have no name.
+        const CODES: std::ops::Range<i16> = -1..200;
+        static BY_NAME: LazyLock<HashMap<String, ErrorCode>> = LazyLock::new(|| {
+            let codes = CODES.map(ErrorCode).filter(|code| !code.is_ok());
+            codes.map(|code| (code.name(), code)).filter(|(name, _)| !name.contains(' ')).collect()
+        });
+        BY_NAME.get(name).copied()
+    }
+
     /// Kafka's name for the code, e.g. `NOT_ENOUGH_REPLICAS`, or `code N` for one that this client does not know.
     pub fn name(self) -> String {
         match ResponseError::try_from_code(self.0) {
@@ -167,6 +181,18 @@ mod tests {
         assert_eq!(ErrorCode(0).name(), "NONE");
         assert_eq!(ErrorCode(12345).name(), "code 12345");
         assert_eq!(ErrorCode::PRODUCER_FENCED.name(), "PRODUCER_FENCED");
+    }
+
+    #[test]
+    fn errors_are_found_by_their_names() {
+        for code in (-1..133).map(ErrorCode).filter(|code| !code.is_ok() && !code.name().contains(' ')) {
+            assert_eq!(ErrorCode::named(&code.name()), Some(code));
+        }
+        assert_eq!(ErrorCode::named("NOT_ENOUGH_REPLICAS"), Some(ErrorCode(19)));
+        assert_eq!(ErrorCode::named("UNKNOWN_SERVER_ERROR"), Some(ErrorCode(-1)));
+        for none in ["", "NONE", "code 199", "not_enough_replicas"] {
+            assert_eq!(ErrorCode::named(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Kafka's side is left out, and so are batches, which are gone once they are settled.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crossbeam_channel::{Sender, unbounded};
 use gauntlet_verify::{CrcSeed, IDENTITY_LEN, Identity, Shard};
@@ -85,7 +86,7 @@ pub fn count(plan: HourPlan, dir: &Path) -> Result<Hour, ProbeError> {
     let failed = |error: crate::rundir::RunDirError| ProbeError::Incomplete(error.to_string());
     let run_dir = RunDir::create(dir, "hour", "1").map_err(failed)?;
     let (intervals, received) = unbounded();
-    let mut collector = Collector::new(&run_dir, received, ORIGIN_NS).map_err(failed)?;
+    let mut collector = Collector::new(&run_dir, received, ORIGIN_NS, Arc::default()).map_err(failed)?;
     let mut partitions: Vec<Partition> = (0..plan.partitions).map(Partition::new).collect();
     let (mut producer, mut reader) = (Recorder::default(), Recorder::default());
     let mut minutes = Vec::new();

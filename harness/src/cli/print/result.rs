@@ -152,6 +152,9 @@ fn numbers(out: &mut impl Write, record: &RunRecord) -> std::io::Result<()> {
             show(all.rtt_p99_ms)
         )?;
     }
+    if let Some(ns) = all.program_cpu_ns_per_message {
+        writeln!(out, "external               {ns:.0} ns/msg of that in its programs")?;
+    }
     Ok(())
 }
 

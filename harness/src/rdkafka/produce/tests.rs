@@ -68,7 +68,7 @@ fn run(
     let load = ProducerLoad::new(plan, Arc::clone(control), senders, intervals.clone(), S);
     let dir = tempfile::tempdir().unwrap();
     let log = BufWriter::new(std::fs::File::create(dir.path().join("log")).unwrap());
-    let (notes, clerk) = Notes::new(log, Vec::new(), intervals);
+    let (notes, clerk) = Notes::new(log, &Security::default(), intervals);
     let clerk = std::thread::spawn(move || clerk.run());
     let setting =
         |(name, value): (&str, &str)| Setting { name: name.to_owned(), value: value.to_owned(), from: None };
@@ -160,19 +160,6 @@ fn giving_up_ends_everything() {
     let failed: u64 =
         ran.intervals.try_iter().flat_map(|i| i.slots.into_values()).map(|slot| slot.counts.failed).sum();
     assert!(handed_over > 0 && failed == 5_000, "{handed_over} handed over, {failed} failed");
-}
-
-#[test]
-fn what_is_open_of_a_chunk() {
-    let mut tag = BatchTag::default();
-    tag.first_pseq = 10;
-    let mut chunk = Chunk::new(tag, 10);
-    let open = |chunk: &Chunk| chunk.open().into_iter().flatten().collect::<Vec<u64>>();
-    assert_eq!(open(&chunk), (10..20).collect::<Vec<u64>>());
-    [14..16, 10..12].into_iter().for_each(|part| chunk.note_ended(part));
-    assert_eq!((open(&chunk), chunk.is_over()), (vec![12, 13, 16, 17, 18, 19], false));
-    [16..20, 12..14].into_iter().for_each(|part| chunk.note_ended(part));
-    assert_eq!((open(&chunk), chunk.is_over()), (vec![], true));
 }
 
 #[test]

@@ -29,8 +29,7 @@ pub(in crate::run) fn start_notes(
     if !drivers.any(|driver| driver.rdkafka().is_some()) {
         return Ok(None);
     }
-    let secrets = client("", &[], &[], security).secrets();
-    let (notes, clerk) = Notes::new(dir.append(RDKAFKA_LOG)?, secrets, intervals.clone());
+    let (notes, clerk) = Notes::new(dir.append(RDKAFKA_LOG)?, security, intervals.clone());
     // It ends with the last of the clients; nobody has to wait for it.
     spawn("the log of librdkafka", "rdkafka-notes".to_owned(), move || clerk.run())?;
     Ok(Some(notes))

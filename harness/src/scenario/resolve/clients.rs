@@ -36,7 +36,9 @@ pub(super) fn producers(
         topic: topic_name(written.topic, &path("topic"), topics, problems),
         count: written.count.unwrap_or_else(|| u16::try_from(cores / 2).unwrap_or(u16::MAX).max(1)),
         driver: written.driver,
+        command: written.command.unwrap_or_default(),
         rdkafka: raw(&written.config.rdkafka),
+        external: raw(&written.config.external),
         config: producer_config(written.config),
     }
 }
@@ -54,7 +56,9 @@ pub(super) fn consumers(
         start: written.start,
         end: written.end,
         driver: written.driver,
+        command: written.command.unwrap_or_default(),
         rdkafka: raw(&written.config.rdkafka),
+        external: raw(&written.config.external),
         config: consumer_config(written.config),
     }
 }

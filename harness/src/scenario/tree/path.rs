@@ -1,9 +1,12 @@
 //! Paths into the tree: `load.rate`, `faults[0].at`, `topics[0].config.min.insync.replicas`.
 //!
-//! Kafka's property names hold dots. Below a `config` segment, below its `rdkafka`, and below `cluster.security`, everything
+//! Kafka's property names hold dots. Below a `config` segment, below its `rdkafka` or `external`, and below `cluster.security`, everything
 //! that is left is therefore one name.
 
 use super::{Content, Node, Span};
+
+/// Blocks of `config` whose names are those of one driver.
+const RAW: [&str; 2] = ["rdkafka", "external"];
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +21,9 @@ pub(crate) fn parse_path(path: &str) -> Option<Vec<Segment>> {
     let mut rest = path;
     loop {
         if names_follow(&segments) && !rest.is_empty() {
-            if let Some(name) = rest.strip_prefix("rdkafka.").filter(|name| !name.is_empty()) {
-                segments.push(Segment::Key("rdkafka".to_owned()));
+            let raw = rest.split_once('.').filter(|(raw, name)| RAW.contains(raw) && !name.is_empty());
+            if let Some((raw, name)) = raw {
+                segments.push(Segment::Key(raw.to_owned()));
                 rest = name;
             }
             segments.push(Segment::Key(rest.to_owned()));

@@ -17,10 +17,14 @@ pub struct Producers {
     pub count: u16,
     /// Client that sends.
     pub driver: Driver,
+    /// With `driver: external`: the program and its arguments.
+    pub command: Vec<String>,
     /// Its configuration.
     pub config: ProducerConfig,
     /// `config.rdkafka`: properties by librdkafka's names.
     pub rdkafka: BTreeMap<String, String>,
+    /// `config.external`: properties that only the program knows.
+    pub external: BTreeMap<String, String>,
     /// What its records hold.
     pub payload: Payload,
     /// Their keys.
@@ -38,6 +42,20 @@ pub enum Driver {
     Wire,
     /// librdkafka.
     Rdkafka,
+    /// A program of the user's.
+    External,
+}
+
+impl Driver {
+    /// Its name in a scenario.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Driver::Wire => "wire",
+            Driver::Rdkafka => "rdkafka",
+            Driver::External => "external",
+        }
+    }
 }
 
 /// Readers that share the partitions of a topic by assignment.
@@ -53,10 +71,14 @@ pub struct Consumers {
     pub end: Option<Duration>,
     /// Client that reads.
     pub driver: Driver,
+    /// With `driver: external`: the program and its arguments.
+    pub command: Vec<String>,
     /// Their configuration.
     pub config: ConsumerConfig,
     /// `config.rdkafka`: properties by librdkafka's names.
     pub rdkafka: BTreeMap<String, String>,
+    /// `config.external`: properties that only the program knows.
+    pub external: BTreeMap<String, String>,
 }
 
 /// The value of `retries` that stands for "until the delivery time-out".

@@ -1,9 +1,10 @@
 //! Rules of `workload`.
 
 use super::{driver, records};
+use crate::scenario::diagnostic::Sources;
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Acks, Consumers, IsolationLevel, Load, ProducerConfig, Producers, RETRIES_MAX, Scenario, Topic,
+    Acks, Consumers, Driver, IsolationLevel, Load, ProducerConfig, Producers, RETRIES_MAX, Scenario, Topic,
 };
 use crate::units::Duration;
 
@@ -12,13 +13,13 @@ pub(crate) const BATCH_OVERHEAD_BYTES: u64 = 61 + 24;
 /// Most clients of one block. Each is a thread: a larger number is a typo.
 const CLIENTS_MAX: u16 = 1_000;
 
-pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
+pub(super) fn validate(scenario: &Scenario, sources: &Sources, problems: &mut Problems<'_>) {
     for (index, block) in scenario.workload.producers.iter().enumerate() {
         let path = format!("workload.producers[{index}]");
         topic(&path, &block.topic, &scenario.topics, problems);
         clients(&format!("{path}.count"), block.count, problems);
         producers(&path, block, problems);
-        driver::producers(&path, block, problems);
+        driver::producers(&path, block, sources, problems);
         let common = |part: &str| records_path(&path, part, problems);
         let (payload, key) = (common("payload"), common("key"));
         records::payload(&payload, &block.payload, problems);
@@ -32,7 +33,7 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
         topic(&path, &block.topic, &scenario.topics, problems);
         clients(&format!("{path}.members"), block.members, problems);
         consumers(&path, index, block, scenario, problems);
-        driver::consumers(&path, block, problems);
+        driver::consumers(&path, block, sources, problems);
     }
 }
 
@@ -205,6 +206,14 @@ fn window(path: &str, block: &Consumers, scenario: &Scenario, problems: &mut Pro
     let whole = scenario.load.shape.duration();
     for (field, at) in [("start", block.start), ("end", block.end)] {
         let Some(at) = at else { continue };
+        if block.driver == Driver::External {
+            problems.add(Finding {
+                path: &format!("{path}.{field}"),
+                message: format!("`{field}` is not supported with `driver: external` yet"),
+                label: "a program reads from when it is ready",
+                help: "remove it, or use another driver",
+            });
+        }
         if whole.is_none_or(|whole| at >= whole) {
             problems.add(Finding {
                 path: &format!("{path}.{field}"),

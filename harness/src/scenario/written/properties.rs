@@ -54,6 +54,9 @@ pub(crate) struct ProducerProperties {
     /// First pause between attempts to connect. 50.
     #[serde(rename = "reconnect.backoff.ms")]
     pub(crate) reconnect_backoff_ms: Option<Number<0, INT_MAX>>,
+    /// Properties that only the program of `driver: external` knows: what has a Kafka name here is written by that.
+    #[serde(default)]
+    pub(crate) external: BTreeMap<String, PropertyText>,
     /// Properties by librdkafka's names, for `driver: rdkafka`: what has a Kafka name is written by that.
     #[serde(default)]
     pub(crate) rdkafka: BTreeMap<String, PropertyText>,
@@ -98,6 +101,9 @@ pub(crate) struct ConsumerProperties {
     /// Age at which metadata is asked for again. 300000.
     #[serde(rename = "metadata.max.age.ms")]
     pub(crate) metadata_max_age_ms: Option<Number<0, INT_MAX>>,
+    /// Properties that only the program of `driver: external` knows: what has a Kafka name here is written by that.
+    #[serde(default)]
+    pub(crate) external: BTreeMap<String, PropertyText>,
     /// Properties by librdkafka's names, for `driver: rdkafka`: what has a Kafka name is written by that.
     #[serde(default)]
     pub(crate) rdkafka: BTreeMap<String, PropertyText>,
