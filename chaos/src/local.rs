@@ -24,6 +24,7 @@ pub(crate) use ports::{ReservedPorts, broker_range};
 pub use readiness::NotReady;
 pub use security::{AccessError, LocalSecurity, Mechanism, Protocol};
 pub use spec::{Controllers, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError, is_heap};
+pub(crate) use topology::FIRST_CONTROLLER_ID;
 pub use topology::{Node, Roles};
 
 use gauntlet_wire::{ConnectOptions, Permission, Security};
@@ -233,12 +234,24 @@ impl LocalCluster {
     }
 
     /// Waits until node `id` is whole after a fault; gives the time when that was seen, CLOCK_MONOTONIC. A broker is whole
-    /// when it answers and lists itself: it is registered and not fenced. An isolated controller, which answers no client,
-    /// is when its process runs. Unlike [`LocalCluster::wait_ready`] it does not mind what other nodes do, so that faults
-    /// may overlap.
-    pub(crate) fn wait_registered(&self, id: i32, limit: Duration) -> Result<u64, ChaosError> {
+    /// when it answers and lists itself: it is registered and not fenced. A controller, which answers no client, is when it
+    /// listens and the quorum has a leader, as told by a broker that runs. Unlike [`LocalCluster::wait_ready`] it does not mind
+    /// what other nodes do, so that faults may overlap.
+    pub(crate) fn wait_whole(&self, id: i32, limit: Duration) -> Result<u64, ChaosError> {
         let deadline = Instant::now() + limit;
-        readiness::wait_registered(&self.supervisor, self.node(id)?, &self.access.operator, deadline)
+        let node = self.node(id)?;
+        let registered_ns =
+            readiness::wait_registered(&self.supervisor, node, &self.access.operator, deadline)?;
+        if node.node.controller_port.is_none() {
+            return Ok(registered_ns);
+        }
+        readiness::wait_quorum(&self.supervisor, node, &self.nodes, &self.access.operator, deadline)
+    }
+
+    /// Partitions whose replicas are not all in sync, as broker `witness` says: `orders-0 (1, 2 of 1, 2, 3)`.
+    pub(crate) fn out_of_sync(&self, witness: i32) -> Result<Vec<String>, ChaosError> {
+        let node = self.node(witness)?;
+        Ok(readiness::out_of_sync(node, &self.access.operator)?)
     }
 
     /// Ends all nodes and the supervisor, removes the data unless it is to be kept, and reports what went wrong with it.

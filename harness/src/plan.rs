@@ -1,6 +1,7 @@
 //! The plan: what a run will do, with every unit resolved and every limit set. Made before anything starts.
 
 mod convert;
+mod faults;
 mod load;
 mod needs;
 mod permissions;
@@ -29,6 +30,7 @@ use crate::trace::Trace;
 
 pub use convert::{PlanOptions, Planned, capabilities, check_expectation, client_security, plan};
 pub(crate) use convert::{RF_DEFAULT_MAX, search_expectations};
+pub use faults::fault_of;
 pub(crate) use load::{record_plan, warmup_per_s};
 pub use needs::Needs;
 pub use permissions::Need;
