@@ -142,7 +142,15 @@ impl Injector {
         let records = specs.iter().map(planned).collect();
         let follows =
             specs.iter().filter_map(|spec| Some((spec.name.clone(), spec.follows.clone()?))).collect();
-        let state = State { ending: false, claimed: BTreeMap::new(), over: BTreeSet::new(), running: 0, held: 0, records, follows };
+        let state = State {
+            ending: false,
+            claimed: BTreeMap::new(),
+            over: BTreeSet::new(),
+            running: 0,
+            held: 0,
+            records,
+            follows,
+        };
         let shared = Arc::new(Shared { cluster, journal, state: Mutex::new(state), changed: Condvar::new() });
         let injector =
             Self { shared: Arc::clone(&shared), threads: Mutex::default(), backstop: Mutex::default() };

@@ -27,10 +27,8 @@ pub(super) fn apply(
     let mut all = SignalTimes { sent_ns: u64::MAX, seen_ns: 0 };
     for times in results {
         let times = times?;
-        all = SignalTimes {
-            sent_ns: all.sent_ns.min(times.sent_ns),
-            seen_ns: all.seen_ns.max(times.seen_ns),
-        };
+        all =
+            SignalTimes { sent_ns: all.sent_ns.min(times.sent_ns), seen_ns: all.seen_ns.max(times.seen_ns) };
     }
     Ok(all)
 }

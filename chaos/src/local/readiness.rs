@@ -151,7 +151,8 @@ pub(super) fn out_of_sync(witness: &LocalNode, operator: &Security) -> Result<Ve
     let metadata = connection.and_then(|mut connection| connection.metadata(None));
     let metadata = metadata.map_err(|error| failed(error.to_string()))?;
     let ids = |ids: &[i32]| ids.iter().map(i32::to_string).collect::<Vec<_>>().join(", ");
-    let partitions = metadata.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |p| (topic, p)));
+    let partitions =
+        metadata.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |p| (topic, p)));
     let out = partitions.filter(|(_, partition)| {
         partition.leader.is_none() || partition.isr.len() < partition.replicas.len()
     });

@@ -25,8 +25,8 @@ use libtest_mimic::{Arguments, Trial};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpgid, getsid};
 use support::{
-    LIMIT, PAUSE, RUN, Run, SUPERVISE, TestResult, dirs, eventually, launcher, listed, process_of, quick, report,
-    run_until_killed, share_jars, state_of,
+    LIMIT, PAUSE, RUN, Run, SUPERVISE, TestResult, dirs, eventually, launcher, listed, process_of, quick,
+    report, run_until_killed, share_jars, state_of,
 };
 
 fn main() -> ExitCode {

@@ -92,7 +92,8 @@ impl Shape {
 /// All rows. Each has a name of its own, by which a run in another process finds it.
 fn rows() -> Vec<Row> {
     use FaultAction as Do;
-    let row = |action, target, shape| Row { action, target, shape, in_ci_test: false, killed_in_ci_test: false };
+    let row =
+        |action, target, shape| Row { action, target, shape, in_ci_test: false, killed_in_ci_test: false };
     let ci = |row: Row| Row { in_ci_test: true, ..row };
     let (stop, restart) = (Do::BrokerStop { deadline_ms: STOP }, Do::BrokerRestart { deadline_ms: STOP });
     let roll = Do::BrokerRollingRestart { deadline_ms: STOP };
@@ -102,11 +103,11 @@ fn rows() -> Vec<Row> {
         rows.push(row(action, Target::NotController, Shape::Combined));
     }
     rows.push(ci(row(restart, Target::NotController, Shape::Combined)));
-    rows.push(ci(row(Do::BrokerBounce, Target::NotController, Shape::Combined)));
-    let killed = Row { killed_in_ci_test: true, ..row(roll, Target::NextOfRoll, Shape::Combined) };
-    rows.push(ci(killed));
+    rows.push(row(Do::BrokerBounce, Target::NotController, Shape::Combined));
+    rows.push(ci(row(roll, Target::NextOfRoll, Shape::Combined)));
     rows.push(ci(row(Do::BrokerKillAll, Target::AllBrokers, Shape::Combined)));
-    rows.push(ci(row(loss(LossBy::Pause), Target::EnoughVoters, Shape::Combined)));
+    let loss_by_pause = row(loss(LossBy::Pause), Target::EnoughVoters, Shape::Combined);
+    rows.push(ci(Row { killed_in_ci_test: true, ..loss_by_pause }));
     rows.push(row(loss(LossBy::Kill), Target::EnoughVoters, Shape::Combined));
     for shape in Shape::ALL {
         for action in [Do::BrokerKill, stop, Do::BrokerPause, restart, Do::BrokerBounce] {
@@ -114,7 +115,7 @@ fn rows() -> Vec<Row> {
         }
     }
     rows.push(row(loss(LossBy::Pause), Target::EnoughVoters, Shape::Isolated));
-    rows.push(ci(row(loss(LossBy::Kill), Target::EnoughVoters, Shape::Isolated)));
+    rows.push(row(loss(LossBy::Kill), Target::EnoughVoters, Shape::Isolated));
     rows.push(row(Do::BrokerKillAll, Target::AllBrokers, Shape::Isolated));
     rows.push(row(roll, Target::NextOfRoll, Shape::Isolated));
     rows
@@ -197,9 +198,11 @@ pub(crate) fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
     for row in rows() {
         let (name, in_ci_test, killed_in_ci_test) = (row.name(), row.in_ci_test, row.killed_in_ci_test);
         let (clusters, on) = (Arc::clone(clusters), row.clone());
-        let acts = Trial::test(format!("fault: {name}"), move || acts_and_heals(&on, &clusters.get(on.shape)?));
+        let acts =
+            Trial::test(format!("catalogue: {name}"), move || acts_and_heals(&on, &clusters.get(on.shape)?));
         trials.push(acts.with_ignored_flag(!in_ci_test));
-        let killed = Trial::test(format!("killed run: {name}"), move || a_killed_run_leaves_nothing(&row));
+        let killed =
+            Trial::test(format!("catalogue, killed: {name}"), move || a_killed_run_leaves_nothing(&row));
         trials.push(killed.with_ignored_flag(!killed_in_ci_test));
     }
     trials
@@ -231,7 +234,7 @@ fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
     healthy(cluster, &topic)?;
     heals_again(cluster, &injector, &records, &before)?;
     healthy(cluster, &topic)?;
-    tell(row, &records, &seen)
+    tell(row, cluster, &records, &seen)
 }
 
 /// A fault that lasts, seen by somebody who is not its injector.
@@ -390,10 +393,7 @@ fn a_killed_run_leaves_nothing(row: &Row) -> TestResult {
 }
 
 /// The other side of a killed run: its cluster and, once it acts, the fault of the row with this name.
-pub(crate) fn begin(
-    base: &std::path::Path,
-    name: &str,
-) -> Result<(Arc<LocalCluster>, Injector), Failed> {
+pub(crate) fn begin(base: &std::path::Path, name: &str) -> Result<(Arc<LocalCluster>, Injector), Failed> {
     let row = rows().into_iter().find(|row| row.name() == name).ok_or("no such row")?;
     let journal = Arc::new(UndoJournal::open(base)?);
     let undo_journal = Some(journal.path().to_path_buf());
@@ -440,7 +440,11 @@ fn processes(cluster: &LocalCluster) -> Result<Vec<(i32, ProcessIdentity)>, Fail
 }
 
 fn victims(records: &[FaultRecord]) -> BTreeSet<i32> {
-    records.iter().filter_map(|record| record.target.as_ref()).flat_map(|target| target.nodes.clone()).collect()
+    records
+        .iter()
+        .filter_map(|record| record.target.as_ref())
+        .flat_map(|target| target.nodes.clone())
+        .collect()
 }
 
 /// The active controller as the first broker that answers knows it.
@@ -450,12 +454,15 @@ fn controller(cluster: &LocalCluster) -> Option<i32> {
     cluster.bootstrap().iter().find_map(ask)
 }
 
-fn tell(row: &Row, records: &[FaultRecord], seen: &str) -> TestResult {
+fn tell(row: &Row, cluster: &LocalCluster, records: &[FaultRecord], seen: &str) -> TestResult {
     let span = |from: Option<u64>, to: Option<u64>| Some(to?.saturating_sub(from?) as f64 / 1e9);
     let longest = |part: &dyn Fn(&FaultRecord) -> Option<f64>| {
-        records.iter().map(part).collect::<Option<Vec<f64>>>().ok_or("a moment is missing").map(|all| {
-            all.into_iter().fold(0.0, f64::max)
-        })
+        records
+            .iter()
+            .map(part)
+            .collect::<Option<Vec<f64>>>()
+            .ok_or("a moment is missing")
+            .map(|all| all.into_iter().fold(0.0, f64::max))
     };
     let acts_s = longest(&|record| span(record.injected_ns, record.took_effect_ns))?;
     let heals_s = longest(&|record| span(record.heal_began_ns, record.healed_ns))?;
@@ -465,6 +472,7 @@ fn tell(row: &Row, records: &[FaultRecord], seen: &str) -> TestResult {
         "fault": row.fault(),
         "target": row.whom(),
         "cluster": row.shape.words(),
+        "kafka": cluster.version().to_string(),
         "seen": seen,
         "acts_after_s": rounded(acts_s),
         "heals_in_s": rounded(heals_s),

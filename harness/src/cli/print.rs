@@ -243,7 +243,11 @@ fn fault_times(faults: &[FaultSpec]) -> Vec<(Option<std::time::Duration>, String
         let what = format!("{}: {} of {}", fault.name, fault.action.name(), target(&fault.target));
         match &fault.follows {
             Some(before) => {
-                told.push((fault.at_ns, None, format!("{what}, when {before} is over and all replicas are in sync")));
+                told.push((
+                    fault.at_ns,
+                    None,
+                    format!("{what}, when {before} is over and all replicas are in sync"),
+                ));
             }
             None => told.push((fault.at_ns, Some(at), what)),
         }
@@ -268,7 +272,9 @@ fn target(target: &Target) -> String {
         Target::Broker { id } => format!("node {id}"),
         Target::AllBrokers => "all brokers".to_owned(),
         Target::NextOfRoll => "the next broker, the active controller last".to_owned(),
-        Target::EnoughVoters => "the active controller and as many voters that the others elect nobody".to_owned(),
+        Target::EnoughVoters => {
+            "the active controller and as many voters that the others elect nobody".to_owned()
+        }
     }
 }
 

@@ -43,7 +43,13 @@ pub(super) fn faults(scenario: &Scenario, seed: u64, refusals: &mut Vec<Refusal>
 }
 
 /// Each time that a fault happens.
-fn times(scenario: &Scenario, fault: &file::Fault, index: usize, seed: u64, target: &Target) -> Vec<FaultSpec> {
+fn times(
+    scenario: &Scenario,
+    fault: &file::Fault,
+    index: usize,
+    seed: u64,
+    target: &Target,
+) -> Vec<FaultSpec> {
     let due = fault.due(scenario.load.shape.duration(), scenario.load.drain, FAULT_REPEATS_MAX);
     let number = |time: usize| match fault.every {
         Some(_) => format!("{}{NUMBER}{}", fault.name, time + 1),
@@ -139,4 +145,69 @@ fn target(scenario: &Scenario, fault: &file::Fault, index: usize, seed: u64) -> 
         file::Target::AllBrokers => Target::AllBrokers,
         file::Target::EnoughVoters => Target::EnoughVoters,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::LoadOptions;
+
+    fn specs(faults: &str, seed: u64) -> Vec<FaultSpec> {
+        let text = format!(
+            "version: 1\nname: case\ncluster: {{ local: {{ brokers: 3 }} }}\n\
+             load: {{ shape: constant, rate: 1k/s, duration: 60s, drain: 10s }}\nfaults: [{faults}]\n"
+        );
+        let loaded = Scenario::parse("case.yaml", &text, &LoadOptions::default()).unwrap();
+        let mut refusals = Vec::new();
+        let specs = super::faults(&loaded.scenario, seed, &mut refusals);
+        assert!(refusals.is_empty());
+        specs
+    }
+
+    #[test]
+    fn a_fault_happens_as_often_as_it_can_be_over() {
+        let again = "{ name: a, at: 5s, every: 20s, action: broker.pause, target: { id: 1 }, for: 9s }";
+        let told = |specs: &[FaultSpec]| -> Vec<(String, u64)> {
+            specs.iter().map(|s| (s.name.clone(), s.at_ns / 1_000_000_000)).collect()
+        };
+        let expected = [("a#1".to_owned(), 5), ("a#2".to_owned(), 25), ("a#3".to_owned(), 45)];
+        assert_eq!(told(&specs(again, 1)), expected);
+        // 45 s + 30 s is after load and drain.
+        let long = "{ name: a, at: 5s, every: 40s, action: broker.pause, target: { id: 1 }, for: 30s }";
+        assert_eq!(told(&specs(long, 1)), [("a#1".to_owned(), 5)]);
+        let once = "{ name: a, at: 5s, action: broker.restart, target: { id: 1 } }";
+        let [spec] = &specs(once, 1)[..] else { panic!() };
+        assert_eq!((spec.name.as_str(), spec.recover_after), ("a", Some(std::time::Duration::ZERO)));
+        assert_eq!((fault_of("a#2"), fault_of("a")), ("a", "a"));
+    }
+
+    #[test]
+    fn jitter_is_the_seeds_and_differs_each_time() {
+        let faults = "{ name: a, at: 5s, every: 20s, jitter: 4s, action: broker.bounce, target: { id: 1 } }, \
+                      { name: b, at: 5s, every: 20s, jitter: 4s, action: broker.bounce, target: { id: 2 } }";
+        let late = |seed| -> Vec<u64> {
+            let specs = specs(faults, seed);
+            specs
+                .iter()
+                .enumerate()
+                .map(|(i, s)| s.at_ns - (5 + 20 * (i as u64 % 3)) * 1_000_000_000)
+                .collect()
+        };
+        let drawn = late(7);
+        assert_eq!(drawn.len(), 6);
+        assert_eq!(drawn, late(7));
+        assert_ne!(drawn, late(8));
+        assert!(drawn.iter().all(|ns| *ns < 4_000_000_000), "{drawn:?}");
+        let distinct: std::collections::BTreeSet<u64> = drawn.iter().copied().collect();
+        assert_eq!(distinct.len(), 6, "{drawn:?}");
+    }
+
+    #[test]
+    fn a_roll_is_a_chain_of_turns() {
+        let specs = specs("{ name: roll, at: 5s, action: broker.rolling-restart }", 1);
+        let links: Vec<(&str, Option<&str>)> =
+            specs.iter().map(|s| (s.name.as_str(), s.follows.as_deref())).collect();
+        assert_eq!(links, [("roll#1", None), ("roll#2", Some("roll#1")), ("roll#3", Some("roll#2"))]);
+        assert!(specs.iter().all(|s| s.target == Target::NextOfRoll && s.at_ns == 5_000_000_000));
+    }
 }

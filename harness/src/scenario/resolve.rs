@@ -5,8 +5,8 @@
 use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
 use super::types::{
-    ActionName, Cluster, Expectation, Fault, FaultAction, ForeignCluster, HealAction, Key, Lifecycle, LocalCluster, PartitionChoice,
-    Recover, Report, Scenario, Target, Topic, Verify, Window, Workload,
+    ActionName, Cluster, Expectation, Fault, FaultAction, ForeignCluster, HealAction, Key, Lifecycle,
+    LocalCluster, PartitionChoice, Recover, Report, Scenario, Target, Topic, Verify, Window, Workload,
 };
 use super::written::{
     ClusterWritten, ExpectationWritten, FaultWritten, PartitionWritten, Role, ScenarioWritten, TargetWritten,
@@ -176,8 +176,7 @@ fn topic_name(written: Option<String>, path: &str, topics: &[Topic], problems: &
 }
 
 /// How a target is written.
-const TARGETS: &str =
-    "write { role: controller }, { role: broker }, { id: 1 }, or { role: leader, of: { topic: NAME, partition: 0 } }";
+const TARGETS: &str = "write { role: controller }, { role: broker }, { id: 1 }, or { role: leader, of: { topic: NAME, partition: 0 } }";
 
 fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut Problems<'_>) -> Fault {
     let path = format!("faults[{index}]");
@@ -203,7 +202,8 @@ fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut P
                 help: "keep one of the two",
             });
         }
-        recover = recover.or(Some(Recover { action: HealAction::BrokerResume, after: pause_for }));
+        let heal = |action: HealAction| Recover { action, after: pause_for };
+        recover = recover.or(action.heal_action().map(heal));
     }
     Fault {
         target: fault_target(written.target, &path, action, topics, problems),
@@ -225,15 +225,9 @@ fn action(written: &FaultWritten, path: &str, problems: &mut Problems<'_>) -> Fa
             help: "remove it",
         });
     }
-    match written.action {
-        ActionName::BrokerKill => FaultAction::BrokerKill,
-        ActionName::BrokerStop => FaultAction::BrokerStop,
-        ActionName::BrokerPause => FaultAction::BrokerPause,
-        ActionName::BrokerRestart => FaultAction::BrokerRestart,
-        ActionName::BrokerBounce => FaultAction::BrokerBounce,
-        ActionName::BrokerRollingRestart => FaultAction::BrokerRollingRestart,
-        ActionName::BrokerKillAll => FaultAction::BrokerKillAll,
-        ActionName::QuorumLoss => FaultAction::QuorumLoss(written.args.by.unwrap_or_default()),
+    match (written.action.action(), written.args.by) {
+        (FaultAction::QuorumLoss(_), Some(by)) => FaultAction::QuorumLoss(by),
+        (action, _) => action,
     }
 }
 
@@ -246,7 +240,9 @@ fn fault_target(
     problems: &mut Problems<'_>,
 ) -> Target {
     let known = match action {
-        FaultAction::BrokerRollingRestart | FaultAction::BrokerKillAll => Some((Target::AllBrokers, "all brokers")),
+        FaultAction::BrokerRollingRestart | FaultAction::BrokerKillAll => {
+            Some((Target::AllBrokers, "all brokers"))
+        }
         FaultAction::QuorumLoss(_) => Some((Target::EnoughVoters, "the active controller and other voters")),
         FaultAction::BrokerKill
         | FaultAction::BrokerStop

@@ -22,7 +22,8 @@ pub use clients::{
     RETRIES_MAX,
 };
 pub use faults::{
-    ActionName, Fault, FaultAction, HealAction, LossBy, NotController, PartitionChoice, Recover, Rollback, Target,
+    ActionName, Fault, FaultAction, HealAction, LossBy, NotController, PartitionChoice, Recover, Rollback,
+    Target,
 };
 pub use load::{Arrival, Extent, Load, Shape, Stage};
 pub use records::{Body, JsonBody, Key, KeyDistribution, Payload, Size, WeightedSize};

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::sweep::{ClusterUse, OnFail, SweepOrder};
 use super::types::{
-    ActionName, Arrival, Driver, HealAction, Lifecycle, LocalCluster, LossBy, NotController, Overflow, Report,
-    Rollback, SearchMethod, Severity, Stage,
+    ActionName, Arrival, Driver, HealAction, Lifecycle, LocalCluster, LossBy, NotController, Overflow,
+    Report, Rollback, SearchMethod, Severity, Stage,
 };
 use crate::units::{Count, Duration, Fraction, Rate};
 
@@ -376,8 +376,7 @@ pub(crate) struct FaultWritten {
     pub(crate) jitter: Option<Duration>,
     /// What is done.
     pub(crate) action: ActionName,
-    /// To whom, decided when the fault is due. Not for `broker.rolling-restart`, `broker.kill-all`, and `quorum.loss`, which
-    /// know whom.
+    /// To whom, decided when the fault is due. Not for actions that know whom: rolling restart, kill-all, quorum loss.
     pub(crate) target: Option<TargetWritten>,
     /// Details of the action.
     #[serde(default)]
@@ -392,7 +391,7 @@ pub(crate) struct FaultWritten {
 /// Details of an action.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "FaultArgs")]
-#[serde(deny_unknown_fields, default, expecting = "a map with `by`")]
+#[serde(deny_unknown_fields, expecting = "a map with `by`")]
 pub(crate) struct FaultArgsWritten {
     /// How a `quorum.loss` loses its voters; `pause` if left out.
     pub(crate) by: Option<LossBy>,

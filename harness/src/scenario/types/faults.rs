@@ -45,7 +45,8 @@ impl Fault {
         let lasts_ns = self.heals_at().map_or(0, |heals_at| heals_at.as_ns().saturating_sub(self.at.as_ns()));
         let end_ns = load.saturating_add(drain).as_ns();
         let fits = |at_ns: &u64| {
-            at_ns.saturating_add(self.jitter.as_ns()) < load.as_ns() && at_ns.saturating_add(lasts_ns) <= end_ns
+            at_ns.saturating_add(self.jitter.as_ns()) < load.as_ns()
+                && at_ns.saturating_add(lasts_ns) <= end_ns
         };
         let later = (1..).map(|time: u64| self.at.as_ns().saturating_add(every.as_ns().saturating_mul(time)));
         let again = later.take_while(fits).take(most.saturating_sub(1)).map(Duration::from_ns);
@@ -101,6 +102,35 @@ pub enum ActionName {
     /// So many voters of the quorum at once that the others can elect nobody.
     #[serde(rename = "quorum.loss")]
     QuorumLoss,
+}
+
+impl ActionName {
+    /// All of them, in the order of their danger.
+    pub const ALL: [Self; 8] = [
+        Self::BrokerRestart,
+        Self::BrokerStop,
+        Self::BrokerBounce,
+        Self::BrokerKill,
+        Self::BrokerPause,
+        Self::BrokerRollingRestart,
+        Self::BrokerKillAll,
+        Self::QuorumLoss,
+    ];
+
+    /// What it does where nothing else is said.
+    #[must_use]
+    pub fn action(self) -> FaultAction {
+        match self {
+            Self::BrokerKill => FaultAction::BrokerKill,
+            Self::BrokerStop => FaultAction::BrokerStop,
+            Self::BrokerPause => FaultAction::BrokerPause,
+            Self::BrokerRestart => FaultAction::BrokerRestart,
+            Self::BrokerBounce => FaultAction::BrokerBounce,
+            Self::BrokerRollingRestart => FaultAction::BrokerRollingRestart,
+            Self::BrokerKillAll => FaultAction::BrokerKillAll,
+            Self::QuorumLoss => FaultAction::QuorumLoss(LossBy::default()),
+        }
+    }
 }
 
 /// How the voters of a `quorum.loss` are lost.

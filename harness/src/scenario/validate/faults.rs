@@ -135,7 +135,7 @@ fn repeats(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Proble
         refuse(
             format!("fault `{name}` begins again after {every} and may last until {lasts} after its turn"),
             "overlaps itself",
-            &format!("more than {lasts}, with time for the brokers to come back"),
+            &format!("make it longer than {lasts}, with time for the brokers to come back"),
         );
         return;
     }
