@@ -166,7 +166,10 @@ impl Row {
 
 /// One cluster of a shape for all rows that need it, started by the first one.
 #[derive(Default)]
-pub(crate) struct Clusters([Mutex<Option<(Arc<LocalCluster>, TempDir)>>; 2]);
+pub(crate) struct Clusters([Mutex<Option<Started>>; 2]);
+
+/// A cluster and where its files are.
+type Started = (Arc<LocalCluster>, TempDir);
 
 impl Clusters {
     fn get(&self, shape: Shape) -> Result<Arc<LocalCluster>, Failed> {

@@ -85,10 +85,10 @@ fn turns(scenario: &Scenario, fault: &file::Fault, index: usize, seed: u64) -> V
     (1..=brokers).map(spec).collect()
 }
 
-/// How much later than the scenario says, up to its jitter.
+/// How much later than the scenario says, up to its jitter, in whole milliseconds: a plan is read by people.
 fn jitter_ns(fault: &file::Fault, index: usize, time: usize, seed: u64) -> u64 {
     let mut draws = SplitMix::of(seed ^ JITTER, index as u64, time as u64);
-    (draws.unit() * fault.jitter.as_ns() as f64) as u64
+    (draws.unit() * fault.jitter.as_ns() as f64) as u64 / 1_000_000 * 1_000_000
 }
 
 fn recover_after(fault: &file::Fault) -> Option<std::time::Duration> {
