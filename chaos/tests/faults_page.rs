@@ -38,7 +38,7 @@ fn render(evidence: &Value) -> String {
     assert_eq!(killed.len(), faults.len(), "every fault has its killed run");
     let mut page = format!(
         "# Faults, as seen on real brokers\n\n\
-         Written by `{}` at {} from commit {}: Kafka {}, {}, {}, {}.\n\n\
+         Written by `{}` at {} from commit {}: Kafka {}, Java {}, {}, {}.\n\n\
          Each row was injected on a running cluster, seen to act by somebody who did not inject it, healed, and healed again, which \
          changed no process. Then the run was killed with SIGKILL in the middle of the fault: the last column is how long its \
          supervisor took until no process and no data of the cluster were left, with nothing left in the undo journal. Brokers \
