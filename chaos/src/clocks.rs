@@ -15,9 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::FaultRecord;
 use crate::history::{CONFIRM_NS, ClusterHistory, Distrust, PartitionState, TopicPartition};
+use crate::journal::UndoAction;
 
-/// How long after its heal a victim may still tell what was true before: until its metadata has caught up. A resumed voter
-/// first loses its fetch session and may have to find the leader again (quorum fetch timeout 2 s, election timeout 1 s).
+/// How long after its heal a resumed victim may still tell what was true before: until its metadata has caught up. A resumed
+/// voter first loses its fetch session and may have to find the leader again (quorum fetch timeout 2 s, election timeout 1 s).
+/// One that was started anew needs no such time: it is whole when it lists itself, and it lists itself only once it has read
+/// of its own registration, which comes after its loss.
 const CATCH_UP_NS: u64 = 5_000_000_000;
 
 /// How long something took, or why there is no such number.
@@ -124,8 +127,8 @@ pub struct PartitionClocks {
 }
 
 /// A fault that acted: what all clocks start from.
-struct Acted {
-    victim: i32,
+struct Acted<'a> {
+    victims: &'a [i32],
     injected_ns: u64,
     took_effect_ns: u64,
     heal_began_ns: Option<u64>,
@@ -154,8 +157,14 @@ pub fn distrust_victims(records: &[FaultRecord]) -> Distrust {
         // Injected without a time is a fault that failed half-way: it began to heal at once.
         let from_ns = record.injected_ns.or(record.heal_began_ns);
         if let (Some(target), Some(from_ns)) = (&record.target, from_ns) {
-            let to_ns = record.healed_ns.map_or(u64::MAX, |healed_ns| healed_ns.saturating_add(CATCH_UP_NS));
-            distrust.add(target.node, from_ns, to_ns);
+            let catch_up_ns = match record.action.undo() {
+                UndoAction::Resume => CATCH_UP_NS,
+                UndoAction::Start => 0,
+            };
+            let to_ns = record.healed_ns.map_or(u64::MAX, |healed_ns| healed_ns.saturating_add(catch_up_ns));
+            for node in &target.nodes {
+                distrust.add(*node, from_ns, to_ns);
+            }
         }
     }
     distrust
@@ -179,7 +188,7 @@ impl Seen<'_> {
 fn clocks_of(record: &FaultRecord, seen: &Seen<'_>) -> FaultClocks {
     let acted = || {
         Some(Acted {
-            victim: record.target.as_ref()?.node,
+            victims: &record.target.as_ref()?.nodes,
             injected_ns: record.injected_ns?,
             took_effect_ns: record.took_effect_ns?,
             heal_began_ns: record.heal_began_ns,
@@ -202,7 +211,7 @@ fn clocks_of(record: &FaultRecord, seen: &Seen<'_>) -> FaultClocks {
     }
 }
 
-fn measure(fault: &str, acted: &Acted, seen: &Seen<'_>) -> FaultClocks {
+fn measure(fault: &str, acted: &Acted<'_>, seen: &Seen<'_>) -> FaultClocks {
     let isr_full = isr_full(acted, seen);
     let until_ns = match (isr_full, acted.heal_began_ns) {
         (RecoveryTime::Seconds(seconds), Some(heal_began_ns)) => {
@@ -236,7 +245,7 @@ fn measure(fault: &str, acted: &Acted, seen: &Seen<'_>) -> FaultClocks {
 
 fn measure_partition(
     partition: &TopicPartition,
-    acted: &Acted,
+    acted: &Acted<'_>,
     until_ns: u64,
     seen: &Seen<'_>,
 ) -> PartitionClocks {
@@ -253,10 +262,10 @@ fn measure_partition(
     }
 }
 
-fn controller_elected(acted: &Acted, seen: &Seen<'_>) -> RecoveryTime {
+fn controller_elected(acted: &Acted<'_>, seen: &Seen<'_>) -> RecoveryTime {
     match seen.history.controller_at(acted.injected_ns) {
         None => RecoveryTime::Unknown,
-        Some((controller, _)) if controller != acted.victim => RecoveryTime::NotAffected,
+        Some((controller, _)) if !acted.victims.contains(&controller) => RecoveryTime::NotAffected,
         Some((_, epoch)) => {
             let elected = seen.history.controller_elected_at(acted.injected_ns, epoch);
             found_or_never(elected, acted.took_effect_ns, seen)
@@ -267,18 +276,18 @@ fn controller_elected(acted: &Acted, seen: &Seen<'_>) -> RecoveryTime {
 fn leader_elected(
     partition: &TopicPartition,
     before: Option<&PartitionState>,
-    acted: &Acted,
+    acted: &Acted<'_>,
     seen: &Seen<'_>,
 ) -> RecoveryTime {
     let Some(before) = before else { return RecoveryTime::Unknown };
-    if before.leader != Some(acted.victim) {
+    if !before.leader.is_some_and(|leader| acted.victims.contains(&leader)) {
         return RecoveryTime::NotAffected;
     }
     let elected = seen.history.leader_elected_at(
         partition,
         acted.injected_ns,
         before.leader_epoch,
-        acted.victim,
+        acted.victims,
         acted.heal_began_ns,
     );
     found_or_never(elected, acted.took_effect_ns, seen)
@@ -294,7 +303,7 @@ fn found_or_never(found_ns: Option<u64>, from_ns: u64, seen: &Seen<'_>) -> Recov
 }
 
 /// Looked for only once the victim was whole: before that, the metadata may not have noticed yet that it was gone.
-fn isr_full(acted: &Acted, seen: &Seen<'_>) -> RecoveryTime {
+fn isr_full(acted: &Acted<'_>, seen: &Seen<'_>) -> RecoveryTime {
     match (acted.heal_began_ns, acted.healed_ns) {
         (Some(heal_began_ns), Some(healed_ns)) => match seen.history.isr_full_at(healed_ns, seen.distrust) {
             Some(full_ns) => RecoveryTime::between(heal_began_ns, full_ns),
@@ -308,11 +317,11 @@ fn isr_full(acted: &Acted, seen: &Seen<'_>) -> RecoveryTime {
 
 /// The end of the interruption: of the longest gap that overlaps the time from injection to heal. Not simply the first ack
 /// after the effect: acks that were under way when the victim died still arrive after it.
-fn first_ack(before: Option<&PartitionState>, acted: &Acted, gaps: Option<&Vec<AckGap>>) -> RecoveryTime {
+fn first_ack(before: Option<&PartitionState>, acted: &Acted<'_>, gaps: Option<&Vec<AckGap>>) -> RecoveryTime {
     let (Some(before), Some(gaps)) = (before, gaps) else {
         return if gaps.is_none() { RecoveryTime::NotAffected } else { RecoveryTime::Unknown };
     };
-    if !before.replicas.contains(&acted.victim) {
+    if !before.replicas.iter().any(|replica| acted.victims.contains(replica)) {
         return RecoveryTime::NotAffected;
     }
     let until_ns = acted.heal_began_ns.unwrap_or(u64::MAX);
@@ -326,16 +335,16 @@ fn first_ack(before: Option<&PartitionState>, acted: &Acted, gaps: Option<&Vec<A
     }
 }
 
-fn unavailable_longest(acted: &Acted, until_ns: u64, gaps: Option<&Vec<AckGap>>) -> RecoveryTime {
+fn unavailable_longest(acted: &Acted<'_>, until_ns: u64, gaps: Option<&Vec<AckGap>>) -> RecoveryTime {
     fold_gaps(acted, until_ns, gaps, u64::max)
 }
 
-fn unavailable_total(acted: &Acted, until_ns: u64, gaps: Option<&Vec<AckGap>>) -> RecoveryTime {
+fn unavailable_total(acted: &Acted<'_>, until_ns: u64, gaps: Option<&Vec<AckGap>>) -> RecoveryTime {
     fold_gaps(acted, until_ns, gaps, u64::saturating_add)
 }
 
 fn fold_gaps(
-    acted: &Acted,
+    acted: &Acted<'_>,
     until_ns: u64,
     gaps: Option<&Vec<AckGap>>,
     combine: fn(u64, u64) -> u64,

@@ -1,11 +1,13 @@
 //! Faults: what is broken, how it is proved to act, and how it heals.
 //!
-//! One file per fault, all of one shape: `apply` returns once the effect was *seen* (an order that was given proves nothing),
+//! Three things can be done to a process, one file each and all of one shape: `apply` returns once the effect was *seen* (an order that was given proves nothing),
 //! and `heal` brings the victim back from whatever state it is in: before the effect, after half of it, or healed already.
-//! So healing twice is harmless, and so is healing what never acted.
+//! So healing twice is harmless, and so is healing what never acted. Every fault is one of the three, done to one node or to
+//! several (`all_at_once`), and left for a time or healed at once.
 //!
 //! These functions do not know of schedule or journal; [`crate::injector`] keeps "journal first" and "one fault per node".
 
+mod all_at_once;
 mod broker_kill;
 mod broker_pause;
 mod broker_stop;
@@ -35,11 +37,15 @@ pub struct FaultSpec {
     pub target: Target,
     /// When, nanoseconds after the run's origin.
     pub at_ns: u64,
-    /// How long after it took effect it is healed; `None`: when the run ends.
+    /// How long after it took effect it is healed; `None`: when the run ends. Zero for an action that starts its victim
+    /// again at once ([`FaultAction::is_bounce`]).
     pub recover_after: Option<Duration>,
+    /// Name of the fault before it: this one begins when that one is healed and every replica is in sync again, and not at
+    /// all if that one went wrong.
+    pub follows: Option<String>,
 }
 
-/// What is done to a node.
+/// What is done to one node or to several at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultAction {
@@ -52,6 +58,44 @@ pub enum FaultAction {
     },
     /// SIGSTOP. Acts when every thread is in state T; heals by SIGCONT.
     BrokerPause,
+    /// A stop that is healed at once: the clean bounce of an operator.
+    BrokerRestart {
+        /// As for a stop.
+        deadline_ms: u64,
+    },
+    /// A kill that is healed at once: a crash with something that starts the broker again.
+    BrokerBounce,
+    /// One step of a rolling restart: a restart of a broker whose turn it is.
+    BrokerRollingRestart {
+        /// As for a stop.
+        deadline_ms: u64,
+    },
+    /// A kill of every broker. Acts when all are gone.
+    BrokerKillAll,
+    /// So many voters are lost at once that the others can elect nobody, the active controller among them. Acts when all of
+    /// them are gone, or stopped.
+    QuorumLoss {
+        /// How they are lost.
+        by: LossBy,
+    },
+}
+
+/// How nodes are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossBy {
+    /// As by `broker.pause`: they come back as they were.
+    Pause,
+    /// As by `broker.kill`: they come back from disk.
+    Kill,
+}
+
+/// What is done to the process of a victim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Means {
+    Kill,
+    Stop { deadline: Duration },
+    Pause,
 }
 
 impl FaultAction {
@@ -62,27 +106,61 @@ impl FaultAction {
             Self::BrokerKill => "broker.kill",
             Self::BrokerStop { .. } => "broker.stop",
             Self::BrokerPause => "broker.pause",
+            Self::BrokerRestart { .. } => "broker.restart",
+            Self::BrokerBounce => "broker.bounce",
+            Self::BrokerRollingRestart { .. } => "broker.rolling-restart",
+            Self::BrokerKillAll => "broker.kill-all",
+            Self::QuorumLoss { .. } => "quorum.loss",
         }
     }
 
-    /// What the journal must say before this is done.
+    /// Whether its victim is started again at once: such a fault does not last.
+    #[must_use]
+    pub fn is_bounce(&self) -> bool {
+        match self {
+            Self::BrokerRestart { .. } | Self::BrokerBounce | Self::BrokerRollingRestart { .. } => true,
+            Self::BrokerKill
+            | Self::BrokerStop { .. }
+            | Self::BrokerPause
+            | Self::BrokerKillAll
+            | Self::QuorumLoss { .. } => false,
+        }
+    }
+
+    /// What the journal must say of each victim before this is done.
     #[must_use]
     pub fn undo(&self) -> UndoAction {
-        match self {
-            Self::BrokerKill | Self::BrokerStop { .. } => UndoAction::Start,
-            Self::BrokerPause => UndoAction::Resume,
+        match self.means() {
+            Means::Kill | Means::Stop { .. } => UndoAction::Start,
+            Means::Pause => UndoAction::Resume,
         }
     }
 
-    /// Does it to `node`; returns when the effect was seen. On an error it may still have been done in part: heal.
-    pub(crate) fn apply(&self, cluster: &LocalCluster, node: i32) -> Result<SignalTimes, ChaosError> {
+    fn means(&self) -> Means {
         match self {
-            Self::BrokerKill => broker_kill::apply(cluster, node),
-            Self::BrokerStop { deadline_ms } => {
-                broker_stop::apply(cluster, node, Duration::from_millis(*deadline_ms))
+            Self::BrokerKill
+            | Self::BrokerBounce
+            | Self::BrokerKillAll
+            | Self::QuorumLoss { by: LossBy::Kill } => Means::Kill,
+            Self::BrokerStop { deadline_ms }
+            | Self::BrokerRestart { deadline_ms }
+            | Self::BrokerRollingRestart { deadline_ms } => {
+                Means::Stop { deadline: Duration::from_millis(*deadline_ms) }
             }
-            Self::BrokerPause => broker_pause::apply(cluster, node),
+            Self::BrokerPause | Self::QuorumLoss { by: LossBy::Pause } => Means::Pause,
         }
+    }
+
+    /// Does it to all `nodes` at once; returns when the effect was seen on each: when the first signal was sent, and when the
+    /// last effect was seen. On an error it may still have been done in part: heal.
+    pub(crate) fn apply(&self, cluster: &LocalCluster, nodes: &[i32]) -> Result<SignalTimes, ChaosError> {
+        let means = self.means();
+        let one = |node: i32| match means {
+            Means::Kill => broker_kill::apply(cluster, node),
+            Means::Stop { deadline } => broker_stop::apply(cluster, node, deadline),
+            Means::Pause => broker_pause::apply(cluster, node),
+        };
+        all_at_once::apply(nodes, one)
     }
 
     /// Brings `node`, whose process before the fault was `victim`, back; returns when a process of it runs. Harmless when
@@ -93,10 +171,10 @@ impl FaultAction {
         node: i32,
         victim: ProcessIdentity,
     ) -> Result<(), ChaosError> {
-        match self {
-            Self::BrokerKill => broker_kill::heal(cluster, node),
-            Self::BrokerStop { .. } => broker_stop::heal(cluster, node, victim),
-            Self::BrokerPause => broker_pause::heal(cluster, node),
+        match self.means() {
+            Means::Kill => broker_kill::heal(cluster, node),
+            Means::Stop { .. } => broker_stop::heal(cluster, node, victim),
+            Means::Pause => broker_pause::heal(cluster, node),
         }
     }
 }

@@ -225,7 +225,7 @@ impl ClusterHistory {
         later.map(|(seen_ns, _, _)| seen_ns).min()
     }
 
-    /// When somebody first said, after `after_ns`, that `partition` has a leader with a higher epoch than `epoch`. The victim
+    /// When somebody first said, after `after_ns`, that `partition` has a leader with a higher epoch than `epoch`. A victim
     /// counts as one only from `victim_back_ns` on: before that its leadership is one that it can't exercise.
     #[must_use]
     pub fn leader_elected_at(
@@ -233,11 +233,11 @@ impl ClusterHistory {
         partition: &TopicPartition,
         after_ns: u64,
         epoch: i32,
-        victim: i32,
+        victims: &[i32],
         victim_back_ns: Option<u64>,
     ) -> Option<u64> {
         let serves = |leader: i32, at_ns: u64| {
-            leader != victim || victim_back_ns.is_some_and(|back_ns| at_ns >= back_ns)
+            !victims.contains(&leader) || victim_back_ns.is_some_and(|back_ns| at_ns >= back_ns)
         };
         let elections = self.observations().filter(|observation| match &observation.change {
             Change::Partition { at, state } => {

@@ -4,6 +4,7 @@
 //! claim it, write the journal, inject, wait, heal, mark the journal, wait until the victim is whole. The rules:
 //!
 //! - Journal first: nothing is injected whose undoing is not on disk.
+//! - A fault that hits several nodes claims and journals all of them before it touches one.
 //! - One fault per node at a time. A second one is refused and says so in its record: healing one would end the other.
 //! - What failed half-way is healed at once: "not seen to act" is no proof that it did not act.
 //! - Once the run ends ([`Injector::heal_all`]) nothing new is injected and everything is healed, from whatever step it is in.
@@ -38,6 +39,20 @@ pub enum InjectorError {
     TooMany {
         /// How many there are.
         count: usize,
+    },
+    /// A fault that waits for one that is not before it, or that never ends by itself.
+    #[error("fault {name} follows {before}, which is no earlier fault that ends by itself")]
+    FollowsNobody {
+        /// Its name.
+        name: String,
+        /// What it is to follow.
+        before: String,
+    },
+    /// A bounce has no duration.
+    #[error("fault {name} starts its victim again at once: it can't last")]
+    BounceLasts {
+        /// Its name.
+        name: String,
     },
     /// Two faults can't be told apart.
     #[error("two faults are named {name}")]
@@ -89,12 +104,16 @@ struct State {
     ending: bool,
     /// Which node is under which fault.
     claimed: BTreeMap<i32, String>,
+    /// Faults that are over, or will never be injected.
+    over: BTreeSet<String>,
     /// Threads that are not done.
     running: usize,
     /// Threads among them that wait for the end of the run.
     held: usize,
     /// In the order of the specs.
     records: Vec<FaultRecord>,
+    /// Which fault follows which.
+    follows: BTreeMap<String, String>,
 }
 
 /// Why a wait ended.
@@ -121,7 +140,17 @@ impl Injector {
             FaultRecord::planned(&spec.name, spec.action, origin_ns.saturating_add(spec.at_ns))
         };
         let records = specs.iter().map(planned).collect();
-        let state = State { ending: false, claimed: BTreeMap::new(), running: 0, held: 0, records };
+        let follows =
+            specs.iter().filter_map(|spec| Some((spec.name.clone(), spec.follows.clone()?))).collect();
+        let state = State {
+            ending: false,
+            claimed: BTreeMap::new(),
+            over: BTreeSet::new(),
+            running: 0,
+            held: 0,
+            records,
+            follows,
+        };
         let shared = Arc::new(Shared { cluster, journal, state: Mutex::new(state), changed: Condvar::new() });
         let injector =
             Self { shared: Arc::clone(&shared), threads: Mutex::default(), backstop: Mutex::default() };
@@ -205,6 +234,16 @@ impl Shared {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until the fault of this name is over, or until the run ends; gives what became of it.
+    fn wait_until_over(&self, fault: &str) -> Option<FaultRecord> {
+        let mut state = self.lock();
+        while !state.ending && !state.over.contains(fault) {
+            state = self.wait(state);
+        }
+        let record = state.records.iter().find(|record| record.name == fault);
+        record.filter(|_| !state.ending).cloned()
+    }
+
     /// Waits until `due_ns`, CLOCK_MONOTONIC (`None`: for ever), or until the run ends.
     fn wait_until(&self, due_ns: Option<u64>) -> Waited {
         let mut state = self.lock();
@@ -234,11 +273,22 @@ fn check(specs: &[FaultSpec]) -> Result<(), InjectorError> {
     if specs.len() > FAULTS_MAX {
         return Err(InjectorError::TooMany { count: specs.len() });
     }
-    let mut names = BTreeSet::new();
-    match specs.iter().find(|spec| !names.insert(&spec.name)) {
-        Some(spec) => Err(InjectorError::NameTwice { name: spec.name.clone() }),
-        None => Ok(()),
+    let mut ends_by_itself = BTreeMap::new();
+    for spec in specs {
+        let name = || spec.name.clone();
+        if spec.action.is_bounce() && spec.recover_after != Some(Duration::ZERO) {
+            return Err(InjectorError::BounceLasts { name: name() });
+        }
+        if let Some(before) = &spec.follows
+            && ends_by_itself.get(before) != Some(&true)
+        {
+            return Err(InjectorError::FollowsNobody { name: name(), before: before.clone() });
+        }
+        if ends_by_itself.insert(&spec.name, spec.recover_after.is_some()).is_some() {
+            return Err(InjectorError::NameTwice { name: name() });
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -255,9 +305,20 @@ mod tests {
             target: Target::ActiveController,
             at_ns: 0,
             recover_after: None,
+            follows: None,
         };
         let other = FaultSpec { name: "b".to_owned(), ..spec.clone() };
-        assert!(check(&[spec.clone(), other]).is_ok());
+        assert!(check(&[spec.clone(), other.clone()]).is_ok());
+        let after = FaultSpec { follows: Some("a".to_owned()), ..other };
+        let brief = FaultSpec { recover_after: Some(Duration::ZERO), ..spec.clone() };
+        assert!(check(&[brief.clone(), after.clone()]).is_ok());
+        for specs in [&[spec.clone(), after.clone()][..], &[after, brief.clone()]] {
+            let error = check(specs).unwrap_err().to_string();
+            assert_eq!(error, "fault b follows a, which is no earlier fault that ends by itself");
+        }
+        let bounce = FaultSpec { action: FaultAction::BrokerBounce, ..spec.clone() };
+        let error = check(&[bounce]).unwrap_err().to_string();
+        assert_eq!(error, "fault a starts its victim again at once: it can't last");
         let error = check(&[spec.clone(), spec.clone()]).unwrap_err().to_string();
         assert_eq!(error, "two faults are named a");
         let error = check(&vec![spec; 257]).unwrap_err().to_string();

@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use leftovers::Leftovers;
+pub use leftovers::{Leftover, Leftovers, RunLeftovers, undo_run};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::monotonic_ns;

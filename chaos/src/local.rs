@@ -13,7 +13,7 @@ mod security;
 mod spec;
 mod topology;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -24,6 +24,7 @@ pub(crate) use ports::{ReservedPorts, broker_range};
 pub use readiness::NotReady;
 pub use security::{AccessError, LocalSecurity, Mechanism, Protocol};
 pub use spec::{Controllers, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError, is_heap};
+pub(crate) use topology::FIRST_CONTROLLER_ID;
 pub use topology::{Node, Roles};
 
 use gauntlet_wire::{ConnectOptions, Permission, Security};
@@ -37,7 +38,7 @@ use crate::kafka_home::{Java, KafkaHome, KafkaVersion};
 use crate::process::ProcessIdentity;
 use crate::random::kafka_uuid;
 use crate::supervisor::{Launcher, NodeCommand, NodeStatus, SignalTimes, Supervisor, SupervisorConfig};
-use crate::target::Target;
+use crate::target::{Target, TargetError};
 
 /// Where a cluster keeps its files. Relative paths are made absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,12 +241,24 @@ impl LocalCluster {
     }
 
     /// Waits until node `id` is whole after a fault; gives the time when that was seen, CLOCK_MONOTONIC. A broker is whole
-    /// when it answers and lists itself: it is registered and not fenced. An isolated controller, which answers no client,
-    /// is when its process runs. Unlike [`LocalCluster::wait_ready`] it does not mind what other nodes do, so that faults
-    /// may overlap.
-    pub(crate) fn wait_registered(&self, id: i32, limit: Duration) -> Result<u64, ChaosError> {
+    /// when it answers and lists itself: it is registered and not fenced. A controller, which answers no client, is when it
+    /// listens and the quorum has a leader, as told by a broker that runs. Unlike [`LocalCluster::wait_ready`] it does not mind
+    /// what other nodes do, so that faults may overlap.
+    pub(crate) fn wait_whole(&self, id: i32, limit: Duration) -> Result<u64, ChaosError> {
         let deadline = Instant::now() + limit;
-        readiness::wait_registered(&self.supervisor, self.node(id)?, &self.access.operator, deadline)
+        let node = self.node(id)?;
+        let registered_ns =
+            readiness::wait_registered(&self.supervisor, node, &self.access.operator, deadline)?;
+        if node.node.controller_port.is_none() {
+            return Ok(registered_ns);
+        }
+        readiness::wait_quorum(&self.supervisor, node, &self.nodes, &self.access.operator, deadline)
+    }
+
+    /// Partitions whose replicas are not all in sync, as broker `witness` says: `orders-0 (1, 2 of 1, 2, 3)`.
+    pub(crate) fn out_of_sync(&self, witness: i32) -> Result<Vec<String>, ChaosError> {
+        let node = self.node(witness)?;
+        Ok(readiness::out_of_sync(node, &self.access.operator)?)
     }
 
     /// Kills a broker, the lowest that is not the active controller, and waits until the others have taken over what it led. It
@@ -254,7 +267,9 @@ impl LocalCluster {
     /// # Errors
     /// Nobody but the active controller is there, or the others still count on it when `limit` is over.
     pub fn lose_broker(&self, limit: Duration) -> Result<i32, ChaosError> {
-        let id = Target::NotController.resolve(self, || true)?.node;
+        let resolved = Target::NotController.resolve(self, &BTreeSet::new(), || true)?;
+        let id =
+            *resolved.nodes.first().ok_or_else(|| TargetError::Vacant("no broker was found".to_owned()))?;
         self.kill(id)?;
         let deadline = Instant::now() + limit;
         let operator = &self.access.operator;

@@ -30,5 +30,7 @@ mod server;
 pub(crate) use client::end_detached;
 pub use client::{Launcher, Supervisor, SupervisorConfig, SupervisorError};
 pub use protocol::{ExitRecord, NodeCommand, NodeState, NodeStatus, SignalTimes};
+#[cfg(test)]
+pub(crate) use server::IDENTITY_FILE;
 pub(crate) use server::read_identity;
 pub use server::supervisor_main;

@@ -2,13 +2,14 @@
 //! by then leadership may have moved.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use gauntlet_wire::{ConnectOptions, Connection, TopicMetadata, WireError};
 use serde::{Deserialize, Serialize};
 
-use crate::local::LocalCluster;
+use crate::local::{FIRST_CONTROLLER_ID, LocalCluster, LocalNode};
 
 /// How long a role may be vacant (an election goes on, a broker is slow) before the fault is given up. The default quorum
 /// election timeout is 1 s and the fetch timeout 2 s, so a controller is back within this.
@@ -44,16 +45,34 @@ pub enum Target {
         /// Kafka's `node.id`.
         id: i32,
     },
+    /// Every broker.
+    AllBrokers,
+    /// The broker whose turn it is in a rolling restart: the lowest that had none, the active controller last. The order that
+    /// operators keep: the quorum fails over once.
+    NextOfRoll,
+    /// So many voters that no majority is left: the active controller and, in the order of their ids, as many more as it takes.
+    EnoughVoters,
 }
 
 /// Who was hit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResolvedTarget {
-    /// Kafka's `node.id`.
-    pub node: i32,
-    /// Its role at that moment, e.g. `leader of orders-0`.
+    /// Kafka's `node.id` of each victim, ascending; at least one.
+    pub nodes: Vec<i32>,
+    /// Their role at that moment, e.g. `leader of orders-0`.
     pub why: String,
+}
+
+impl fmt::Display for ResolvedTarget {
+    /// `broker 2 (leader of orders-0)`, `brokers 1, 2, 3 (…)`, `controllers 101, 102 (…)`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_controller = self.nodes.iter().all(|id| *id >= FIRST_CONTROLLER_ID);
+        let what = if is_controller { "controller" } else { "broker" };
+        let plural = if self.nodes.len() == 1 { "" } else { "s" };
+        let ids: Vec<String> = self.nodes.iter().map(i32::to_string).collect();
+        write!(out, "{what}{plural} {} ({})", ids.join(", "), self.why)
+    }
 }
 
 /// Why nobody is hit.
@@ -80,25 +99,30 @@ pub enum TargetError {
 struct View {
     /// Ids of all nodes, whether they run or not.
     nodes: Vec<i32>,
+    /// Those of them that serve clients.
+    brokers: Vec<i32>,
     /// Brokers that are registered and not fenced.
     registered: BTreeSet<i32>,
     /// The active controller.
     controller: Option<i32>,
+    /// Voters of the quorum.
+    voters: Vec<i32>,
     /// The topic in question.
     topic: Option<TopicMetadata>,
 }
 
 impl Target {
     /// Asks the cluster who that is now. Retries while the role is vacant or nobody answers, for some seconds at most, as
-    /// long as `go_on` says so.
+    /// long as `go_on` says so. `rolled` are the brokers that a rolling restart has been through.
     pub(crate) fn resolve(
         &self,
         cluster: &LocalCluster,
+        rolled: &BTreeSet<i32>,
         go_on: impl Fn() -> bool,
     ) -> Result<ResolvedTarget, TargetError> {
         let deadline = Instant::now() + RESOLVE_LIMIT;
         loop {
-            let chosen = self.look(cluster).and_then(|view| self.choose(&view));
+            let chosen = self.look(cluster).and_then(|view| self.choose(&view, rolled));
             match chosen {
                 Ok(resolved) => return Ok(resolved),
                 Err(error @ TargetError::NoSuchNode { .. }) => return Err(error),
@@ -111,22 +135,29 @@ impl Target {
     fn topic(&self) -> Option<&str> {
         match self {
             Self::LeaderOf { topic, .. } | Self::LowestPartitionLeaderNotController { topic } => Some(topic),
-            Self::ActiveController | Self::NotController | Self::Broker { .. } => None,
+            Self::ActiveController
+            | Self::NotController
+            | Self::Broker { .. }
+            | Self::AllBrokers
+            | Self::NextOfRoll
+            | Self::EnoughVoters => None,
         }
     }
 
     /// Asks the brokers one after the other until one has answered everything.
     fn look(&self, cluster: &LocalCluster) -> Result<View, TargetError> {
         let nodes = cluster.nodes().iter().map(|node| node.node.id).collect();
-        if matches!(self, Self::Broker { .. }) {
-            // A named node needs no answer from a cluster that may be down.
-            return Ok(View { nodes, ..View::default() });
+        let serves = |node: &&LocalNode| node.node.client_port.is_some();
+        let brokers = cluster.nodes().iter().filter(serves).map(|node| node.node.id).collect();
+        if matches!(self, Self::Broker { .. } | Self::AllBrokers) {
+            // Named nodes need no answer from a cluster that may be down.
+            return Ok(View { nodes, brokers, ..View::default() });
         }
         let options = ConnectOptions { timeout: ANSWER_LIMIT, ..cluster.operator() };
         let mut last = TargetError::Vacant("the cluster has no brokers".to_owned());
         for addr in cluster.bootstrap() {
             match self.ask(&addr, &options) {
-                Ok(view) => return Ok(View { nodes, ..view }),
+                Ok(view) => return Ok(View { nodes, brokers, ..view }),
                 Err(error) => last = error.into(),
             }
         }
@@ -137,19 +168,23 @@ impl Target {
         let mut connection = Connection::connect(addr, options)?;
         let registered = connection.metadata(Some(&[]))?.brokers.iter().map(|broker| broker.id).collect();
         // Asked for only where it matters: the answer comes from the controller, which may be what is down.
-        let controller = match self {
-            Self::LeaderOf { .. } | Self::Broker { .. } => None,
+        let quorum = match self {
+            Self::LeaderOf { .. } | Self::Broker { .. } | Self::AllBrokers => None,
             Self::ActiveController
             | Self::NotController
-            | Self::LowestPartitionLeaderNotController { .. } => connection.quorum()?.leader,
+            | Self::LowestPartitionLeaderNotController { .. }
+            | Self::NextOfRoll
+            | Self::EnoughVoters => Some(connection.quorum()?),
         };
+        let controller = quorum.as_ref().and_then(|quorum| quorum.leader);
+        let voters = quorum.map(|quorum| quorum.voters).unwrap_or_default();
         let topic = self.topic().map(|topic| connection.describe_topic(topic)).transpose()?;
-        Ok(View { nodes: Vec::new(), registered, controller, topic })
+        Ok(View { registered, controller, voters, topic, ..View::default() })
     }
 
     /// The rule itself.
-    fn choose(&self, view: &View) -> Result<ResolvedTarget, TargetError> {
-        let hit = |node, why: String| Ok(ResolvedTarget { node, why });
+    fn choose(&self, view: &View, rolled: &BTreeSet<i32>) -> Result<ResolvedTarget, TargetError> {
+        let hit = |node, why: String| Ok(ResolvedTarget { nodes: vec![node], why });
         let vacant = |why: String| Err(TargetError::Vacant(why));
         match self {
             Self::Broker { id } if view.nodes.contains(id) => hit(*id, format!("node {id}, by its id")),
@@ -166,6 +201,11 @@ impl Target {
                     }
                 }
             }
+            Self::AllBrokers => {
+                Ok(ResolvedTarget { nodes: view.brokers.clone(), why: "all brokers".to_owned() })
+            }
+            Self::NextOfRoll => next_of_roll(view, rolled),
+            Self::EnoughVoters => enough_voters(view),
             Self::LeaderOf { topic, partition } => {
                 let leader = leaders(view, topic)?.into_iter().find(|(index, _)| index == partition);
                 match leader {
@@ -198,6 +238,31 @@ fn active_controller(view: &View) -> Result<i32, TargetError> {
     view.controller.ok_or_else(|| TargetError::Vacant("the quorum has no leader".to_owned()))
 }
 
+fn next_of_roll(view: &View, rolled: &BTreeSet<i32>) -> Result<ResolvedTarget, TargetError> {
+    let controller = active_controller(view)?;
+    let mut left: Vec<i32> = view.brokers.iter().copied().filter(|id| !rolled.contains(id)).collect();
+    left.sort_unstable_by_key(|id| (*id == controller, *id));
+    let Some(next) = left.first() else {
+        return Err(TargetError::Vacant("every broker had its turn".to_owned()));
+    };
+    let role = if *next == controller { ", the active controller" } else { "" };
+    let why = format!("turn {} of {}{role}", rolled.len() + 1, view.brokers.len());
+    Ok(ResolvedTarget { nodes: vec![*next], why })
+}
+
+fn enough_voters(view: &View) -> Result<ResolvedTarget, TargetError> {
+    let controller = active_controller(view)?;
+    let all = view.voters.len();
+    // What is left of 3 is 1, of 4 is 2, of 5 is 2: less than a majority each time.
+    let enough = all.div_ceil(2);
+    let mut voters = view.voters.clone();
+    voters.sort_unstable_by_key(|id| (*id != controller, *id));
+    voters.truncate(enough);
+    voters.sort_unstable();
+    let why = format!("{enough} of {all} voters, the active controller {controller} included");
+    Ok(ResolvedTarget { nodes: voters, why })
+}
+
 /// Partition index and leader of each partition, by index.
 fn leaders(view: &View, name: &str) -> Result<Vec<(i32, Option<i32>)>, TargetError> {
     match &view.topic {
@@ -228,6 +293,8 @@ mod tests {
         };
         View {
             nodes: vec![1, 2, 3],
+            brokers: vec![1, 2, 3],
+            voters: vec![3, 1, 2],
             registered: registered.iter().copied().collect(),
             controller,
             topic: Some(TopicMetadata {
@@ -258,10 +325,44 @@ mod tests {
             (Target::Broker { id: 3 }, view(&[1], None, &[]), 3, "by its id"),
         ];
         for (target, view, node, why) in cases {
-            let resolved = target.choose(&view).unwrap();
-            assert_eq!(resolved.node, node, "{target:?}");
+            let resolved = target.choose(&view, &BTreeSet::new()).unwrap();
+            assert_eq!(resolved.nodes, [node], "{target:?}");
             assert!(resolved.why.contains(why), "{resolved:?}");
         }
+    }
+
+    #[test]
+    fn a_roll_takes_each_broker_once_and_the_controller_last() {
+        let mut rolled = BTreeSet::new();
+        let mut order = Vec::new();
+        while let Ok(next) = Target::NextOfRoll.choose(&view(&[1, 2, 3], Some(2), &[]), &rolled) {
+            order.push(next.to_string());
+            rolled.extend(next.nodes);
+        }
+        let expected = [
+            "broker 1 (turn 1 of 3)",
+            "broker 3 (turn 2 of 3)",
+            "broker 2 (turn 3 of 3, the active controller)",
+        ];
+        assert_eq!(order, expected);
+        let isolated = Target::NextOfRoll.choose(&view(&[1, 2, 3], Some(101), &[]), &BTreeSet::from([1]));
+        assert_eq!(isolated.unwrap().nodes, [2], "a controller of its own has no turn");
+    }
+
+    #[test]
+    fn several_are_hit_at_once() {
+        let none = BTreeSet::new();
+        let all = Target::AllBrokers.choose(&view(&[], None, &[]), &none).unwrap();
+        assert_eq!(all.to_string(), "brokers 1, 2, 3 (all brokers)");
+        let enough = |voters: &[i32], controller| {
+            let view = View { voters: voters.to_vec(), ..view(&[1], Some(controller), &[]) };
+            Target::EnoughVoters.choose(&view, &none).unwrap()
+        };
+        assert_eq!(enough(&[1, 2, 3], 3).nodes, [1, 3]);
+        assert_eq!(enough(&[1], 1).nodes, [1]);
+        assert_eq!(enough(&[1, 2, 3, 4], 2).nodes, [1, 2], "two of four elect nobody");
+        let told = enough(&[103, 102, 101], 102).to_string();
+        assert_eq!(told, "controllers 101, 102 (2 of 3 voters, the active controller 102 included)");
     }
 
     #[test]
@@ -276,10 +377,12 @@ mod tests {
             (Target::ActiveController, view(&[1], None, &[]), "the quorum has no leader"),
             (Target::NotController, view(&[1], Some(1), &[]), "no broker but the active controller, 1,"),
             (lowest, view(&[1], Some(1), &[Some(1), None]), "leads all of t that is led"),
+            (Target::NextOfRoll, view(&[1, 2, 3], Some(1), &[]), "every broker had its turn"),
+            (Target::EnoughVoters, view(&[1], None, &[]), "the quorum has no leader"),
             (Target::Broker { id: 9 }, view(&[1], None, &[]), "there is no node 9; there are [1, 2, 3]"),
         ];
         for (target, view, message) in cases {
-            let error = target.choose(&view).unwrap_err().to_string();
+            let error = target.choose(&view, &BTreeSet::from([1, 2, 3])).unwrap_err().to_string();
             assert!(error.contains(message), "{error}");
         }
     }

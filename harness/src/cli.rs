@@ -2,6 +2,7 @@
 
 mod bench;
 mod cluster;
+mod faults;
 mod fingerprint;
 mod print;
 mod report;
@@ -52,6 +53,9 @@ enum Command {
     /// Keep local clusters running between runs.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// What can be broken on this machine, and undoing what a crash left broken.
+    #[command(subcommand)]
+    Faults(faults::FaultsCommand),
     /// Print the JSON Schema (draft-07) of scenario files.
     Schema,
 }
@@ -136,6 +140,7 @@ fn dispatch(command: Command) -> std::io::Result<ExitReason> {
         Command::BenchWorker(command) => bench::work(command, &mut out),
         Command::Doctor(args) => doctor(args, &mut out),
         Command::Cluster(command) => cluster::run(command, &mut out),
+        Command::Faults(command) => faults::run(command, &mut out),
         Command::Schema => {
             serde_json::to_writer_pretty(&mut out, &crate::scenario::schema())
                 .map_err(std::io::Error::from)?;

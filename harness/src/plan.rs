@@ -2,6 +2,7 @@
 
 mod convert;
 mod external;
+mod faults;
 mod load;
 mod needs;
 mod permissions;
@@ -31,6 +32,7 @@ use crate::trace::Trace;
 pub use convert::{PlanOptions, Planned, capabilities, check_expectation, client_security, plan};
 pub(crate) use convert::{RF_DEFAULT_MAX, search_expectations};
 pub use external::ExternalPlan;
+pub use faults::fault_of;
 pub(crate) use load::{record_plan, warmup_per_s};
 pub use needs::Needs;
 pub use permissions::Need;

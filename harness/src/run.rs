@@ -35,7 +35,7 @@ pub use topics::TopicError;
 use crate::intervals::Second;
 use crate::load::producer::Stumble;
 use crate::plan::{ClusterPlan, ForeignPlan, Lifecycle, Plan};
-use crate::rundir::{CLUSTER, FAULTS, RUN_JSON, RunDir, RunDirError, UNDO_JOURNAL};
+use crate::rundir::{CLUSTER, CLUSTER_DIR, FAULTS, RUN_JSON, RunDir, RunDirError, UNDO_JOURNAL};
 
 /// How a run is carried out, or a sweep: then each of its runs has a directory of its own in this one.
 #[derive(Clone)]
@@ -328,7 +328,7 @@ impl Run<'_> {
 
     fn bring_up(&mut self) -> Result<Brokers, RunError> {
         let dirs = ClusterDirs {
-            data: self.options.dir.file("cluster"),
+            data: self.options.dir.file(CLUSTER_DIR),
             logs: self.options.dir.logs(),
             cache: self.options.cache.clone(),
             keep_data: self.options.keep_data,

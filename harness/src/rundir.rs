@@ -46,6 +46,8 @@ pub const SCENARIO: &str = "scenario.resolved.yaml";
 pub const REPORT_HTML: &str = "report.html";
 /// Name of the report for CI servers.
 pub const REPORT_JUNIT: &str = "junit.xml";
+/// Directory of the run's own cluster.
+pub const CLUSTER_DIR: &str = "cluster";
 /// Name of the undo journal.
 pub const UNDO_JOURNAL: &str = "undo.journal";
 

@@ -45,7 +45,7 @@ pub use schema::schema;
 pub use search::LoadedSearch;
 pub use sweep::{LoadedSweep, ScenarioFile};
 pub use types::Scenario;
-pub(crate) use validate::{BATCH_OVERHEAD_BYTES, is_host_and_port};
+pub(crate) use validate::{BATCH_OVERHEAD_BYTES, FAULT_REPEATS_MAX, is_host_and_port};
 
 use diagnostic::{Problem, Sources, did_you_mean, scenario_error};
 use interpolate::Matrix;

@@ -10,7 +10,7 @@ use crate::recorder::{Counts, LatencyHistogram, SLOT_NS, Slip, add_histogram, la
 /// The moments of a fault that decide about windows; CLOCK_MONOTONIC.
 #[derive(Debug, Clone)]
 pub struct FaultMoments {
-    /// Its name.
+    /// Its name in the scenario. Faults that share one share its windows.
     pub name: String,
     /// When it was injected: the earliest moment at which it can have acted. That it was seen to act comes later, by 0.3 s for
     /// a killed broker whose memory the kernel takes back first, and records of that time are the fault's.
@@ -38,17 +38,32 @@ pub fn lay_out(zero_ns: u64, end_ns: u64, faults: &[FaultMoments]) -> Windows {
     for fault in faults {
         let from = clamp(fault.injected_ns);
         let heal = fault.heal_ns.map_or(end, clamp_up).max(from);
-        windows.insert(format!("fault:{}", fault.name), vec![(from, heal)]);
+        add(&mut windows, format!("fault:{}", fault.name), (from, heal));
         let healed_from = fault.heal_ns.map_or(end, clamp);
         let recovered = match (fault.heal_ns, fault.recovered_ns) {
             (Some(_), Some(ns)) => clamp_up(ns).max(healed_from),
             _ => end,
         };
-        windows.insert(format!("recovery:{}", fault.name), vec![(healed_from, recovered)]);
+        add(&mut windows, format!("recovery:{}", fault.name), (healed_from, recovered));
         disturbed.push((from, recovered.max(heal)));
     }
     windows.insert("steady".to_owned(), gaps((begin, end), disturbed));
     windows
+}
+
+/// Adds a span to a window. Spans that meet become one: a record belongs to a window once.
+fn add(windows: &mut Windows, name: String, span: (u64, u64)) {
+    let spans = windows.entry(name).or_default();
+    spans.push(span);
+    spans.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::with_capacity(spans.len());
+    for &(from, to) in spans.iter() {
+        match merged.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    *spans = merged;
 }
 
 /// What is left of `whole` without `taken`.
@@ -202,6 +217,22 @@ mod tests {
         assert_eq!(windows["fault:kill"], [(200, 1000)]);
         assert_eq!(windows["recovery:kill"], [(1000, 1000)]);
         assert_eq!(windows["steady"], [(0, 200)]);
+    }
+
+    #[test]
+    fn a_fault_that_happens_again_has_one_window_of_several_spans() {
+        let again = [
+            fault(10.0, Some(12.0), Some(21.0)),
+            fault(20.0, Some(22.0), Some(31.0)),
+            fault(50.0, Some(52.0), Some(55.0)),
+        ];
+        let windows = lay_out(0, 100 * S, &again);
+        assert_eq!(windows["fault:kill"], [(100, 120), (200, 220), (500, 520)]);
+        assert_eq!(windows["recovery:kill"], [(120, 210), (220, 310), (520, 550)]);
+        assert_eq!(windows["before"], [(0, 100)]);
+        assert_eq!(windows["steady"], [(0, 100), (310, 500), (550, 1000)]);
+        let late = [fault(10.0, Some(12.0), Some(25.0)), fault(14.0, Some(16.0), Some(20.0))];
+        assert_eq!(lay_out(0, 100 * S, &late)["recovery:kill"], [(120, 250)], "no slot counts twice");
     }
 
     #[test]

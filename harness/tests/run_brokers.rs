@@ -336,6 +336,37 @@ fn killing_the_controller_and_pausing_another_at_once_loses_nothing() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("  freeze, kill\n"), "who acts is on the line");
 }
 
+/// A fault that repeats is a fault of the record each time, and one name in expectations and windows.
+#[test]
+fn a_fault_that_happens_again_is_counted_each_time() {
+    let _alone = alone();
+    let case = local(
+        "again",
+        "[{ name: hiccup, at: 3s, every: 15s, jitter: 1s, action: broker.bounce, target: { role: broker, not: controller } }]",
+        "{ shape: constant, rate: 5k/s, warmup: 2s, duration: 30s, drain: 60s }",
+        "[verify.lost == 0, verify.duplicates == 0, \"recovery.first_ack{fault=hiccup} < 60s\", \
+          { that: produce.failed == 0, during: \"fault:hiccup\" }]",
+    );
+    let plan = case.command("plan").output().unwrap();
+    let planned = String::from_utf8_lossy(&plan.stdout);
+    assert!(planned.contains("hiccup#1: broker.bounce of") && planned.contains("hiccup#2: "), "{planned}");
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "PASS", 0);
+    let faults = record["faults"].as_array().unwrap();
+    assert_eq!(faults.len(), 2, "{faults:#?}");
+    for (number, fault) in faults.iter().enumerate() {
+        assert_eq!(fault["name"], format!("hiccup#{}", number + 1));
+        assert_eq!((&fault["action"], &fault["took_effect"]), (&"broker.bounce".into(), &true.into()));
+        let late = fault["at_s"]["planned"].as_f64().unwrap() - (3 + 15 * number) as f64;
+        assert!((0.0..1.0).contains(&late), "within the jitter: {fault:#}");
+    }
+    let windows: Vec<&String> = record["windows"].as_object().unwrap().keys().collect();
+    assert_eq!(windows, ["all", "before", "fault:hiccup", "recovery:hiccup", "steady"]);
+    let undo = Command::new(GAUNTLET).args(["faults", "undo"]).arg(case.latest()).output().unwrap();
+    let told = String::from_utf8_lossy(&undo.stdout);
+    assert!(undo.status.success() && told.contains("nothing is left of its faults"), "{told}");
+}
+
 #[test]
 fn control_c_in_the_middle_of_a_fault_heals_and_says_so() {
     let _alone = alone();

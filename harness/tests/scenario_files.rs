@@ -176,6 +176,8 @@ fn quickstart_says_what_the_readme_says() {
             partition: PartitionChoice::LowestNotController,
         },
         recover: Some(Recover { action: HealAction::BrokerStart, after: Duration::from_secs(15) }),
+        every: None,
+        jitter: Duration::ZERO,
     };
     assert_eq!(faults, [kill]);
     assert_eq!(expect.len(), 9);

@@ -41,7 +41,7 @@ fn history(observations: impl IntoIterator<Item = Observation>, last_ms: u64) ->
 
 fn kill() -> FaultRecord {
     FaultRecord {
-        target: Some(ResolvedTarget { node: 1, why: "leader of t-0".to_owned() }),
+        target: Some(ResolvedTarget { nodes: vec![1], why: "leader of t-0".to_owned() }),
         injected_ns: Some(990 * MS),
         took_effect_ns: Some(1000 * MS),
         heal_began_ns: Some(5000 * MS),
@@ -177,7 +177,7 @@ fn a_victim_of_one_fault_is_no_witness_for_another() {
     let mut history = history([before(), failover(), caught_up()].concat(), 60_000);
     history.answered(3, 60_000 * MS);
     let other = FaultRecord {
-        target: Some(ResolvedTarget { node: 2, why: "node 2, by its id".to_owned() }),
+        target: Some(ResolvedTarget { nodes: vec![2], why: "node 2, by its id".to_owned() }),
         injected_ns: Some(7200 * MS),
         took_effect_ns: Some(7300 * MS),
         heal_began_ns: Some(8000 * MS),

@@ -17,15 +17,15 @@ pub struct FaultRecord {
     pub planned_at_ns: u64,
     /// Who it hit and why that one; `None` if it was not resolved.
     pub target: Option<ResolvedTarget>,
-    /// Immediately before the signal was sent. `None`: it was never sent, or nobody knows when.
+    /// Immediately before the (first) signal was sent. `None`: it was never sent, or nobody knows when.
     pub injected_ns: Option<u64>,
-    /// When its effect was seen: process gone, or all threads in state T. `None`: it was not seen to act, so whatever
-    /// depends on it is unknown.
+    /// When its effect was seen on every victim: process gone, or all threads in state T. `None`: it was not seen to act, so
+    /// whatever depends on it is unknown.
     pub took_effect_ns: Option<u64>,
     /// When healing began.
     pub heal_began_ns: Option<u64>,
-    /// When the victim was whole again: it runs, and (a broker) answers and lists every broker that runs. Replicas may still
-    /// be catching up: that is what [`crate::clocks`] measures.
+    /// When every victim was whole again: a broker answers and lists itself, a controller listens and the quorum has a leader.
+    /// Replicas may still be catching up: that is what [`crate::clocks`] measures.
     pub healed_ns: Option<u64>,
     /// Why it was not injected, or was not seen to act.
     pub error: Option<String>,

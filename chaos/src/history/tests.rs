@@ -139,7 +139,8 @@ fn a_leader_counts_if_its_epoch_is_higher_and_it_can_serve() {
         said(300, 2, 0, 3, 8, ALL),
     ];
     let history = history(&seen, &[]);
-    let elected = |back_ms: Option<u64>| history.leader_elected_at(&t(0), 0, 5, 1, back_ms.map(|ms| ms * MS));
+    let elected =
+        |back_ms: Option<u64>| history.leader_elected_at(&t(0), 0, 5, &[1], back_ms.map(|ms| ms * MS));
     assert_eq!(elected(None), Some(300 * MS), "no leader at 100, the victim itself at 200");
     assert_eq!(elected(Some(150)), Some(200 * MS), "a healed victim may lead again");
 }

@@ -1,5 +1,6 @@
 //! The life of one fault, in a thread of its own.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -18,11 +19,18 @@ use crate::target::TargetError;
 /// logs.
 const HEAL_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long replicas may take to be in sync again before a fault that follows another one is given up.
+const IN_SYNC_LIMIT: Duration = Duration::from_secs(120);
+/// Pause between two looks at them.
+const IN_SYNC_POLL: Duration = Duration::from_millis(100);
+
 /// Why a fault was not injected. In each case nothing was done to any node.
 #[derive(Debug, thiserror::Error)]
 enum NotInjected {
     #[error("the run ended before it was due")]
     RunEnded,
+    #[error("fault {before}, which comes before it, {why}")]
+    Before { before: String, why: String },
     #[error(transparent)]
     Target(#[from] TargetError),
     #[error("node {node} is under fault {other} already")]
@@ -69,10 +77,10 @@ impl FaultThread {
     /// From waiting to healed.
     pub(super) fn run(mut self) {
         match self.prepare() {
-            Ok(victim) => {
-                self.inject(&victim);
+            Ok(victims) => {
+                self.inject(&victims);
                 self.hold();
-                self.heal(&victim);
+                self.heal(&victims);
             }
             Err(why) => {
                 let error = why.to_string();
@@ -82,45 +90,110 @@ impl FaultThread {
         }
     }
 
-    /// Waits until it is due, finds the victim, claims it and writes the journal.
-    fn prepare(&mut self) -> Result<Victim, NotInjected> {
+    /// Waits until it is due, finds the victims, claims them and writes the journal.
+    fn prepare(&mut self) -> Result<Vec<Victim>, NotInjected> {
         if self.shared.wait_until(Some(self.record.planned_at_ns)) == Waited::Ending {
             return Err(NotInjected::RunEnded);
         }
-        let cluster = &self.shared.cluster;
-        let target = self.spec.target.resolve(cluster, || !self.shared.lock().ending)?;
-        let node = target.node;
-        self.claim(node)?;
-        let status = status_of(cluster, node)?;
-        if status.state != NodeState::Running {
-            return Err(NotInjected::NotRunning(status));
+        if let Some(before) = self.spec.follows.clone() {
+            self.await_turn(&before)?;
         }
-        let process = status.process;
-        let undo = self.spec.action.undo();
-        let planned = PlannedUndo { fault: self.spec.name.clone(), node, process, undo };
-        let journal_id = self.shared.journal.begin(&planned)?;
+        let cluster = &self.shared.cluster;
+        let target = self.spec.target.resolve(cluster, &self.rolled(), || !self.shared.lock().ending)?;
+        self.claim(&target.nodes)?;
+        let mut processes = Vec::new();
+        for node in &target.nodes {
+            let status = status_of(cluster, *node)?;
+            if status.state != NodeState::Running {
+                return Err(NotInjected::NotRunning(status));
+            }
+            processes.push((*node, status.process));
+        }
+        let victims = self.write_journal(&processes)?;
         self.record.target = Some(target.clone());
         self.publish(FaultStep::Injecting { target }, monotonic_ns());
-        Ok(Victim { node, process, journal_id })
+        Ok(victims)
     }
 
-    /// Takes the node, unless the run ends or another fault has it. Released when this thread ends.
-    fn claim(&self, node: i32) -> Result<(), NotInjected> {
-        let mut state = self.shared.lock();
-        if state.ending {
-            return Err(NotInjected::RunEnded);
-        }
-        match state.claimed.get(&node) {
-            Some(other) => Err(NotInjected::Claimed { node, other: other.clone() }),
-            None => {
-                state.claimed.insert(node, self.spec.name.clone());
-                Ok(())
+    /// Waits until the fault `before` is over and every replica is in sync again.
+    fn await_turn(&self, before: &str) -> Result<(), NotInjected> {
+        let failed = |why: String| NotInjected::Before { before: before.to_owned(), why };
+        let record = self.shared.wait_until_over(before).ok_or(NotInjected::RunEnded)?;
+        let (Some(target), Some(_), None) = (&record.target, record.healed_ns, &record.error) else {
+            return Err(failed("went wrong".to_owned()));
+        };
+        let deadline_ns = monotonic_ns().saturating_add(nanoseconds(IN_SYNC_LIMIT));
+        loop {
+            // It is whole, so it has read of its own loss: nobody else is sure to have.
+            let missing = match target.nodes.first().map(|node| self.shared.cluster.out_of_sync(*node)) {
+                Some(Ok(out)) if out.is_empty() => return Ok(()),
+                Some(Ok(out)) => out.join(", "),
+                Some(Err(error)) => error.to_string(),
+                None => return Err(failed("hit nobody".to_owned())),
+            };
+            if monotonic_ns() >= deadline_ns {
+                let limit_s = IN_SYNC_LIMIT.as_secs();
+                return Err(failed(format!("left replicas out of sync for {limit_s} s: {missing}")));
+            }
+            let next_ns = monotonic_ns().saturating_add(nanoseconds(IN_SYNC_POLL));
+            if self.shared.wait_until(Some(next_ns)) == Waited::Ending {
+                return Err(NotInjected::RunEnded);
             }
         }
     }
 
-    fn inject(&mut self, victim: &Victim) {
-        match self.spec.action.apply(&self.shared.cluster, victim.node) {
+    /// The nodes that the faults before this one, in a chain of those that follow each other, have hit.
+    fn rolled(&self) -> BTreeSet<i32> {
+        let state = self.shared.lock();
+        let mut nodes = BTreeSet::new();
+        let mut before = self.spec.follows.as_deref();
+        while let Some(name) = before {
+            let record = state.records.iter().find(|record| record.name == name);
+            nodes.extend(record.and_then(|record| record.target.as_ref()).iter().flat_map(|t| &t.nodes));
+            before = state.follows.get(name).map(String::as_str);
+        }
+        nodes
+    }
+
+    /// Takes the nodes, all or none, unless the run ends or another fault has one. Released when this thread ends.
+    fn claim(&self, nodes: &[i32]) -> Result<(), NotInjected> {
+        let mut state = self.shared.lock();
+        if state.ending {
+            return Err(NotInjected::RunEnded);
+        }
+        let taken = nodes.iter().find_map(|node| Some((*node, state.claimed.get(node)?.clone())));
+        if let Some((node, other)) = taken {
+            return Err(NotInjected::Claimed { node, other });
+        }
+        for node in nodes {
+            state.claimed.insert(*node, self.spec.name.clone());
+        }
+        Ok(())
+    }
+
+    /// Writes an entry for each victim. If one can't be written, those before it undo nothing: none was hit.
+    fn write_journal(&self, processes: &[(i32, ProcessIdentity)]) -> Result<Vec<Victim>, NotInjected> {
+        let undo = self.spec.action.undo();
+        let mut victims: Vec<Victim> = Vec::new();
+        for &(node, process) in processes {
+            let planned = PlannedUndo { fault: self.spec.name.clone(), node, process, undo };
+            match self.shared.journal.begin(&planned) {
+                Ok(journal_id) => victims.push(Victim { node, process, journal_id }),
+                Err(error) => {
+                    for victim in victims {
+                        // The first error is the one to tell; what stays pending is undone once more, which is harmless.
+                        let _ = self.shared.journal.mark_undone(victim.journal_id);
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(victims)
+    }
+
+    fn inject(&mut self, victims: &[Victim]) {
+        let nodes: Vec<i32> = victims.iter().map(|victim| victim.node).collect();
+        match self.spec.action.apply(&self.shared.cluster, &nodes) {
             Ok(times) => {
                 self.record.injected_ns = Some(times.sent_ns);
                 self.record.took_effect_ns = Some(times.seen_ns);
@@ -144,15 +217,14 @@ impl FaultThread {
             self.shared.lock().held -= 1;
             return;
         };
-        let recover_after_ns = u64::try_from(recover_after.as_nanos()).unwrap_or(u64::MAX);
-        self.shared.wait_until(Some(took_effect_ns.saturating_add(recover_after_ns)));
+        self.shared.wait_until(Some(took_effect_ns.saturating_add(nanoseconds(recover_after))));
     }
 
-    fn heal(&mut self, victim: &Victim) {
+    fn heal(&mut self, victims: &[Victim]) {
         let began_ns = monotonic_ns();
         self.record.heal_began_ns = Some(began_ns);
         self.publish(FaultStep::HealBegan, began_ns);
-        match self.bring_back(victim) {
+        match self.bring_back(victims) {
             Ok(healed_ns) => {
                 self.record.healed_ns = Some(healed_ns);
                 self.publish(FaultStep::Healed, healed_ns);
@@ -164,14 +236,33 @@ impl FaultThread {
         }
     }
 
-    /// Heals, marks the journal, and waits until the victim is whole; gives the time when that was seen.
-    fn bring_back(&self, victim: &Victim) -> Result<u64, String> {
-        let cluster = &self.shared.cluster;
-        let healed = self.spec.action.heal(cluster, victim.node, victim.process);
+    /// Heals every victim, marks the journal, and waits until all are whole; gives the time when that was seen. What fails for
+    /// one does not keep the others from being healed.
+    fn bring_back(&self, victims: &[Victim]) -> Result<u64, String> {
+        let started: Vec<Result<(), String>> = victims.iter().map(|victim| self.undo(victim)).collect();
+        // Only now: brokers that were all down come back together, as a voter alone can't even be registered.
+        let limit_ns = monotonic_ns().saturating_add(nanoseconds(HEAL_LIMIT));
+        let mut problems: Vec<String> = Vec::new();
+        let mut healed_ns = 0;
+        for (victim, started) in victims.iter().zip(started) {
+            match started.and_then(|()| self.wait_whole(victim, limit_ns)) {
+                Ok(whole_ns) => healed_ns = healed_ns.max(whole_ns),
+                Err(error) => problems.push(error),
+            }
+        }
+        if problems.is_empty() { Ok(healed_ns) } else { Err(problems.join("; ")) }
+    }
+
+    fn undo(&self, victim: &Victim) -> Result<(), String> {
+        let healed = self.spec.action.heal(&self.shared.cluster, victim.node, victim.process);
         healed.map_err(|error| error.to_string())?;
         // The process is there: what may still go wrong is not undone by doing it again.
-        self.shared.journal.mark_undone(victim.journal_id).map_err(|error| error.to_string())?;
-        cluster.wait_registered(victim.node, HEAL_LIMIT).map_err(|error| error.to_string())
+        self.shared.journal.mark_undone(victim.journal_id).map_err(|error| error.to_string())
+    }
+
+    fn wait_whole(&self, victim: &Victim, limit_ns: u64) -> Result<u64, String> {
+        let left = Duration::from_nanos(limit_ns.saturating_sub(monotonic_ns()));
+        self.shared.cluster.wait_whole(victim.node, left).map_err(|error| error.to_string())
     }
 
     /// Stores the record as it is now and tells the step. Whoever listened may be gone.
@@ -189,8 +280,13 @@ impl Drop for FaultThread {
             state.records[self.index].heal_error = Some("its thread panicked".to_owned());
         }
         state.claimed.retain(|_, fault| *fault != self.spec.name);
+        state.over.insert(self.spec.name.clone());
         state.running -= 1;
         drop(state);
         self.shared.changed.notify_all();
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -4,6 +4,7 @@
 //! topic then gets fewer replicas than there are brokers.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -70,8 +71,8 @@ pub(super) fn wait(
     }
 }
 
-/// Waits until `node` itself is whole: its process lives and, if it is a broker, it answers and lists itself. Gives the time
-/// when that was seen.
+/// Waits until `node` itself is whole: it answers and lists itself or, if it is no broker, it listens. Gives the time when that
+/// was seen.
 pub(super) fn wait_registered(
     supervisor: &Supervisor,
     node: &LocalNode,
@@ -86,11 +87,16 @@ pub(super) fn wait_registered(
         if let Some(NodeState::Exited(exit)) = statuses.iter().find(|s| s.node == id).map(|s| &s.state) {
             return Err(not_ready(node, format!("it ended with {exit}")));
         }
-        let Some(addr) = node.node.client_addr() else { return Ok(monotonic_ns()) };
-        let missing = match registered(&addr, &options, &mut connection) {
-            Ok(listed) if listed.contains(&id) => return Ok(monotonic_ns()),
-            Ok(listed) => format!("it lists brokers {listed:?}, not itself"),
-            Err(error) => error.to_string(),
+        let missing = match node.node.client_addr() {
+            None => match listens(node.node.controller_port) {
+                Ok(()) => return Ok(monotonic_ns()),
+                Err(error) => format!("it does not listen: {error}"),
+            },
+            Some(addr) => match registered(&addr, &options, &mut connection) {
+                Ok(listed) if listed.contains(&id) => return Ok(monotonic_ns()),
+                Ok(listed) => format!("it lists brokers {listed:?}, not itself"),
+                Err(error) => error.to_string(),
+            },
         };
         if Instant::now() >= deadline {
             return Err(not_ready(node, format!("deadline over, {missing}")));
@@ -124,6 +130,69 @@ pub(super) fn wait_unlisted(
         }
         thread::sleep(POLL);
     }
+}
+
+/// Waits until a broker that runs knows an active controller, which `controller` may be or not; gives the time of its answer.
+/// The question goes to the active controller itself, so that it is no old news. With no broker running there is nobody to
+/// ask, and nobody who needs the quorum.
+pub(super) fn wait_quorum(
+    supervisor: &Supervisor,
+    controller: &LocalNode,
+    nodes: &[LocalNode],
+    operator: &Security,
+    deadline: Instant,
+) -> Result<u64, ChaosError> {
+    let options = options(operator);
+    loop {
+        let running = running(&supervisor.list()?);
+        let brokers = nodes.iter().filter(|node| running.contains(&node.node.id));
+        let addrs: Vec<String> = brokers.filter_map(|node| node.node.client_addr()).collect();
+        if addrs.is_empty() {
+            return Ok(monotonic_ns());
+        }
+        let mut missing = "the quorum has no leader".to_owned();
+        for addr in &addrs {
+            match Connection::connect(addr, &options).and_then(|mut connection| connection.quorum()) {
+                Ok(quorum) if quorum.leader.is_some() => return Ok(monotonic_ns()),
+                Ok(_) => {}
+                Err(error) => missing = format!("no broker knows the quorum: {error}"),
+            }
+            if Instant::now() >= deadline {
+                return Err(not_ready(controller, format!("deadline over, {missing}")));
+            }
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// Partitions of all topics whose replicas are not all in sync, as `witness` says.
+pub(super) fn out_of_sync(witness: &LocalNode, operator: &Security) -> Result<Vec<String>, NotReady> {
+    let failed = |why: String| NotReady {
+        name: witness.node.name(),
+        why,
+        log: witness.log.clone(),
+        last_lines: last_lines(&witness.log, LOG_LINES),
+    };
+    let addr = witness.node.client_addr().ok_or_else(|| failed("it is no broker".to_owned()))?;
+    let connection = Connection::connect(&addr, &options(operator));
+    let metadata = connection.and_then(|mut connection| connection.metadata(None));
+    let metadata = metadata.map_err(|error| failed(error.to_string()))?;
+    let ids = |ids: &[i32]| ids.iter().map(i32::to_string).collect::<Vec<_>>().join(", ");
+    let partitions =
+        metadata.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |p| (topic, p)));
+    let out = partitions.filter(|(_, partition)| {
+        partition.leader.is_none() || partition.isr.len() < partition.replicas.len()
+    });
+    Ok(out
+        .map(|(topic, p)| format!("{}-{} ({} of {})", topic.name, p.index, ids(&p.isr), ids(&p.replicas)))
+        .collect())
+}
+
+/// Whether somebody takes connections on a port of 127.0.0.1.
+fn listens(port: Option<u16>) -> std::io::Result<()> {
+    let port = port.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpStream::connect_timeout(&addr, ANSWER_LIMIT).map(drop)
 }
 
 fn options(operator: &Security) -> ConnectOptions {

@@ -3,7 +3,7 @@
 use super::spec::{Controllers, LocalSpec};
 
 /// Id of the first isolated controller. Far from the brokers' ids, so that a log line tells them apart.
-const FIRST_CONTROLLER_ID: i32 = 101;
+pub(crate) const FIRST_CONTROLLER_ID: i32 = 101;
 
 /// One JVM of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

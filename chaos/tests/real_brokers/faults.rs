@@ -93,7 +93,7 @@ fn a_killed_leader_is_replaced_and_comes_back(cluster: &Arc<LocalCluster>) -> Te
     let (history, clocks) = stage.recovered(&record)?;
     report(&format!("kill the leader: {}", in_words(&clocks)));
     let before = history.state_at(&at("killed", 0), injected).ok_or("not watched")?;
-    assert_eq!(before.leader, Some(target.node));
+    assert_eq!(before.leader, Some(target.nodes[0]));
     let elected = clocks.leader_elected.seconds().ok_or(format!("{:?}", clocks.leader_elected))?;
     assert!(elected > 0.0);
     let full = clocks.isr_full.seconds().ok_or(format!("{:?}", clocks.isr_full))?;
@@ -102,7 +102,7 @@ fn a_killed_leader_is_replaced_and_comes_back(cluster: &Arc<LocalCluster>) -> Te
     let place = at("killed", 0);
     let shrunk = history.observations().any(|seen| {
         (injected..healed).contains(&seen.at_ns)
-            && matches!(&seen.change, Change::Partition { at, state } if *at == place && !state.isr.contains(&target.node))
+            && matches!(&seen.change, Change::Partition { at, state } if *at == place && !state.isr.contains(&target.nodes[0]))
     });
     assert!(shrunk, "{:?}", history.observations().collect::<Vec<_>>());
     Ok(())
@@ -275,7 +275,7 @@ pub(crate) fn the_active_controller_may_be_no_broker(cluster: &Arc<LocalCluster>
     let (events, _told) = mpsc::channel();
     let injector = Injector::start(Arc::clone(cluster), vec![kill], monotonic_ns(), journal, events)?;
     let record = only(injector.join())?;
-    assert_eq!(record.target.as_ref().map(|target| target.node), Some(101), "{record:?}");
+    assert_eq!(record.target.as_ref().map(|target| target.nodes.clone()), Some(vec![101]), "{record:?}");
     times(&record)?;
     Ok(())
 }
@@ -396,7 +396,7 @@ impl Write for Lines {
 }
 
 fn fault(name: &str, action: FaultAction, target: Target, recover_after: Option<Duration>) -> FaultSpec {
-    FaultSpec { name: name.to_owned(), action, target, at_ns: 0, recover_after }
+    FaultSpec { name: name.to_owned(), action, target, at_ns: 0, recover_after, follows: None }
 }
 
 fn at(topic: &str, partition: i32) -> TopicPartition {
@@ -418,7 +418,7 @@ fn times(record: &FaultRecord) -> Result<[u64; 4], Failed> {
 }
 
 fn injected_node(injector: &Injector) -> Option<i32> {
-    Some(injector.records().first()?.target.as_ref()?.node)
+    Some(injector.records().first()?.target.as_ref()?.nodes[0])
 }
 
 fn steps(events: &Receiver<FaultEvent>) -> Vec<&'static str> {

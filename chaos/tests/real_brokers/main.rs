@@ -5,6 +5,7 @@
 //! binary of its own for tests, would be installed with the crate and would not test re-execution.
 
 mod faults;
+mod matrix;
 mod support;
 
 use std::ffi::OsString;
@@ -24,15 +25,17 @@ use libtest_mimic::{Arguments, Trial};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpgid, getsid};
 use support::{
-    LIMIT, RUN, Run, SUPERVISE, TestResult, dirs, eventually, launcher, listed, process_of, quick, report,
-    run_until_killed, share_jars, state_of,
+    LIMIT, PAUSE, RUN, Run, SUPERVISE, TestResult, dirs, eventually, launcher, listed, process_of, quick,
+    report, run_until_killed, share_jars, state_of,
 };
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     match args.first().and_then(|arg| arg.to_str()) {
         Some(SUPERVISE) => return gauntlet_chaos::supervisor_main(args.into_iter().skip(1)),
-        Some(RUN) => return run_until_killed(Path::new(&args[1])),
+        Some(RUN) => {
+            return run_until_killed(Path::new(&args[1]), args[2].to_str().unwrap_or_default());
+        }
         _ => {}
     }
     let mut arguments = Arguments::from_args();
@@ -59,11 +62,13 @@ fn main() -> ExitCode {
         ),
     ];
     trials.extend(faults::trials(&shared));
+    let clusters = Arc::new(matrix::Clusters::default());
+    trials.extend(matrix::trials(&clusters));
     let conclusion = libtest_mimic::run(&arguments, trials);
-    match shared.shutdown() {
+    match shared.shutdown().and_then(|()| clusters.shutdown()) {
         Ok(()) => conclusion.exit_code(),
         Err(error) => {
-            report(&format!("the shared cluster: {:?}", error.message()));
+            report(&format!("a shared cluster: {:?}", error.message()));
             ExitCode::FAILURE
         }
     }
@@ -143,7 +148,7 @@ fn isolated_controllers_of_kafka_3_9() -> TestResult {
 /// SIGKILL runs no destructor: only the lifeline can tell the supervisor. One broker is paused, which must not save it.
 fn a_killed_run_leaves_nothing() -> TestResult {
     let base = tempfile::tempdir()?;
-    let mut run = Run::start(base.path())?;
+    let mut run = Run::start(base.path(), PAUSE)?;
     assert!(run.brokers.iter().all(|process| process.is_alive()));
     let journal = base.path().join("undo.journal");
     let pending = read_pending(&journal)?;
@@ -163,7 +168,7 @@ fn a_killed_run_leaves_nothing() -> TestResult {
 /// The last line of defence: nobody is left to clean up, and the kernel does.
 fn a_killed_supervisor_takes_its_brokers_along() -> TestResult {
     let base = tempfile::tempdir()?;
-    let run = Run::start(base.path())?;
+    let run = Run::start(base.path(), PAUSE)?;
     assert!(run.supervisor.signal(Signal::SIGKILL)?);
     eventually("all brokers are gone", || run.brokers.iter().all(|process| !process.is_alive()))?;
     // Nobody could mark the journal: whoever finds it does.

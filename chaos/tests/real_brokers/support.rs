@@ -18,6 +18,8 @@ use libtest_mimic::Failed;
 
 pub(crate) const SUPERVISE: &str = "--hidden-supervise";
 pub(crate) const RUN: &str = "--hidden-run";
+/// The fault of a run that needs two brokers only.
+pub(crate) const PAUSE: &str = "pause";
 /// Nothing here should take as long; it only has to end.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -31,15 +33,15 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn start(base: &Path) -> Result<Self, Failed> {
+    /// A run under `fault`: a row of the catalogue, or [`PAUSE`].
+    pub(crate) fn start(base: &Path, fault: &str) -> Result<Self, Failed> {
         let exe = std::env::current_exe()?;
-        let mut child = Command::new(exe).arg(RUN).arg(base).stdout(Stdio::piped()).spawn()?;
+        let mut child = Command::new(exe).arg(RUN).arg(base).arg(fault).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("no stdout")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let mut processes: Vec<ProcessIdentity> = serde_json::from_str(&line)?;
         let supervisor = processes.remove(0);
-        assert_eq!(processes.len(), 2);
         Ok(Self { child, supervisor, brokers: processes })
     }
 }
@@ -51,23 +53,13 @@ impl Drop for Run {
     }
 }
 
-/// The other side of [`Run`]: two brokers, one of them under a pause that lasts until the run ends; tells its processes and
-/// waits for its end.
-pub(crate) fn run_until_killed(base: &Path) -> ExitCode {
+/// The other side of [`Run`]: a cluster under a fault that acts; tells its processes and waits for its end.
+pub(crate) fn run_until_killed(base: &Path, fault: &str) -> ExitCode {
     let body = || -> Result<(), Failed> {
-        let journal = Arc::new(UndoJournal::open(base)?);
-        let dirs = ClusterDirs { undo_journal: Some(journal.path().to_path_buf()), ..dirs(base)? };
-        let cluster = Arc::new(LocalCluster::start(&quick(2), &dirs, &launcher())?);
-        let pause = FaultSpec {
-            name: "pause".to_owned(),
-            action: FaultAction::BrokerPause,
-            target: Target::Broker { id: 2 },
-            at_ns: 0,
-            recover_after: None,
+        let (cluster, _injector) = match fault {
+            PAUSE => begin_pause(base)?,
+            row => super::matrix::begin(base, row)?,
         };
-        let (events, told) = mpsc::channel();
-        let _injector = Injector::start(Arc::clone(&cluster), vec![pause], monotonic_ns(), journal, events)?;
-        while !matches!(told.recv_timeout(LIMIT)?.step, FaultStep::TookEffect { .. }) {}
         let mut processes = vec![cluster.supervisor_process()];
         processes.extend(cluster.statuses()?.iter().map(|status| status.process));
         writeln!(std::io::stdout(), "{}", serde_json::to_string(&processes)?)?;
@@ -82,6 +74,25 @@ pub(crate) fn run_until_killed(base: &Path) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Two brokers, the second one under a pause that lasts until the run ends.
+fn begin_pause(base: &Path) -> Result<(Arc<LocalCluster>, Injector), Failed> {
+    let journal = Arc::new(UndoJournal::open(base)?);
+    let dirs = ClusterDirs { undo_journal: Some(journal.path().to_path_buf()), ..dirs(base)? };
+    let cluster = Arc::new(LocalCluster::start(&quick(2), &dirs, &launcher())?);
+    let pause = FaultSpec {
+        name: "pause".to_owned(),
+        action: FaultAction::BrokerPause,
+        target: Target::Broker { id: 2 },
+        at_ns: 0,
+        recover_after: None,
+        follows: None,
+    };
+    let (events, told) = mpsc::channel();
+    let injector = Injector::start(Arc::clone(&cluster), vec![pause], monotonic_ns(), journal, events)?;
+    while !matches!(told.recv_timeout(LIMIT)?.step, FaultStep::TookEffect { .. }) {}
+    Ok((cluster, injector))
 }
 
 pub(crate) fn launcher() -> Launcher {

@@ -7,7 +7,7 @@ mod sweep;
 
 use std::io::Write;
 
-use gauntlet_chaos::{Jvm, KafkaSource, Target};
+use gauntlet_chaos::{FaultSpec, Jvm, KafkaSource, Target};
 use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;
@@ -157,19 +157,8 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     writeln!(out, "timeline")?;
     writeln!(out, "  {:>9}  warm-up begins", "")?;
     writeln!(out, "  {:>9}  t = 0", "0s")?;
-    for fault in &planned.faults {
-        let at = std::time::Duration::from_nanos(fault.at_ns);
-        writeln!(
-            out,
-            "  {:>9}  {}: {} of {}",
-            seconds(at),
-            fault.name,
-            fault.action.name(),
-            target(&fault.target)
-        )?;
-        if let Some(after) = fault.recover_after {
-            writeln!(out, "  {:>9}  {}: healed", seconds(at + after), fault.name)?;
-        }
+    for (at, told) in fault_times(&planned.faults) {
+        writeln!(out, "  {:>9}  {told}", at.map(seconds).unwrap_or_default())?;
     }
     if let Some(duration) = plan.load.duration {
         writeln!(out, "  {:>9}  load ends", seconds(duration))?;
@@ -264,6 +253,32 @@ fn lifecycle(lifecycle: Lifecycle) -> &'static str {
     }
 }
 
+/// What happens to whom and when, in order of time. What follows something has no time of its own and comes right after it.
+fn fault_times(faults: &[FaultSpec]) -> Vec<(Option<std::time::Duration>, String)> {
+    let mut told: Vec<(u64, Option<std::time::Duration>, String)> = Vec::new();
+    for fault in faults {
+        let at = std::time::Duration::from_nanos(fault.at_ns);
+        let what = format!("{}: {} of {}", fault.name, fault.action.name(), target(&fault.target));
+        match &fault.follows {
+            Some(before) => {
+                told.push((
+                    fault.at_ns,
+                    None,
+                    format!("{what}, when {before} is over and all replicas are in sync"),
+                ));
+            }
+            None => told.push((fault.at_ns, Some(at), what)),
+        }
+        if let Some(after) = fault.recover_after.filter(|after| !after.is_zero()) {
+            let healed = at + after;
+            let healed_ns = u64::try_from(healed.as_nanos()).unwrap_or(u64::MAX);
+            told.push((healed_ns, Some(healed), format!("{}: healed", fault.name)));
+        }
+    }
+    told.sort_by_key(|(at_ns, _, _)| *at_ns);
+    told.into_iter().map(|(_, at, what)| (at, what)).collect()
+}
+
 fn target(target: &Target) -> String {
     match target {
         Target::LeaderOf { topic, partition } => format!("the leader of {topic}-{partition}"),
@@ -273,6 +288,11 @@ fn target(target: &Target) -> String {
             format!("the leader of the lowest partition of {topic} that the active controller does not lead")
         }
         Target::Broker { id } => format!("node {id}"),
+        Target::AllBrokers => "all brokers".to_owned(),
+        Target::NextOfRoll => "the next broker, the active controller last".to_owned(),
+        Target::EnoughVoters => {
+            "the active controller and as many voters that the others elect nobody".to_owned()
+        }
     }
 }
 

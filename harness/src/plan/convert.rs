@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use gauntlet_chaos::{
-    Controllers, FaultAction, FaultSpec, Jvm, KafkaSource, KafkaVersion, LocalSpec, Target,
-};
+use gauntlet_chaos::{Controllers, FaultSpec, Jvm, KafkaSource, KafkaVersion, LocalSpec};
 use gauntlet_reports::{Capabilities, ExpectError, Expectation, metric};
 use gauntlet_verify::{Guarantee, Preset};
 use gauntlet_wire::LinkConfig;
@@ -14,7 +12,7 @@ use gauntlet_wire::producer::Acks;
 
 use super::needs::{Needs, bound_disk, needs};
 use super::security::{self, process_environment};
-use super::{external, load, rdkafka, *};
+use super::{external, faults, load, rdkafka, *};
 use crate::report::ReportForm;
 use crate::scenario::types as file;
 use crate::scenario::{ExpressionMistake, LoadedScenario, LoadedSecurity, Scenario, ScenarioError};
@@ -161,7 +159,7 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
             None
         }
     };
-    let faults = faults(scenario, options.seed, &mut refusals);
+    let faults = faults::faults(scenario, scenario.seed.unwrap_or(options.seed), &mut refusals);
     let load = load::load(scenario, &topics, &mut refusals);
     let mut warnings = rdkafka::check(scenario, &mut refusals);
     external::check(scenario, cluster.as_ref(), &mut refusals);
@@ -412,52 +410,6 @@ fn reader_block(consumers: &file::Consumers, topics: &[TopicPlan]) -> ReaderBloc
             file::IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
         },
     }
-}
-
-fn faults(scenario: &Scenario, seed: u64, refusals: &mut Vec<Refusal>) -> Vec<FaultSpec> {
-    /// A broker that is asked to stop moves its leaderships away first; Kafka's own scripts wait as long.
-    const STOP_DEADLINE_MS: u64 = 60_000;
-    let mut specs = Vec::new();
-    for (i, fault) in scenario.faults.iter().enumerate() {
-        let target = match &fault.target {
-            file::Target::Leader { topic, partition } => match partition {
-                file::PartitionChoice::Number(number) => {
-                    Target::LeaderOf { topic: topic.clone(), partition: *number as i32 }
-                }
-                file::PartitionChoice::LowestNotController => {
-                    Target::LowestPartitionLeaderNotController { topic: topic.clone() }
-                }
-                // Before a fault every partition has a leader, so the lowest that has one is 0.
-                file::PartitionChoice::Lowest => Target::LeaderOf { topic: topic.clone(), partition: 0 },
-            },
-            file::Target::Controller => Target::ActiveController,
-            file::Target::Broker { not_controller: true } => Target::NotController,
-            file::Target::Broker { not_controller: false } => match &scenario.cluster {
-                file::Cluster::Local(local) => {
-                    let brokers = u64::from(local.brokers.max(1));
-                    Target::Broker { id: (scenario.seed.unwrap_or(seed) % brokers) as i32 + 1 }
-                }
-                file::Cluster::Bootstrap(_) => {
-                    let help = "faults need a local cluster in this version";
-                    refusals.push(refuse(format!("faults[{i}]"), "nobody to draw a broker from", help));
-                    continue;
-                }
-            },
-            file::Target::Id(id) => Target::Broker { id: i32::from(*id) },
-        };
-        specs.push(FaultSpec {
-            name: fault.name.clone(),
-            action: match fault.action {
-                file::FaultAction::BrokerKill => FaultAction::BrokerKill,
-                file::FaultAction::BrokerStop => FaultAction::BrokerStop { deadline_ms: STOP_DEADLINE_MS },
-                file::FaultAction::BrokerPause => FaultAction::BrokerPause,
-            },
-            target,
-            at_ns: fault.at.as_ns(),
-            recover_after: fault.recover.map(|r| r.after.to_std()),
-        });
-    }
-    specs
 }
 
 /// What the run is judged by: what the scenario declares, else what its weakest producer gives.

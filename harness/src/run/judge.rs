@@ -419,10 +419,7 @@ pub(crate) fn fault_as_told(record: &FaultRecord, at: impl Fn(u64) -> f64) -> Fa
     FaultEntry {
         name: record.name.clone(),
         action: record.action.name().to_owned(),
-        target: record
-            .target
-            .as_ref()
-            .map_or_else(|| "nobody".to_owned(), |t| format!("broker {} ({})", t.node, t.why)),
+        target: record.target.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string),
         took_effect: record.took_effect_ns.is_some(),
         at_s: FaultTimes {
             planned: at(record.planned_at_ns),

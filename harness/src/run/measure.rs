@@ -13,7 +13,7 @@ use gauntlet_verify::Summary;
 use super::collect::Collected;
 use crate::hlog::{Series, SlotHistograms};
 use crate::intervals::ClientSecond;
-use crate::plan::Plan;
+use crate::plan::{Plan, fault_of};
 use crate::recorder::LatencyHistogram;
 use crate::windows::{FaultMoments, Measured, Slots, Windows, lay_out};
 
@@ -155,19 +155,15 @@ impl Measurement {
         }
     }
 
-    fn fault(&self, name: Option<&str>) -> Option<&FaultSeen> {
-        self.faults.iter().find(|f| Some(f.record.name.as_str()) == name)
-    }
-
+    /// The clock of a fault; of one that happened more than once, the worst.
     fn observe_fault(&self, metric: &Metric, label: Option<&str>) -> Observed {
-        let Some(fault) = self.fault(label) else {
-            return Observed::Unknown("the fault was not injected".into());
-        };
-        if fault.record.took_effect_ns.is_none() {
+        let named = |fault: &&FaultSeen| Some(fault_of(&fault.record.name)) == label;
+        let times: Vec<&FaultSeen> = self.faults.iter().filter(named).collect();
+        if let Some(fault) = times.iter().find(|fault| fault.record.took_effect_ns.is_none()) {
             let why = fault.record.error.clone().unwrap_or_else(|| "it was not seen to act".to_owned());
             return Observed::Unknown(format!("fault {}: {why}", fault.record.name));
         }
-        let time = match metric.name {
+        let clock = |fault: &&FaultSeen| match metric.name {
             "recovery.leader_elected" => fault.clocks.leader_elected,
             "recovery.first_ack" => fault.clocks.first_ack,
             "recovery.isr_full" => fault.clocks.isr_full,
@@ -175,7 +171,10 @@ impl Measurement {
             "recovery.p99_back" => fault.p99_back,
             _ => fault.clocks.unavailable_longest,
         };
-        match time {
+        let Some(worst) = times.iter().map(clock).reduce(RecoveryTime::worse) else {
+            return Observed::Unknown("the fault was not injected".into());
+        };
+        match worst {
             RecoveryTime::Seconds(s) => Observed::Value(s),
             RecoveryTime::NotAffected => Observed::Value(0.0),
             RecoveryTime::Never => Observed::Value(f64::INFINITY),
@@ -389,7 +388,7 @@ fn distribution(histogram: Option<&LatencyHistogram>, stat: Option<Stat>) -> Obs
 
 fn moments_of(fault: &FaultSeen) -> Option<FaultMoments> {
     Some(FaultMoments {
-        name: fault.record.name.clone(),
+        name: fault_of(&fault.record.name).to_owned(),
         injected_ns: fault.record.injected_ns?,
         heal_ns: fault.record.heal_began_ns,
         recovered_ns: fault.recovered_ns,

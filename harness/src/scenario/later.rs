@@ -2,7 +2,7 @@
 //! "unknown field" would send users looking for a typo.
 
 /// Fields of the scenario format by the block they belong to; `*` is any block. Sorted by block.
-const LATER_FIELDS: [(&str, &[&str]); 12] = [
+const LATER_FIELDS: [(&str, &[&str]); 13] = [
     ("", &["measure", "steady_state", "security", "transactions", "processors", "groups", "probes"]),
     ("cluster", &["docker", "kubernetes", "ssh", "command", "allow_faults"]),
     ("cluster.local", &["isolation"]),
@@ -21,7 +21,8 @@ const LATER_FIELDS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("expect", &["abort_on_fail", "delay_abort_eval", "per", "rows"]),
-    ("faults", &["every", "jitter", "args", "when", "schedule"]),
+    ("faults", &["when", "schedule"]),
+    ("faults.args", &["latency", "jitter", "loss", "rate"]),
     ("faults.target", &["mode", "value", "group"]),
     ("report", &["attach"]),
     ("verify", &["checks", "keep_history"]),
@@ -40,8 +41,8 @@ const LATER_VALUES: [(&str, &[&str]); 6] = [
     (
         "faults.action",
         &[
-            "broker.restart",
-            "broker.bounce",
+            "broker.slow-start",
+            "broker.power-loss",
             "network.delay",
             "network.partition",
             "network.loss",

@@ -5,8 +5,8 @@
 use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
 use super::types::{
-    Cluster, Expectation, Fault, ForeignCluster, HealAction, Key, Lifecycle, LocalCluster, PartitionChoice,
-    Recover, Report, Scenario, Target, Topic, Verify, Window, Workload,
+    ActionName, Cluster, Expectation, Fault, FaultAction, ForeignCluster, HealAction, Key, Lifecycle,
+    LocalCluster, PartitionChoice, Recover, Report, Scenario, Target, Topic, Verify, Window, Workload,
 };
 use super::written::{
     ClusterWritten, ExpectationWritten, FaultWritten, PartitionWritten, Role, ScenarioWritten, TargetWritten,
@@ -175,17 +175,24 @@ fn topic_name(written: Option<String>, path: &str, topics: &[Topic], problems: &
     topics[0].name.clone()
 }
 
+/// How a target is written.
+const TARGETS: &str = "write { role: controller }, { role: broker }, { id: 1 }, or { role: leader, of: { topic: NAME, partition: 0 } }";
+
 fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut Problems<'_>) -> Fault {
     let path = format!("faults[{index}]");
+    let action = action(&written, &path, problems);
     let mut recover = written.recover.map(|recover| Recover { action: recover.action, after: recover.after });
     if let Some(pause_for) = written.pause_for {
-        let heal_action = written.action.heal_action();
-        if heal_action != HealAction::BrokerResume {
+        if action.heal_action() != Some(HealAction::BrokerResume) {
+            let help = match action.heal_action() {
+                Some(heal) => format!("write `recover: {{ action: {}, after: {pause_for} }}`", heal.name()),
+                None => "remove it: the broker is started again at once".to_owned(),
+            };
             problems.add(Finding {
                 path: &format!("{path}.for"),
-                message: format!("`for` does not fit action `{}`", written.action.name()),
-                label: "only for `broker.pause`",
-                help: &format!("write `recover: {{ action: {}, after: {pause_for} }}`", heal_action.name()),
+                message: format!("`for` does not fit action `{}`", action.name()),
+                label: "only for pauses",
+                help: &help,
             });
         } else if recover.is_some() {
             problems.add(Finding {
@@ -195,14 +202,77 @@ fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut P
                 help: "keep one of the two",
             });
         }
-        recover = recover.or(Some(Recover { action: heal_action, after: pause_for }));
+        let heal = |action: HealAction| Recover { action, after: pause_for };
+        recover = recover.or(action.heal_action().map(heal));
     }
     Fault {
-        target: target(written.target, &format!("{path}.target"), topics, problems),
+        target: fault_target(written.target, &path, action, topics, problems),
         name: written.name,
         at: written.at,
-        action: written.action,
+        action,
         recover,
+        every: written.every,
+        jitter: written.jitter.unwrap_or(Duration::ZERO),
+    }
+}
+
+fn action(written: &FaultWritten, path: &str, problems: &mut Problems<'_>) -> FaultAction {
+    if written.args.by.is_some() && written.action != ActionName::QuorumLoss {
+        problems.add(Finding {
+            path: &format!("{path}.args.by"),
+            message: "`by` does not fit this action".to_owned(),
+            label: "only for `quorum.loss`",
+            help: "remove it",
+        });
+    }
+    match (written.action.action(), written.args.by) {
+        (FaultAction::QuorumLoss(_), Some(by)) => FaultAction::QuorumLoss(by),
+        (action, _) => action,
+    }
+}
+
+/// Some actions know whom they hit; all others have to be told.
+fn fault_target(
+    written: Option<TargetWritten>,
+    path: &str,
+    action: FaultAction,
+    topics: &[Topic],
+    problems: &mut Problems<'_>,
+) -> Target {
+    let known = match action {
+        FaultAction::BrokerRollingRestart | FaultAction::BrokerKillAll => {
+            Some((Target::AllBrokers, "all brokers"))
+        }
+        FaultAction::QuorumLoss(_) => Some((Target::EnoughVoters, "the active controller and other voters")),
+        FaultAction::BrokerKill
+        | FaultAction::BrokerStop
+        | FaultAction::BrokerPause
+        | FaultAction::BrokerRestart
+        | FaultAction::BrokerBounce => None,
+    };
+    let path = format!("{path}.target");
+    match (known, written) {
+        (None, Some(written)) => target(written, &path, topics, problems),
+        (None, None) => {
+            problems.add(Finding {
+                path: &path,
+                message: format!("`{}` needs a `target`", action.name()),
+                label: "who is hit?",
+                help: TARGETS,
+            });
+            Target::Controller
+        }
+        (Some((target, whom)), written) => {
+            if written.is_some() {
+                problems.add(Finding {
+                    path: &path,
+                    message: format!("`{}` has no `target`", action.name()),
+                    label: "not for this action",
+                    help: &format!("remove it: {whom} are hit"),
+                });
+            }
+            target
+        }
     }
 }
 
@@ -260,7 +330,7 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
                 path,
                 message: "the target has neither `role` nor `id`".to_owned(),
                 label: "who is hit?",
-                help: "write { role: controller }, { role: broker }, { id: 1 }, or { role: leader, of: { topic: NAME, partition: 0 } }",
+                help: TARGETS,
             });
             Target::Controller
         }

@@ -21,7 +21,10 @@ pub use clients::{
     Acks, Compression, ConsumerConfig, Consumers, Driver, IsolationLevel, ProducerConfig, Producers,
     RETRIES_MAX,
 };
-pub use faults::{Fault, FaultAction, HealAction, NotController, PartitionChoice, Recover, Rollback, Target};
+pub use faults::{
+    ActionName, Fault, FaultAction, HealAction, LossBy, NotController, PartitionChoice, Recover, Rollback,
+    Target,
+};
 pub use load::{Arrival, Extent, Load, Shape, Stage};
 pub use records::{Body, JsonBody, Key, KeyDistribution, Payload, Size, WeightedSize};
 pub use search::{Headroom, Search, SearchMethod};

@@ -18,6 +18,7 @@ mod workload;
 
 pub(crate) use cluster::is_host_and_port;
 pub(crate) use expect::is_over_a_search;
+pub(crate) use faults::REPEATS_MAX as FAULT_REPEATS_MAX;
 pub(crate) use topics::{NAME_LENGTH_MAX as TOPIC_LENGTH_MAX, RUN_ID_LENGTH};
 pub(crate) use workload::BATCH_OVERHEAD_BYTES;
 

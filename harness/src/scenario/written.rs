@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::sweep::{ClusterUse, OnFail, SweepOrder};
 use super::types::{
-    Arrival, Driver, FaultAction, Headroom, HealAction, Lifecycle, LocalCluster, NotController, Overflow,
-    Report, Rollback, SearchMethod, Severity, Stage,
+    ActionName, Arrival, Driver, Headroom, HealAction, Lifecycle, LocalCluster, LossBy, NotController,
+    Overflow, Report, Rollback, SearchMethod, Severity, Stage,
 };
 use crate::units::{Count, Duration, Fraction, Rate};
 
@@ -373,22 +373,38 @@ pub(crate) enum Model {
 /// A fault: what is done to whom, when, and how it ends.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "Fault")]
-#[serde(deny_unknown_fields, expecting = "a map with `name`, `at`, `action`, and `target`")]
+#[serde(deny_unknown_fields, expecting = "a map with `name`, `at`, and `action`")]
 pub(crate) struct FaultWritten {
     /// What expectations call it: lower-case letters, digits, and hyphens.
     #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
     pub(crate) name: String,
     /// When, counted from the end of the warm-up.
     pub(crate) at: Duration,
+    /// It begins again so long after it began, as long as the load lasts. Left out: it happens once.
+    pub(crate) every: Option<Duration>,
+    /// It begins up to so much later, drawn with the seed, each time anew.
+    pub(crate) jitter: Option<Duration>,
     /// What is done.
-    pub(crate) action: FaultAction,
-    /// To whom, decided when the fault is due.
-    pub(crate) target: TargetWritten,
-    /// How it ends. Left out: it lasts until the run ends.
+    pub(crate) action: ActionName,
+    /// To whom, decided when the fault is due. Not for actions that know whom: rolling restart, kill-all, quorum loss.
+    pub(crate) target: Option<TargetWritten>,
+    /// Details of the action.
+    #[serde(default)]
+    pub(crate) args: FaultArgsWritten,
+    /// How it ends. Left out: it lasts until the run ends. Not for restarts and bounces, which end at once.
     pub(crate) recover: Option<RecoverWritten>,
-    /// How long a `broker.pause` lasts; short for `recover: { action: broker.resume, after: … }`.
+    /// How long a pause lasts; short for `recover: { action: broker.resume, after: … }`.
     #[serde(rename = "for")]
     pub(crate) pause_for: Option<Duration>,
+}
+
+/// Details of an action.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "FaultArgs")]
+#[serde(deny_unknown_fields, expecting = "a map with `by`")]
+pub(crate) struct FaultArgsWritten {
+    /// How a `quorum.loss` loses its voters; `pause` if left out.
+    pub(crate) by: Option<LossBy>,
 }
 
 /// Who is hit: `role` or `id`.

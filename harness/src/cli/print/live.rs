@@ -91,7 +91,7 @@ impl<'a, W: Write> Printer<'a, W> {
         };
         match &event.step {
             FaultStep::Injecting { target } => {
-                writeln!(self.out, " ▲ {}: broker {} ({})", event.fault, target.node, target.why)
+                writeln!(self.out, " ▲ {}: {target}", event.fault)
             }
             step => writeln!(self.out, " ▲ {}: {}", event.fault, words(step)),
         }

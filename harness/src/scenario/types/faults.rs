@@ -16,21 +16,68 @@ pub struct Fault {
     pub action: FaultAction,
     /// To whom, decided when the fault is due.
     pub target: Target,
-    /// How it ends. None: it lasts until the run ends.
+    /// How it ends. None: it lasts until the run ends, or, if its action is a bounce, no time at all.
     pub recover: Option<Recover>,
+    /// How long after it began it begins again, as long as the load lasts. None: it happens once.
+    pub every: Option<Duration>,
+    /// Longest that it may be late on purpose; drawn with the seed, each time anew.
+    pub jitter: Duration,
 }
 
 impl Fault {
-    /// When it ends, counted from the end of the warm-up.
+    /// When it ends at the latest, counted from the end of the warm-up; the first time, if it is repeated.
     #[must_use]
     pub fn heals_at(&self) -> Option<Duration> {
-        self.recover.map(|recover| self.at.saturating_add(recover.after))
+        let latest = self.at.saturating_add(self.jitter);
+        if self.action.is_bounce() {
+            return Some(latest);
+        }
+        self.recover.map(|recover| latest.saturating_add(recover.after))
+    }
+
+    /// When it is due, without jitter and counted from the end of the warm-up: every time that it begins before the load,
+    /// which lasts for `load`, is over, and can end before load and drain are. At least once, at most `most` times.
+    #[must_use]
+    pub fn due(&self, load: Option<Duration>, drain: Duration, most: usize) -> Vec<Duration> {
+        let (Some(every), Some(load)) = (self.every.filter(|every| *every > Duration::ZERO), load) else {
+            return vec![self.at];
+        };
+        let lasts_ns = self.heals_at().map_or(0, |heals_at| heals_at.as_ns().saturating_sub(self.at.as_ns()));
+        let end_ns = load.saturating_add(drain).as_ns();
+        let fits = |at_ns: &u64| {
+            at_ns.saturating_add(self.jitter.as_ns()) < load.as_ns()
+                && at_ns.saturating_add(lasts_ns) <= end_ns
+        };
+        let later = (1..).map(|time: u64| self.at.as_ns().saturating_add(every.as_ns().saturating_mul(time)));
+        let again = later.take_while(fits).take(most.saturating_sub(1)).map(Duration::from_ns);
+        std::iter::once(self.at).chain(again).collect()
     }
 }
 
 /// What is done to the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultAction {
+    /// SIGKILL.
+    BrokerKill,
+    /// SIGTERM: a controlled shutdown.
+    BrokerStop,
+    /// SIGSTOP.
+    BrokerPause,
+    /// SIGTERM, and a start as soon as it is gone.
+    BrokerRestart,
+    /// SIGKILL, and a start as soon as it is gone.
+    BrokerBounce,
+    /// Every broker in turn: SIGTERM, start, all replicas in sync.
+    BrokerRollingRestart,
+    /// SIGKILL of every broker at once.
+    BrokerKillAll,
+    /// So many voters of the quorum at once that the others can elect nobody.
+    QuorumLoss(LossBy),
+}
+
+/// The name of an action in scenarios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum ActionName {
     /// SIGKILL.
     #[serde(rename = "broker.kill")]
     BrokerKill,
@@ -40,6 +87,61 @@ pub enum FaultAction {
     /// SIGSTOP.
     #[serde(rename = "broker.pause")]
     BrokerPause,
+    /// SIGTERM, and a start as soon as it is gone: a clean bounce.
+    #[serde(rename = "broker.restart")]
+    BrokerRestart,
+    /// SIGKILL, and a start as soon as it is gone: a hard bounce.
+    #[serde(rename = "broker.bounce")]
+    BrokerBounce,
+    /// Every broker in turn, the active controller last: SIGTERM, start, all replicas in sync.
+    #[serde(rename = "broker.rolling-restart")]
+    BrokerRollingRestart,
+    /// SIGKILL of every broker at once.
+    #[serde(rename = "broker.kill-all")]
+    BrokerKillAll,
+    /// So many voters of the quorum at once that the others can elect nobody.
+    #[serde(rename = "quorum.loss")]
+    QuorumLoss,
+}
+
+impl ActionName {
+    /// All of them, in the order of their danger.
+    pub const ALL: [Self; 8] = [
+        Self::BrokerRestart,
+        Self::BrokerStop,
+        Self::BrokerBounce,
+        Self::BrokerKill,
+        Self::BrokerPause,
+        Self::BrokerRollingRestart,
+        Self::BrokerKillAll,
+        Self::QuorumLoss,
+    ];
+
+    /// What it does where nothing else is said.
+    #[must_use]
+    pub fn action(self) -> FaultAction {
+        match self {
+            Self::BrokerKill => FaultAction::BrokerKill,
+            Self::BrokerStop => FaultAction::BrokerStop,
+            Self::BrokerPause => FaultAction::BrokerPause,
+            Self::BrokerRestart => FaultAction::BrokerRestart,
+            Self::BrokerBounce => FaultAction::BrokerBounce,
+            Self::BrokerRollingRestart => FaultAction::BrokerRollingRestart,
+            Self::BrokerKillAll => FaultAction::BrokerKillAll,
+            Self::QuorumLoss => FaultAction::QuorumLoss(LossBy::default()),
+        }
+    }
+}
+
+/// How the voters of a `quorum.loss` are lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossBy {
+    /// SIGSTOP.
+    #[default]
+    Pause,
+    /// SIGKILL.
+    Kill,
 }
 
 impl FaultAction {
@@ -50,16 +152,30 @@ impl FaultAction {
             Self::BrokerKill => "broker.kill",
             Self::BrokerStop => "broker.stop",
             Self::BrokerPause => "broker.pause",
+            Self::BrokerRestart => "broker.restart",
+            Self::BrokerBounce => "broker.bounce",
+            Self::BrokerRollingRestart => "broker.rolling-restart",
+            Self::BrokerKillAll => "broker.kill-all",
+            Self::QuorumLoss(_) => "quorum.loss",
         }
     }
 
-    /// What ends it.
+    /// What ends it; None for one that starts its victim again at once.
     #[must_use]
-    pub fn heal_action(self) -> HealAction {
+    pub fn heal_action(self) -> Option<HealAction> {
         match self {
-            Self::BrokerKill | Self::BrokerStop => HealAction::BrokerStart,
-            Self::BrokerPause => HealAction::BrokerResume,
+            Self::BrokerKill | Self::BrokerStop | Self::BrokerKillAll | Self::QuorumLoss(LossBy::Kill) => {
+                Some(HealAction::BrokerStart)
+            }
+            Self::BrokerPause | Self::QuorumLoss(LossBy::Pause) => Some(HealAction::BrokerResume),
+            Self::BrokerRestart | Self::BrokerBounce | Self::BrokerRollingRestart => None,
         }
+    }
+
+    /// Whether its victim is started again at once.
+    #[must_use]
+    pub fn is_bounce(self) -> bool {
+        self.heal_action().is_none()
     }
 }
 
@@ -113,6 +229,10 @@ pub enum Target {
     },
     /// The node of this number: a broker (1 and up) or a controller of its own (101 and up).
     Id(u16),
+    /// Every broker: at once for `broker.kill-all`, in turn for `broker.rolling-restart`.
+    AllBrokers,
+    /// Enough voters of the quorum, for `quorum.loss`.
+    EnoughVoters,
 }
 
 /// Which partition's leader is hit.

@@ -2,9 +2,13 @@
 
 use super::name;
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Cluster, Controllers, Fault, PartitionChoice, Recover, Scenario, Target};
+use crate::scenario::types::{
+    Cluster, Controllers, Fault, FaultAction, PartitionChoice, Recover, Scenario, Target,
+};
 use crate::units::Duration;
 
+/// How often one fault may happen in a run.
+pub(crate) const REPEATS_MAX: usize = 100;
 /// Number of the first controller of its own.
 const CONTROLLER_ID_MIN: u16 = 101;
 
@@ -32,20 +36,19 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
         if let Some(recover) = fault.recover {
             self::recover(&path, fault, recover, problems);
         }
+        repeats(&path, fault, scenario, problems);
         target(&path, fault, scenario, problems);
-        overlap(&path, fault, &scenario.faults[..index], problems);
+        overlap(&path, fault, &scenario.faults[..index], scenario, problems);
     }
 }
 
 fn times(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Problems<'_>) {
     let Some(duration) = scenario.load.shape.duration() else { return };
-    if fault.at >= duration {
+    let latest = fault.at.saturating_add(fault.jitter);
+    if latest >= duration {
         problems.add(Finding {
             path: &format!("{path}.at"),
-            message: format!(
-                "fault `{}` is due at {}, and the load ends at {duration}",
-                fault.name, fault.at
-            ),
+            message: format!("fault `{}` is due at {latest}, and the load ends at {duration}", fault.name),
             label: "after the end of the load",
             help: "make it earlier, or `load.duration` longer; both count from the end of the warm-up",
         });
@@ -66,7 +69,15 @@ fn times(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Problems
 }
 
 fn recover(path: &str, fault: &Fault, recover: Recover, problems: &mut Problems<'_>) {
-    let fits = fault.action.heal_action();
+    let Some(fits) = fault.action.heal_action() else {
+        problems.add(Finding {
+            path: &format!("{path}.recover"),
+            message: format!("`{}` needs no `recover`", fault.action.name()),
+            label: "its broker is started again at once",
+            help: "remove it, or use `broker.stop` or `broker.kill`, which last",
+        });
+        return;
+    };
     if recover.action != fits {
         problems.add(Finding {
             path: &format!("{path}.recover.action"),
@@ -85,13 +96,68 @@ fn recover(path: &str, fault: &Fault, recover: Recover, problems: &mut Problems<
     }
 }
 
+/// A fault that happens again must be over by then, each time, and somebody must say when to stop.
+fn repeats(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Problems<'_>) {
+    let Some(every) = fault.every else { return };
+    let path = format!("{path}.every");
+    let mut refuse = |message: String, label: &str, help: &str| {
+        problems.add(Finding { path: &path, message, label, help });
+    };
+    let name = &fault.name;
+    let Some(duration) = scenario.load.shape.duration() else {
+        refuse(
+            format!("fault `{name}` repeats, and nobody knows when this load ends"),
+            "needs a load of known duration",
+            "remove it, or give the load a `duration`",
+        );
+        return;
+    };
+    if fault.action == FaultAction::BrokerRollingRestart {
+        refuse(
+            format!("fault `{name}` is a rolling restart, which takes as long as it takes"),
+            "not for this action",
+            "remove it, or write a second fault with a later `at`",
+        );
+        return;
+    }
+    let Some(heals_at) = fault.heals_at() else {
+        refuse(
+            format!("fault `{name}` repeats, and lasts until the run ends"),
+            "it is not over by then",
+            "give it a `recover`",
+        );
+        return;
+    };
+    // As late as jitter allows, and again as early as it allows.
+    let lasts = heals_at.as_ns().saturating_sub(fault.at.as_ns());
+    if every.as_ns() <= lasts {
+        let lasts = Duration::from_ns(lasts);
+        refuse(
+            format!("fault `{name}` begins again after {every} and may last until {lasts} after its turn"),
+            "overlaps itself",
+            &format!("make it longer than {lasts}, with time for the brokers to come back"),
+        );
+        return;
+    }
+    if fault.due(Some(duration), scenario.load.drain, REPEATS_MAX + 1).len() > REPEATS_MAX {
+        refuse(
+            format!("fault `{name}` would begin more than {REPEATS_MAX} times"),
+            "too often",
+            "make it longer",
+        );
+    }
+}
+
 fn target(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Problems<'_>) {
     let path = format!("{path}.target");
     match &fault.target {
         Target::Leader { topic, partition } => leader(&path, topic, *partition, scenario, problems),
         Target::Id(id) => node(&path, *id, scenario, problems),
         Target::Broker { not_controller: true } => needs_another_broker(&path, scenario, problems),
-        Target::Controller | Target::Broker { not_controller: false } => {}
+        Target::Controller
+        | Target::Broker { not_controller: false }
+        | Target::AllBrokers
+        | Target::EnoughVoters => {}
     }
 }
 
@@ -159,21 +225,43 @@ fn node(path: &str, id: u16, scenario: &Scenario, problems: &mut Problems<'_>) {
 }
 
 /// Two faults on one node at a time: the first one to heal would heal the other as well. Roles are only known when
-/// faults are due, so this can be told for numbered nodes only; for the others the run refuses the second fault.
-fn overlap(path: &str, fault: &Fault, earlier: &[Fault], problems: &mut Problems<'_>) {
-    let Target::Id(id) = fault.target else { return };
-    let end = |fault: &Fault| fault.heals_at().unwrap_or(Duration::from_ns(u64::MAX));
-    let overlaps =
-        |other: &&Fault| other.target == fault.target && other.at < end(fault) && fault.at < end(other);
-    if let Some(other) = earlier.iter().find(overlaps) {
+/// faults are due, so this can be told for numbered nodes and for all brokers only; for the others the run refuses the second
+/// fault.
+fn overlap(path: &str, fault: &Fault, earlier: &[Fault], scenario: &Scenario, problems: &mut Problems<'_>) {
+    let spans = |fault: &Fault| {
+        let due = fault.due(scenario.load.shape.duration(), scenario.load.drain, REPEATS_MAX);
+        let lasts = fault.heals_at().map_or(u64::MAX, |at| at.as_ns().saturating_sub(fault.at.as_ns()));
+        due.into_iter().map(move |at| (at, Duration::from_ns(at.as_ns().saturating_add(lasts))))
+    };
+    let ours: Vec<(Duration, Duration)> = spans(fault).collect();
+    let clash = |other: &Fault| {
+        let meets = |span: &(Duration, Duration)| ours.iter().any(|own| span.0 < own.1 && own.0 < span.1);
+        spans(other).find(meets)
+    };
+    for other in earlier {
+        let whom = match (&fault.target, &other.target) {
+            (Target::Id(one), Target::Id(two)) if one == two => format!("node {one}"),
+            // One of them takes every broker at once, and the other one at least.
+            (Target::AllBrokers, Target::AllBrokers) => "all brokers".to_owned(),
+            (Target::AllBrokers, _) | (_, Target::AllBrokers) if kills_all(fault) || kills_all(other) => {
+                "all brokers".to_owned()
+            }
+            _ => continue,
+        };
+        let Some((from, to)) = clash(other) else { continue };
         problems.add(Finding {
             path: &format!("{path}.at"),
-            message: format!("faults `{}` and `{}` overlap on node {id}", other.name, fault.name),
+            message: format!("faults `{}` and `{}` overlap on {whom}", other.name, fault.name),
             label: "while the other one lasts",
             help: &match other.heals_at() {
-                Some(heals_at) => format!("`{}` lasts from {} to {heals_at}", other.name, other.at),
-                None => format!("`{}` lasts from {} on; give it a `recover`", other.name, other.at),
+                Some(_) => format!("`{}` lasts from {from} to {to}", other.name),
+                None => format!("`{}` lasts from {from} on; give it a `recover`", other.name),
             },
         });
+        return;
     }
+}
+
+fn kills_all(fault: &Fault) -> bool {
+    fault.action == FaultAction::BrokerKillAll
 }

@@ -1,0 +1,494 @@
+//! The fault catalogue on real brokers: each fault acts (seen from outside), heals, is harmless to heal again, and leaves
+//! nothing behind when its run is killed in the middle of it.
+//!
+//! `ci/test` runs a few of the rows; `ci/faults` runs all of them, with GAUNTLET_FAULT_ROWS naming the file to which each
+//! row appends what was measured.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gauntlet_chaos::clock::monotonic_ns;
+use gauntlet_chaos::fault::{FaultRecord, LossBy};
+use gauntlet_chaos::journal::{PendingUndo, PlannedUndo, Undo, UndoAction, read_pending};
+use gauntlet_chaos::process::ProcessIdentity;
+use gauntlet_chaos::{
+    Controllers, FaultAction, FaultEvent, FaultSpec, FaultStep, Injector, LocalCluster, LocalSpec, Target,
+    UndoJournal,
+};
+use gauntlet_wire::admin::{connect_first, wait_for_leaders};
+use gauntlet_wire::{ConnectOptions, Connection, NewTopic};
+use libtest_mimic::{Failed, Trial};
+use tempfile::TempDir;
+
+use super::support::{LIMIT, Run, TestResult, dirs, eventually, launcher, listed, process_of, quick, report};
+
+/// Where rows are appended, one JSON object a line.
+const ROWS: &str = "GAUNTLET_FAULT_ROWS";
+/// A supervisor may take so long at most to notice that its run is gone, and to end everything.
+const SUPERVISOR_LIMIT: Duration = Duration::from_secs(10);
+/// A broker that is asked to stop.
+const STOP: u64 = 30_000;
+/// How long somebody is asked who is not to answer.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// A row of the catalogue: what is done to whom, on which cluster.
+#[derive(Clone)]
+struct Row {
+    action: FaultAction,
+    target: Target,
+    shape: Shape,
+    /// Whether `ci/test` has the time for it.
+    in_ci_test: bool,
+    /// Whether `ci/test` has the time to kill its run, too.
+    killed_in_ci_test: bool,
+}
+
+/// The arrangement of a cluster.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Three nodes, each broker and controller.
+    Combined,
+    /// Two brokers, and three controllers of their own.
+    Isolated,
+}
+
+impl Shape {
+    const ALL: [Self; 2] = [Self::Combined, Self::Isolated];
+
+    fn brokers(self) -> u16 {
+        match self {
+            Self::Combined => 3,
+            Self::Isolated => 2,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Combined => "3 brokers, combined controllers",
+            Self::Isolated => "2 brokers, 3 controllers",
+        }
+    }
+
+    /// Brokers that are missed after 3 s, not 9.
+    fn spec(self) -> LocalSpec {
+        let fast = [
+            ("broker.session.timeout.ms", "3000"),
+            ("broker.heartbeat.interval.ms", "500"),
+            ("replica.lag.time.max.ms", "5000"),
+        ];
+        let config = fast.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let controllers = match self {
+            Self::Combined => Controllers::Combined,
+            Self::Isolated => Controllers::Isolated(3),
+        };
+        LocalSpec { config, controllers, ..quick(self.brokers()) }
+    }
+}
+
+/// All rows. Each has a name of its own, by which a run in another process finds it.
+fn rows() -> Vec<Row> {
+    use FaultAction as Do;
+    let row =
+        |action, target, shape| Row { action, target, shape, in_ci_test: false, killed_in_ci_test: false };
+    let ci = |row: Row| Row { in_ci_test: true, ..row };
+    let (stop, restart) = (Do::BrokerStop { deadline_ms: STOP }, Do::BrokerRestart { deadline_ms: STOP });
+    let roll = Do::BrokerRollingRestart { deadline_ms: STOP };
+    let loss = |by| Do::QuorumLoss { by };
+    let mut rows = Vec::new();
+    for action in [Do::BrokerKill, stop, Do::BrokerPause] {
+        rows.push(row(action, Target::NotController, Shape::Combined));
+    }
+    rows.push(ci(row(restart, Target::NotController, Shape::Combined)));
+    rows.push(row(Do::BrokerBounce, Target::NotController, Shape::Combined));
+    rows.push(ci(row(roll, Target::NextOfRoll, Shape::Combined)));
+    rows.push(ci(row(Do::BrokerKillAll, Target::AllBrokers, Shape::Combined)));
+    let loss_by_pause = row(loss(LossBy::Pause), Target::EnoughVoters, Shape::Combined);
+    rows.push(ci(Row { killed_in_ci_test: true, ..loss_by_pause }));
+    rows.push(row(loss(LossBy::Kill), Target::EnoughVoters, Shape::Combined));
+    for shape in Shape::ALL {
+        for action in [Do::BrokerKill, stop, Do::BrokerPause, restart, Do::BrokerBounce] {
+            rows.push(row(action, Target::ActiveController, shape));
+        }
+    }
+    rows.push(row(loss(LossBy::Pause), Target::EnoughVoters, Shape::Isolated));
+    rows.push(row(loss(LossBy::Kill), Target::EnoughVoters, Shape::Isolated));
+    rows.push(row(Do::BrokerKillAll, Target::AllBrokers, Shape::Isolated));
+    rows.push(row(roll, Target::NextOfRoll, Shape::Isolated));
+    rows
+}
+
+impl Row {
+    /// `broker.kill of not the controller, 3 brokers, combined controllers`.
+    fn name(&self) -> String {
+        format!("{} of {}, {}", self.fault(), self.whom(), self.shape.words())
+    }
+
+    fn fault(&self) -> String {
+        match self.action {
+            FaultAction::QuorumLoss { by: LossBy::Pause } => "quorum.loss by pause".to_owned(),
+            FaultAction::QuorumLoss { by: LossBy::Kill } => "quorum.loss by kill".to_owned(),
+            action => action.name().to_owned(),
+        }
+    }
+
+    fn whom(&self) -> &'static str {
+        match self.target {
+            Target::ActiveController => "the active controller",
+            Target::NextOfRoll => "each broker in turn",
+            Target::AllBrokers => "all brokers",
+            Target::EnoughVoters => "two of three voters",
+            _ => "a broker",
+        }
+    }
+
+    /// One fault, or the turns of a roll.
+    fn specs(&self) -> Vec<FaultSpec> {
+        let turns = if self.target == Target::NextOfRoll { self.shape.brokers() } else { 1 };
+        let spec = |turn: u16| FaultSpec {
+            name: format!("fault#{turn}"),
+            action: self.action,
+            target: self.target.clone(),
+            at_ns: 0,
+            recover_after: self.action.is_bounce().then_some(Duration::ZERO),
+            follows: (turn > 1).then(|| format!("fault#{}", turn - 1)),
+        };
+        (1..=turns).map(spec).collect()
+    }
+
+    fn pauses(&self) -> bool {
+        self.action.undo() == UndoAction::Resume
+    }
+}
+
+/// One cluster of a shape for all rows that need it, started by the first one.
+#[derive(Default)]
+pub(crate) struct Clusters([Mutex<Option<Started>>; 2]);
+
+/// A cluster and where its files are.
+type Started = (Arc<LocalCluster>, TempDir);
+
+impl Clusters {
+    fn get(&self, shape: Shape) -> Result<Arc<LocalCluster>, Failed> {
+        let slot = &self.0[usize::from(shape == Shape::Isolated)];
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((cluster, _)) = &*slot {
+            return Ok(Arc::clone(cluster));
+        }
+        let base = tempfile::tempdir()?;
+        let cluster = Arc::new(LocalCluster::start(&shape.spec(), &dirs(base.path())?, &launcher())?);
+        *slot = Some((Arc::clone(&cluster), base));
+        Ok(cluster)
+    }
+
+    /// Ends those that were started.
+    pub(crate) fn shutdown(&self) -> TestResult {
+        for slot in &self.0 {
+            if let Some((cluster, _base)) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Arc::into_inner(cluster).ok_or("a test still holds the cluster")?.shutdown()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A test for each row, and one for the end of its run.
+pub(crate) fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for row in rows() {
+        let (name, in_ci_test, killed_in_ci_test) = (row.name(), row.in_ci_test, row.killed_in_ci_test);
+        let (clusters, on) = (Arc::clone(clusters), row.clone());
+        let acts =
+            Trial::test(format!("catalogue: {name}"), move || acts_and_heals(&on, &clusters.get(on.shape)?));
+        trials.push(acts.with_ignored_flag(!in_ci_test));
+        let killed =
+            Trial::test(format!("catalogue, killed: {name}"), move || a_killed_run_leaves_nothing(&row));
+        trials.push(killed.with_ignored_flag(!killed_in_ci_test));
+    }
+    trials
+}
+
+fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
+    let base = tempfile::tempdir()?;
+    let journal = Arc::new(UndoJournal::open(base.path())?);
+    let topic = topic_of(row, cluster)?;
+    let before = processes(cluster)?;
+    let (sender, events) = mpsc::channel();
+    let shared = (Arc::clone(cluster), Arc::clone(&journal));
+    let injector = Injector::start(shared.0, row.specs(), monotonic_ns(), shared.1, sender)?;
+    let seen = if row.action.is_bounce() {
+        let records = injector.join();
+        bounced(row, cluster, &before, &records)?
+    } else {
+        await_effect(&events)?;
+        let seen = lasts(row, cluster, &before, &injector.records())?;
+        assert!(!journal.pending()?.is_empty(), "what lasts is in the journal");
+        injector.heal_all()?;
+        seen
+    };
+    let records = injector.join();
+    for record in &records {
+        assert_eq!((&record.error, &record.heal_error), (&None, &None), "{record:?}");
+    }
+    assert_eq!(journal.pending()?, []);
+    healthy(cluster, &topic)?;
+    heals_again(cluster, &injector, &records, &before)?;
+    healthy(cluster, &topic)?;
+    tell(row, cluster, &records, &seen)
+}
+
+/// A fault that lasts, seen by somebody who is not its injector.
+fn lasts(
+    row: &Row,
+    cluster: &LocalCluster,
+    before: &[(i32, ProcessIdentity)],
+    records: &[FaultRecord],
+) -> Result<String, Failed> {
+    let victims = victims(records);
+    for (node, process) in before.iter().filter(|(node, _)| victims.contains(node)) {
+        if row.pauses() {
+            assert!(process.all_threads_stopped()?, "node {node}");
+        } else {
+            assert!(!process.is_alive(), "node {node}");
+        }
+    }
+    for (id, addr) in cluster.broker_addresses() {
+        let options = ConnectOptions { timeout: SILENCE, ..ConnectOptions::default() };
+        let answer = Connection::connect(&addr, &options).and_then(|mut c| c.metadata(Some(&[])));
+        assert_eq!(answer.is_err(), victims.contains(&id), "broker {id} answers {answer:?}");
+    }
+    let mut seen = match row.pauses() {
+        true => "every thread in state T".to_owned(),
+        false => "process gone, nobody listens".to_owned(),
+    };
+    if row.target == Target::EnoughVoters {
+        no_metadata_changes(cluster, &victims)?;
+        seen += "; no topic can be created, there is no active controller";
+    }
+    if row.target == Target::ActiveController && !row.pauses() {
+        let elected = eventually("another controller leads", || {
+            controller(cluster).is_some_and(|leader| !victims.contains(&leader))
+        });
+        elected?;
+        seen += "; another controller is elected";
+    }
+    Ok(seen)
+}
+
+/// Without a quorum a broker that runs still answers, but nothing that is new comes into the metadata.
+fn no_metadata_changes(cluster: &LocalCluster, victims: &BTreeSet<i32>) -> TestResult {
+    let alive = cluster.broker_addresses().into_iter().find(|(id, _)| !victims.contains(id));
+    let Some((_, addr)) = alive else { return Ok(()) };
+    let options = ConnectOptions { timeout: 2 * SILENCE, ..ConnectOptions::default() };
+    let topic = NewTopic {
+        name: format!("never-{}", monotonic_ns()),
+        partitions: 1,
+        replication_factor: 1,
+        config: Default::default(),
+    };
+    let created = Connection::connect(&addr, &options)?.create_topic(&topic, SILENCE);
+    assert!(created.is_err(), "a topic without a quorum");
+    let leader = Connection::connect(&addr, &options)?.quorum();
+    assert!(!matches!(&leader, Ok(quorum) if quorum.leader.is_some()), "{leader:?}");
+    Ok(())
+}
+
+/// A bounce: each victim was gone, and another process has its place. A roll: every broker once, one after the other.
+fn bounced(
+    row: &Row,
+    cluster: &LocalCluster,
+    before: &[(i32, ProcessIdentity)],
+    records: &[FaultRecord],
+) -> Result<String, Failed> {
+    let victims = victims(records);
+    for (node, process) in before {
+        let now = process_of(cluster, *node)?;
+        assert_eq!(now == *process, !victims.contains(node), "node {node}");
+        assert_eq!(process.is_alive(), !victims.contains(node), "node {node}");
+    }
+    if row.target != Target::NextOfRoll {
+        return Ok("process gone, another one has its place".to_owned());
+    }
+    assert_eq!(victims, cluster.broker_addresses().into_keys().collect(), "every broker had its turn");
+    for pair in records.windows(2) {
+        assert!(pair[0].healed_ns < pair[1].injected_ns, "one after the other: {pair:?}");
+    }
+    let last = records.last().and_then(|record| record.target.as_ref()).ok_or("no last turn")?;
+    assert_eq!(last.why.contains("controller"), row.shape == Shape::Combined, "{last}");
+    Ok("each process gone and replaced, one after the other, all replicas in sync between".to_owned())
+}
+
+/// Everybody lists everybody, every replica is in sync, and there is an active controller.
+fn healthy(cluster: &LocalCluster, topic: &str) -> TestResult {
+    let all: Vec<i32> = cluster.broker_addresses().into_keys().collect();
+    eventually("all brokers list all brokers", || {
+        cluster.bootstrap().iter().all(|addr| listed(addr).is_ok_and(|ids| ids == all))
+    })?;
+    let full = |addr: &String| {
+        let described = Connection::connect(addr, &ConnectOptions::default());
+        described.and_then(|mut connection| connection.describe_topic(topic)).is_ok_and(|topic| {
+            topic.partitions.iter().all(|p| p.leader.is_some() && p.isr.len() == p.replicas.len())
+        })
+    };
+    eventually("every replica is in sync", || cluster.bootstrap().iter().all(full))?;
+    eventually("there is an active controller", || controller(cluster).is_some())
+}
+
+/// As if the run had died between healing and marking it healed: the entries are there again, and undoing them changes no
+/// process. So does healing everything once more.
+fn heals_again(
+    cluster: &LocalCluster,
+    injector: &Injector,
+    records: &[FaultRecord],
+    before: &[(i32, ProcessIdentity)],
+) -> TestResult {
+    let healed = processes(cluster)?;
+    for record in records {
+        for node in victims(std::slice::from_ref(record)) {
+            let process = before.iter().find(|(id, _)| *id == node).ok_or("a stranger")?.1;
+            let planned =
+                PlannedUndo { fault: record.name.clone(), node, process, undo: record.action.undo() };
+            cluster.undo(&PendingUndo { id: 0, at_ns: 0, planned })?;
+        }
+    }
+    injector.heal_all()?;
+    assert_eq!(processes(cluster)?, healed);
+    assert!(healed.iter().all(|(_, process)| process.is_alive()));
+    Ok(())
+}
+
+/// SIGKILL to a run in the middle of the fault: its supervisor heals and ends everything.
+fn a_killed_run_leaves_nothing(row: &Row) -> TestResult {
+    let base = tempfile::tempdir()?;
+    let mut run = Run::start(base.path(), &row.name())?;
+    let journal = base.path().join("undo.journal");
+    let pending = read_pending(&journal)?;
+    if row.action.undo() == UndoAction::Resume {
+        assert!(!pending.is_empty());
+    }
+    run.child.kill()?;
+    run.child.wait()?;
+    let killed = Instant::now();
+    let gone = || {
+        let processes = run.brokers.iter().chain([&run.supervisor]);
+        // The supervisor removes the data once it has reaped every node, those included that it started again meanwhile.
+        processes.clone().all(|process| !process.is_alive()) && !base.path().join("data").exists()
+    };
+    while !gone() {
+        if killed.elapsed() >= SUPERVISOR_LIMIT {
+            return Err(format!("something is left after {} s", SUPERVISOR_LIMIT.as_secs()).into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let gone_s = killed.elapsed().as_secs_f64();
+    assert_eq!(read_pending(&journal)?, [], "nothing is left to undo");
+    append(&serde_json::json!({
+        "row": "killed_run",
+        "fault": row.fault(),
+        "target": row.whom(),
+        "cluster": row.shape.words(),
+        "pending_when_killed": pending.len(),
+        "all_gone_s": rounded(gone_s),
+    }))
+}
+
+/// The other side of a killed run: its cluster and, once it acts, the fault of the row with this name.
+pub(crate) fn begin(base: &std::path::Path, name: &str) -> Result<(Arc<LocalCluster>, Injector), Failed> {
+    let row = rows().into_iter().find(|row| row.name() == name).ok_or("no such row")?;
+    let journal = Arc::new(UndoJournal::open(base)?);
+    let undo_journal = Some(journal.path().to_path_buf());
+    let dirs = gauntlet_chaos::ClusterDirs { undo_journal, ..dirs(base)? };
+    let cluster = Arc::new(LocalCluster::start(&row.shape.spec(), &dirs, &launcher())?);
+    let (sender, events) = mpsc::channel();
+    let injector = Injector::start(Arc::clone(&cluster), row.specs(), monotonic_ns(), journal, sender)?;
+    await_effect(&events)?;
+    Ok((cluster, injector))
+}
+
+fn await_effect(events: &Receiver<FaultEvent>) -> TestResult {
+    loop {
+        let event = events.recv_timeout(LIMIT)?;
+        match event.step {
+            FaultStep::TookEffect { .. } => return Ok(()),
+            FaultStep::Failed { error } => return Err(error.into()),
+            _ => {}
+        }
+    }
+}
+
+/// A topic with a replica on every broker; one for all rows of a cluster.
+fn topic_of(row: &Row, cluster: &LocalCluster) -> Result<String, Failed> {
+    let topic = "stage".to_owned();
+    let options = ConnectOptions::default();
+    let bootstrap = cluster.bootstrap();
+    if connect_first(&bootstrap, &options)?.describe_topic(&topic)?.error.is_ok() {
+        return Ok(topic);
+    }
+    let new_topic = NewTopic {
+        name: topic.clone(),
+        partitions: 6,
+        replication_factor: i16::try_from(row.shape.brokers())?,
+        config: Default::default(),
+    };
+    connect_first(&bootstrap, &options)?.create_topic(&new_topic, LIMIT)?;
+    wait_for_leaders(&bootstrap, &topic, &options, LIMIT)?;
+    Ok(topic)
+}
+
+fn processes(cluster: &LocalCluster) -> Result<Vec<(i32, ProcessIdentity)>, Failed> {
+    Ok(cluster.statuses()?.iter().map(|status| (status.node, status.process)).collect())
+}
+
+fn victims(records: &[FaultRecord]) -> BTreeSet<i32> {
+    records
+        .iter()
+        .filter_map(|record| record.target.as_ref())
+        .flat_map(|target| target.nodes.clone())
+        .collect()
+}
+
+/// The active controller as the first broker that answers knows it.
+fn controller(cluster: &LocalCluster) -> Option<i32> {
+    let options = ConnectOptions { timeout: SILENCE, ..ConnectOptions::default() };
+    let ask = |addr: &String| Connection::connect(addr, &options).and_then(|mut c| c.quorum()).ok()?.leader;
+    cluster.bootstrap().iter().find_map(ask)
+}
+
+fn tell(row: &Row, cluster: &LocalCluster, records: &[FaultRecord], seen: &str) -> TestResult {
+    let span = |from: Option<u64>, to: Option<u64>| Some(to?.saturating_sub(from?) as f64 / 1e9);
+    let longest = |part: &dyn Fn(&FaultRecord) -> Option<f64>| {
+        records
+            .iter()
+            .map(part)
+            .collect::<Option<Vec<f64>>>()
+            .ok_or("a moment is missing")
+            .map(|all| all.into_iter().fold(0.0, f64::max))
+    };
+    let acts_s = longest(&|record| span(record.injected_ns, record.took_effect_ns))?;
+    let heals_s = longest(&|record| span(record.heal_began_ns, record.healed_ns))?;
+    report(&format!("{}: acts after {acts_s:.2} s, heals in {heals_s:.2} s; {seen}", row.name()));
+    append(&serde_json::json!({
+        "row": "fault",
+        "fault": row.fault(),
+        "target": row.whom(),
+        "cluster": row.shape.words(),
+        "kafka": cluster.version().to_string(),
+        "seen": seen,
+        "acts_after_s": rounded(acts_s),
+        "heals_in_s": rounded(heals_s),
+        "healing_again": "changes no process",
+    }))
+}
+
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 100.0).round() / 100.0
+}
+
+fn append(row: &serde_json::Value) -> TestResult {
+    let Some(path) = std::env::var_os(ROWS) else { return Ok(()) };
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    Ok(writeln!(file, "{row}")?)
+}

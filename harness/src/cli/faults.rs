@@ -1,0 +1,273 @@
+//! `gauntlet faults list | undo`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use gauntlet_chaos::doctor::{Status, examine};
+use gauntlet_chaos::journal::{Leftover, RunLeftovers, UndoAction, undo_run};
+use gauntlet_chaos::{LocalSpec, cache_dir};
+use gauntlet_reports::ExitReason;
+
+use crate::rundir::{CLUSTER_DIR, RUN_JSON, UNDO_JOURNAL};
+use crate::scenario::types::{ActionName, FaultAction, HealAction};
+
+/// How deep below a directory of runs the journals lie: `NAME/RUN`, and `NAME/SWEEP/points/POINT` for those of a sweep.
+const DEPTH_MAX: usize = 5;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum FaultsCommand {
+    /// List all faults, and on which clusters this machine can inject them.
+    List(ListArgs),
+    /// Undo what a crash left: resumes processes that a dead run has paused, by its undo journal. Runs that go on are left
+    /// alone; exit code 7 if something stays broken.
+    Undo(UndoArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// A distribution of Kafka to use instead of resolving one.
+    #[arg(long, value_name = "DIR")]
+    kafka_home: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UndoArgs {
+    /// Run directories; without one, every run below --out.
+    #[arg(value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// Where runs were written.
+    #[arg(short, long, default_value = "out", value_name = "DIR", conflicts_with = "runs")]
+    out: PathBuf,
+}
+
+pub(super) fn run(command: FaultsCommand, out: &mut impl Write) -> std::io::Result<ExitReason> {
+    match command {
+        FaultsCommand::List(args) => {
+            let mut spec = LocalSpec::default();
+            if let Some(home) = args.kafka_home {
+                spec.kafka = gauntlet_chaos::KafkaSource::Directory(home);
+            }
+            let cache = cache_dir().map_err(std::io::Error::other)?;
+            let checks = examine(&spec, &cache, Path::new("."));
+            let failed = checks.iter().find(|check| check.status == Status::Fail);
+            list(out, failed.map(|check| format!("{}: {}", check.name, check.detail)).as_deref())?;
+            Ok(ExitReason::Pass)
+        }
+        FaultsCommand::Undo(args) => undo(&args, out),
+    }
+}
+
+/// The table of faults. `lacking` is what keeps local clusters from running here.
+fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
+    let local = if lacking.is_none() { "yes" } else { "no" };
+    writeln!(out, "{:<23} {:<6} {:<18} what it does", "fault", "local", "bootstrap_servers")?;
+    for name in ActionName::ALL {
+        let action = name.action();
+        writeln!(out, "{:<23} {local:<6} {:<18} {}", action.name(), "no", what(action))?;
+        writeln!(out, "{:<49} {}", "", how(action))?;
+    }
+    writeln!(out)?;
+    match lacking {
+        None => writeln!(out, "local: brokers and controllers that gauntlet starts on this machine")?,
+        Some(why) => {
+            writeln!(out, "local: not on this machine, {why}")?;
+            writeln!(out, "       -> gauntlet doctor")?;
+        }
+    }
+    writeln!(
+        out,
+        "bootstrap_servers: no way to the processes of brokers that run already; use `cluster: {{ local: … }}`"
+    )
+}
+
+fn what(action: FaultAction) -> &'static str {
+    match action {
+        FaultAction::BrokerKill => "SIGKILL to a node",
+        FaultAction::BrokerStop => "SIGTERM to a node: it hands its leaderships over",
+        FaultAction::BrokerPause => "SIGSTOP to a node",
+        FaultAction::BrokerRestart => "SIGTERM to a node, started again at once",
+        FaultAction::BrokerBounce => "SIGKILL to a node, started again at once",
+        FaultAction::BrokerRollingRestart => "every broker in turn restarted, all replicas in sync between",
+        FaultAction::BrokerKillAll => "SIGKILL to every broker at once",
+        FaultAction::QuorumLoss(_) => {
+            "SIGSTOP (or `by: kill`) to so many voters that the others elect nobody"
+        }
+    }
+}
+
+/// What counts as acting, and what ends it.
+fn how(action: FaultAction) -> String {
+    let acts = match action {
+        FaultAction::BrokerPause | FaultAction::QuorumLoss(_) => "acts when every thread is stopped",
+        FaultAction::BrokerKillAll => "acts when every process is gone",
+        FaultAction::BrokerKill
+        | FaultAction::BrokerStop
+        | FaultAction::BrokerRestart
+        | FaultAction::BrokerBounce
+        | FaultAction::BrokerRollingRestart => "acts when the process is gone",
+    };
+    match action.heal_action() {
+        None => format!("{acts}; healed when the new one is registered"),
+        Some(heal @ HealAction::BrokerStart) => format!("{acts}; ended by {}", heal.name()),
+        Some(heal @ HealAction::BrokerResume) => format!("{acts}; ended by {}", heal.name()),
+    }
+}
+
+fn undo(args: &UndoArgs, out: &mut impl Write) -> std::io::Result<ExitReason> {
+    let mut reasons = vec![ExitReason::Pass];
+    if args.runs.is_empty() {
+        let runs = runs_below(&args.out);
+        for run in &runs {
+            // One that goes on was not meant; its owner is there.
+            reasons.push(undo_one(run, out, ExitReason::Pass)?);
+        }
+        writeln!(out, "{} with faults below {}", counted(runs.len()), args.out.display())?;
+    }
+    for run in &args.runs {
+        if !run.join(RUN_JSON).is_file() && !run.join(UNDO_JOURNAL).is_file() {
+            writeln!(
+                std::io::stderr(),
+                "error: {} is no run directory: it has no {RUN_JSON}",
+                run.display()
+            )?;
+            reasons.push(ExitReason::Usage);
+            continue;
+        }
+        reasons.push(undo_one(run, out, ExitReason::RollbackFailed)?);
+    }
+    Ok(ExitReason::worst(reasons))
+}
+
+fn counted(runs: usize) -> String {
+    if runs == 1 { "1 run".to_owned() } else { format!("{runs} runs") }
+}
+
+/// Undoes what is left of a run, and tells it. `if_it_goes_on` is what it means that nothing may be undone yet.
+fn undo_one(run: &Path, out: &mut impl Write, if_it_goes_on: ExitReason) -> std::io::Result<ExitReason> {
+    let name = run.display();
+    match undo_run(run, &run.join(CLUSTER_DIR)) {
+        Ok(RunLeftovers::NoJournal) => {
+            writeln!(out, "{name}: no faults")?;
+            Ok(ExitReason::Pass)
+        }
+        Ok(RunLeftovers::GoesOn { supervisor }) => {
+            writeln!(
+                out,
+                "{name}: goes on (supervisor {supervisor}), and heals when it ends; nothing was touched"
+            )?;
+            Ok(if_it_goes_on)
+        }
+        Ok(RunLeftovers::Undone(leftovers)) => {
+            if leftovers.is_empty() {
+                writeln!(out, "{name}: nothing is left of its faults")?;
+            }
+            for leftover in &leftovers {
+                writeln!(out, "{name}: {}", told(leftover))?;
+            }
+            let failed = leftovers.iter().any(|leftover| leftover.error.is_some());
+            Ok(if failed { ExitReason::RollbackFailed } else { ExitReason::Pass })
+        }
+        Err(error) => {
+            writeln!(std::io::stderr(), "error: {error}")?;
+            Ok(ExitReason::RollbackFailed)
+        }
+    }
+}
+
+fn told(leftover: &Leftover) -> String {
+    let planned = &leftover.pending.planned;
+    let what = format!("{} on node {}, {}", planned.fault, planned.node, planned.process);
+    match (&leftover.error, planned.undo, leftover.was_alive) {
+        (Some(error), _, _) => format!("{what}: not undone: {error}"),
+        (None, UndoAction::Resume, true) => format!("{what}: resumed"),
+        (None, _, false) => format!("{what}: its process is gone and its cluster with it; marked as undone"),
+        (None, UndoAction::Start, true) => format!("{what}: was not ended; marked as undone"),
+    }
+}
+
+/// Run directories with an undo journal below `dir`, sorted. Links are not followed: `latest` is one.
+fn runs_below(dir: &Path) -> Vec<PathBuf> {
+    let mut runs = Vec::new();
+    let mut level = vec![dir.to_path_buf()];
+    for _ in 0..=DEPTH_MAX {
+        let mut next = Vec::new();
+        for dir in level {
+            if dir.join(UNDO_JOURNAL).is_file() {
+                runs.push(dir);
+                continue;
+            }
+            let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+            let is_dir = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+            next.extend(entries.filter(is_dir).map(|entry| entry.path()));
+        }
+        level = next;
+    }
+    runs.sort_unstable();
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// UPDATE=1 rewrites the golden file; read the diff.
+    #[test]
+    fn the_list_as_it_is_printed() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminal/faults_list.txt");
+        let mut printed = Vec::new();
+        list(&mut printed, None).unwrap();
+        printed.extend(b"----\n");
+        list(&mut printed, Some("java: no Java 17 or newer was found")).unwrap();
+        let printed = String::from_utf8(printed).unwrap();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&file, &printed).unwrap();
+        }
+        assert_eq!(printed, std::fs::read_to_string(&file).unwrap());
+    }
+
+    /// What the schema offers is listed, and the other way round.
+    #[test]
+    fn every_action_is_listed_once() {
+        let schema = serde_json::to_value(crate::scenario::schema()).unwrap();
+        let offered: BTreeSet<String> = schema["definitions"]["ActionName"]["anyOf"][0]["oneOf"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["const"].as_str().unwrap().to_owned())
+            .collect();
+        let listed: BTreeSet<String> = ActionName::ALL.map(|name| name.action().name().to_owned()).into();
+        assert_eq!(listed, offered);
+        assert_eq!(listed.len(), ActionName::ALL.len());
+    }
+
+    #[test]
+    fn runs_are_found_at_any_depth_and_through_no_link() {
+        let out = tempfile::tempdir().unwrap();
+        for run in ["a/r1", "a/s1/points/p1"] {
+            let dir = out.path().join(run);
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join(UNDO_JOURNAL), "").unwrap();
+        }
+        std::os::unix::fs::symlink(out.path().join("a/r1"), out.path().join("latest")).unwrap();
+        let found = runs_below(out.path());
+        assert_eq!(found, ["a/r1", "a/s1/points/p1"].map(|run| out.path().join(run)));
+        let args = UndoArgs { runs: Vec::new(), out: out.path().to_path_buf() };
+        let mut told = Vec::new();
+        assert_eq!(undo(&args, &mut told).unwrap(), ExitReason::Pass);
+        let told = String::from_utf8(told).unwrap();
+        assert!(told.contains("a/r1: nothing is left of its faults\n"), "{told}");
+        assert!(told.contains("2 runs with faults below"), "{told}");
+    }
+
+    #[test]
+    fn what_is_no_run_is_the_callers_mistake() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = UndoArgs { runs: vec![dir.path().to_path_buf()], out: PathBuf::from("out") };
+        assert_eq!(undo(&args, &mut Vec::new()).unwrap(), ExitReason::Usage);
+        std::fs::write(dir.path().join(UNDO_JOURNAL), "no journal\nat all\n").unwrap();
+        assert_eq!(undo(&args, &mut Vec::new()).unwrap(), ExitReason::RollbackFailed);
+    }
+}
