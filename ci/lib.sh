@@ -60,3 +60,14 @@ processes_with() {
     # Processes end while we look, and those of other users can't be read: neither matters.
     { grep -lszxF -e "$1" /proc/[0-9]*/environ || true; } | cut -d/ -f3
 }
+
+# json_string TEXT: as a JSON string. Control characters are dropped; none of what we quote has a use for them.
+json_string() {
+    local text
+    text="$(tr -d '\000-\037' <<<"$1")"
+    text="${text//\\/\\\\}"
+    printf '"%s"' "${text//\"/\\\"}"
+}
+
+# field NAME TEXT: a member of a JSON object, and the comma behind it.
+field() { printf '  "%s": %s,\n' "$1" "$(json_string "$2")"; }
