@@ -6,39 +6,32 @@
 mod brokers;
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/ran.rs"]
+mod ran;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use brokers::{alone, quick, shared};
+use brokers::alone;
 use gauntlet_chaos::kafka_home::KafkaHome;
 use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::{KafkaSource, cache_dir};
 use nix::sys::signal::Signal;
-use program::{GAUNTLET, text};
+use ran::{Ran, assert_flawless, gauntlet, on_shared_brokers};
 use serde_json::Value;
 use tempfile::TempDir;
-
-struct Ran {
-    dir: TempDir,
-    output: Output,
-}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
 /// A run as it is called in the repository, where `drivers/java/run` is.
-fn gauntlet(yaml: &str) -> (TempDir, Command) {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("case.yaml");
-    std::fs::write(&file, yaml).unwrap();
-    let libs = KafkaHome::resolve(&KafkaSource::default(), &cache_dir().unwrap()).unwrap().libs;
-    let mut command = Command::new(GAUNTLET);
-    command.arg("run").arg(&file).arg("--out").arg(dir.path().join("out")).current_dir(root());
+fn in_repository(yaml: &str) -> (TempDir, Command) {
+    let (dir, mut command) = gauntlet(yaml);
     // Brokers that are somebody else's tell nobody where their jars are.
-    command.env("GAUNTLET_KAFKA_LIBS", libs);
+    let libs = KafkaHome::resolve(&KafkaSource::default(), &cache_dir().unwrap()).unwrap().libs;
+    command.current_dir(root()).env("GAUNTLET_KAFKA_LIBS", libs);
     (dir, command)
 }
 
@@ -50,39 +43,12 @@ fn pids(log: &str) -> Vec<i32> {
 
 impl Ran {
     fn of(yaml: &str) -> Self {
-        let (dir, mut command) = gauntlet(yaml);
-        let output = command.output().unwrap();
-        Ran { dir, output }
+        Ran::by(in_repository(yaml))
     }
 
     /// A run on the shared brokers.
     fn on_shared(name: &str, rest: &str) -> Self {
-        let bootstrap = shared(|| quick(3)).bootstrap().join(",");
-        Self::of(&format!(
-            "version: 1\nname: {name}\nseed: 1\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n{rest}"
-        ))
-    }
-
-    fn text(&self) -> String {
-        text(&self.output)
-    }
-
-    fn file(&self, name: &str) -> String {
-        let path = self.dir.path().join("out/latest").join(name);
-        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}\n{}", path.display(), self.text()))
-    }
-
-    fn record(&self) -> Value {
-        serde_json::from_str(&self.file("run.json")).unwrap()
-    }
-
-    /// The record of a run that ended like this.
-    fn expect(&self, verdict: &str, code: i32) -> Value {
-        let record = self.record();
-        let text = self.text();
-        assert_eq!(record["verdict"], verdict, "{text}\n{:#}\n{}", record["reasons"], self.log());
-        assert_eq!(self.output.status.code(), Some(code), "{text}");
-        record
+        Self::of(&on_shared_brokers(name, rest))
     }
 
     fn log(&self) -> String {
@@ -102,15 +68,6 @@ impl Ran {
     }
 }
 
-/// Nothing is wrong with any record, and so many were checked.
-fn assert_flawless(record: &Value, acked: u64) {
-    let verify = &record["verify"];
-    for field in ["lost", "duplicates", "reordered", "corrupt", "misrouted", "phantom", "unseen", "expired"] {
-        assert_eq!(verify[field], 0, "{field}: {verify:#}");
-    }
-    assert_eq!((&verify["acked"], &verify["checked"]), (&acked.into(), &acked.into()), "{verify:#}");
-}
-
 #[test]
 fn kafkas_java_clients_are_checked_and_measured_as_the_own_client_is() {
     let _alone = alone();
@@ -123,7 +80,7 @@ fn kafkas_java_clients_are_checked_and_measured_as_the_own_client_is() {
          \x20 consumers: { driver: external, command: [drivers/java/run, -Xmx256m] }\n\
          load: { shape: constant, rate: 3k/s, warmup: 2s, duration: 5s, drain: 30s }\n",
     );
-    let record = ran.record();
+    let record = ran.record("run.json");
     // A host that starts two JVMs may be late; what they write and read is to be right.
     let verdict = record["verdict"].as_str().unwrap_or("none");
     let known = ["PASS", "INCONCLUSIVE", "FAIL"].contains(&verdict);
@@ -179,12 +136,11 @@ fn a_killed_leader_costs_the_java_client_nothing() {
 #[test]
 fn a_program_that_is_killed_is_followed_by_another_and_nothing_is_lost() {
     let _alone = alone();
-    let bootstrap = shared(|| quick(3)).bootstrap().join(",");
-    let (dir, mut command) = gauntlet(&format!(
-        "version: 1\nname: killed\nseed: 1\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n\
-         topics: [{{ name: killed, partitions: 3 }}]\n\
-         workload:\n  payload: {{ size: 100B }}\n  producers: {{ count: 1, driver: external, command: [drivers/java/run, -Xmx256m] }}\n\
-         load: {{ shape: constant, rate: 2k/s, warmup: 0s, duration: 10s, drain: 30s }}\n",
+    let (dir, mut command) = in_repository(&on_shared_brokers(
+        "killed",
+        "topics: [{ name: killed, partitions: 3 }]\n\
+         workload:\n  payload: { size: 100B }\n  producers: { count: 1, driver: external, command: [drivers/java/run, -Xmx256m] }\n\
+         load: { shape: constant, rate: 2k/s, warmup: 0s, duration: 10s, drain: 30s }\n",
     ));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let file =
@@ -199,7 +155,7 @@ fn a_program_that_is_killed_is_followed_by_another_and_nothing_is_lost() {
     let first = pids(&file("logs/external.log"))[0];
     assert!(ProcessIdentity::of(first).unwrap().signal(Signal::SIGKILL).unwrap());
     let ran = Ran { dir, output: child.wait_with_output().unwrap() };
-    let (record, log) = (ran.record(), ran.log());
+    let (record, log) = (ran.record("run.json"), ran.log());
     assert!(log.contains("was ended by a signal"), "{log}");
     assert_eq!(pids(&log).len(), 2, "{log}");
     let (verify, produce) = (&record["verify"], &record["produce"]);
@@ -227,7 +183,7 @@ fn a_program_that_breaks_the_contract_ends_the_run_without_a_verdict() {
          'read plan; echo ready; read line; echo acked 0 0; echo acked 0 1; exec sleep 600'] }\n\
          load: { shape: constant, rate: 1k/s, warmup: 0s, duration: 10m, drain: 5s }\n",
     );
-    let record = ran.record();
+    let record = ran.record("run.json");
     assert_eq!(record["verdict"], Value::Null, "{}", ran.text());
     assert_eq!(ran.output.status.code(), Some(1), "{}", ran.text());
     let reasons = record["reasons"].to_string();
@@ -252,7 +208,7 @@ fn a_program_that_never_gets_ready_is_told_of_before_the_load() {
          load: { shape: constant, rate: 1k/s, warmup: 0s, duration: 10m, drain: 5s }\n",
     );
     assert_eq!(ran.output.status.code(), Some(6), "{}", ran.text());
-    let reasons = ran.record()["reasons"].to_string();
+    let reasons = ran.record("run.json")["reasons"].to_string();
     assert!(
         reasons.contains("`/")
             && reasons.contains(

@@ -8,67 +8,22 @@
 mod brokers;
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/ran.rs"]
+mod ran;
 
-use std::process::{Command, Output};
-
-use brokers::{alone, quick, shared};
-use program::{GAUNTLET, text};
+use brokers::alone;
+use ran::{Ran, assert_flawless, gauntlet, on_shared_brokers};
 use serde_json::Value;
-use tempfile::TempDir;
-
-struct Ran {
-    dir: TempDir,
-    output: Output,
-}
 
 impl Ran {
     fn of(yaml: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("case.yaml");
-        std::fs::write(&file, yaml).unwrap();
-        let out = dir.path().join("out");
-        let output = Command::new(GAUNTLET).arg("run").arg(&file).arg("--out").arg(out).output().unwrap();
-        Ran { dir, output }
+        Ran::by(gauntlet(yaml))
     }
 
     /// A run on the shared brokers.
     fn on_shared(name: &str, rest: &str) -> Self {
-        let bootstrap = shared(|| quick(3)).bootstrap().join(",");
-        Self::of(&format!(
-            "version: 1\nname: {name}\nseed: 1\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n{rest}"
-        ))
+        Self::of(&on_shared_brokers(name, rest))
     }
-
-    fn text(&self) -> String {
-        text(&self.output)
-    }
-
-    fn file(&self, name: &str) -> String {
-        let path = self.dir.path().join("out/latest").join(name);
-        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}\n{}", path.display(), self.text()))
-    }
-
-    fn record(&self, name: &str) -> Value {
-        serde_json::from_str(&self.file(name)).unwrap()
-    }
-
-    /// The record of a run that ended like this.
-    fn expect(&self, verdict: &str, code: i32) -> Value {
-        let record = self.record("run.json");
-        let text = self.text();
-        assert_eq!(record["verdict"], verdict, "{text}\n{:#}", record["reasons"]);
-        assert_eq!(self.output.status.code(), Some(code), "{text}");
-        record
-    }
-}
-
-/// Nothing is wrong with any record, and so many were checked.
-fn assert_flawless(record: &Value, acked: u64) {
-    let verify = &record["verify"];
-    for field in ["lost", "duplicates", "reordered", "corrupt", "misrouted", "phantom", "unseen", "expired"] {
-        assert_eq!(verify[field], 0, "{field}: {verify:#}");
-    }
-    assert_eq!((&verify["acked"], &verify["checked"]), (&acked.into(), &acked.into()), "{verify:#}");
 }
 
 #[test]

@@ -44,32 +44,48 @@ pub(super) const RAW: &str = "rdkafka.";
 const MAX_REQUEST_BYTES: u32 = 4 << 20;
 /// Longest wait for what is under way at the end of a trial. What still waits then was more than the brokers take.
 const DRAIN_S: u32 = 5;
+/// What it is measured with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Variant {
+    /// Every record checked.
+    Checked,
+    /// `verify: off`.
+    Unchecked,
+    /// Checked, over TLS.
+    Secured,
+}
+
 struct Wire {
     kit: Kit,
-    checked: bool,
-    secured: bool,
+    variant: Variant,
 }
 
 pub(super) fn find_checked(kit: &Kit) -> Result<Box<dyn Contender>, Missing> {
-    Ok(Box::new(Wire { kit: kit.clone(), checked: true, secured: false }))
+    Ok(Box::new(Wire { kit: kit.clone(), variant: Variant::Checked }))
 }
 
 pub(super) fn find_unchecked(kit: &Kit) -> Result<Box<dyn Contender>, Missing> {
-    Ok(Box::new(Wire { kit: kit.clone(), checked: false, secured: false }))
+    Ok(Box::new(Wire { kit: kit.clone(), variant: Variant::Unchecked }))
 }
 
 pub(super) fn find_secured(kit: &Kit) -> Result<Box<dyn Contender>, Missing> {
-    Ok(Box::new(Wire { kit: kit.clone(), checked: true, secured: true }))
+    Ok(Box::new(Wire { kit: kit.clone(), variant: Variant::Secured }))
+}
+
+impl Wire {
+    fn is_checked(&self) -> bool {
+        self.variant != Variant::Unchecked
+    }
 }
 
 impl Contender for Wire {
     fn describe(&self) -> ContenderRecord {
-        let (name, note) = match (self.checked, self.secured) {
-            (true, false) => {
+        let (name, note) = match self.variant {
+            Variant::Checked => {
                 (CHECKED, "checks every record that it reads; every value has an identity and a checksum")
             }
-            (false, _) => (UNCHECKED, "reads the intended time of every record, and checks nothing"),
-            (true, true) => (
+            Variant::Unchecked => (UNCHECKED, "reads the intended time of every record, and checks nothing"),
+            Variant::Secured => (
                 SECURED,
                 "as `wire`, over TLS with client certificates, on brokers of its own that run beside the others: between brokers \
                  there is TLS, too",
@@ -85,19 +101,19 @@ impl Contender for Wire {
 
     /// What is left without the checker is to be the same, or their difference would not be what checking costs.
     fn tuned_as(&self) -> Option<&'static str> {
-        (!self.checked || self.secured).then_some(CHECKED)
+        (self.variant != Variant::Checked).then_some(CHECKED)
     }
 
     fn is_secured(&self) -> bool {
-        self.secured
+        self.variant == Variant::Secured
     }
 
     fn does(&self, cell: Cell) -> bool {
-        match (self.checked, self.secured) {
-            (true, false) => true,
-            (false, _) => cell.mode != Mode::Produce,
+        match self.variant {
+            Variant::Checked => true,
+            Variant::Unchecked => cell.mode != Mode::Produce,
             // What is only read was written by a process that knows no certificates.
-            (true, true) => cell.mode != Mode::Consume,
+            Variant::Secured => cell.mode != Mode::Consume,
         }
     }
 
@@ -123,12 +139,12 @@ impl Contender for Wire {
                 .args(["--readers", trial.setting("readers")])
                 .args(["--fetch-min-bytes", trial.setting("fetch.min.bytes")])
                 .args(["--partition-max-bytes", trial.setting("max.partition.fetch.bytes")]);
-            if self.checked {
+            if self.is_checked() {
                 command.arg("--check");
             }
             return Ok(command);
         }
-        run_command(&self.kit, trial, self.checked, "wire")
+        run_command(&self.kit, trial, self.is_checked(), "wire")
     }
 
     fn ended_well(&self, code: Option<i32>) -> bool {
@@ -142,7 +158,7 @@ impl Contender for Wire {
             let read = Read { records: consumed.records, seconds: consumed.seconds };
             return Ok(Said { read: Some(read), ..Said::default() });
         }
-        said_by_run(trial, self.checked)
+        said_by_run(trial, self.is_checked())
     }
 }
 
