@@ -227,7 +227,7 @@ impl Reader {
                 base_offset: state.position,
                 last_offset,
                 leader_epoch,
-                producer_id: -1,
+                producer_id: CheckedHeader::PRODUCER_NOT_SHOWN,
                 producer_epoch: -1,
                 base_sequence: -1,
                 control: false,

@@ -24,10 +24,16 @@ use crate::recorder::LatencyHistogram;
 use crate::rundir::{HISTOGRAMS, VIOLATIONS};
 use crate::windows::Measured;
 
-/// What a client that is not ours does not show as a reader: which replica told a watermark, and in which leader epoch. Batches are not
-/// shown either; what takes their headers is evidence only.
-const NOT_SHOWN_BY_OTHERS: [FindingClass; 2] =
-    [FindingClass::HighWatermarkRegression, FindingClass::LastStableOffsetRegression];
+/// What takes more than a client that is not ours shows as a reader: which replica told a watermark, in which leader epoch; and
+/// the headers of batches.
+const NOT_SHOWN_BY_OTHERS: [FindingClass; 6] = [
+    FindingClass::HighWatermarkRegression,
+    FindingClass::LastStableOffsetRegression,
+    FindingClass::DuplicateAfterEpochBump,
+    FindingClass::SequenceGap,
+    FindingClass::SequenceRepeat,
+    FindingClass::ZombieWrite,
+];
 
 /// The highest of some levels.
 fn highest(levels: &[f64]) -> Option<f64> {

@@ -20,7 +20,7 @@ use crate::load::{Produced, RUN};
 /// The checker's counts over all partitions of a topic, and its evidence in words.
 pub(crate) struct Judgement {
     pub(crate) summary: Summary,
-    evidence: String,
+    pub(crate) evidence: String,
 }
 
 impl Judgement {

@@ -16,9 +16,9 @@ use crate::load::{PlannedBatch, Produced, VALUE_BYTES, at_once, config, produce}
 use crate::proxy::{Fate, ProduceFrame, Proxy, Recipe};
 
 /// Records of every batch, and so the distance of base sequences.
-const RECORDS: u32 = 10;
-const BATCHES: usize = 12;
-const ALL: u64 = RECORDS as u64 * BATCHES as u64;
+pub(crate) const RECORDS: u32 = 10;
+pub(crate) const BATCHES: usize = 12;
+pub(crate) const ALL: u64 = RECORDS as u64 * BATCHES as u64;
 const NOT_ENOUGH_REPLICAS: ErrorCode = ErrorCode(19);
 const MESSAGE_TOO_LARGE: ErrorCode = ErrorCode(10);
 
@@ -44,7 +44,7 @@ fn base_sequence(batch: i32) -> i32 {
 }
 
 /// Applies `fate` to the first `times` requests that carry the batch with this number.
-fn on_batch(batch: i32, times: usize, mut fate: impl FnMut() -> Fate + Send + 'static) -> Recipe {
+pub(crate) fn on_batch(batch: i32, times: usize, mut fate: impl FnMut() -> Fate + Send + 'static) -> Recipe {
     let mut left = times;
     Box::new(move |frame: &ProduceFrame| {
         if left > 0 && frame.batches.iter().any(|(_, b)| b.base_sequence == base_sequence(batch)) {
@@ -60,7 +60,11 @@ fn drop_answer() -> Fate {
 }
 
 /// Runs [`BATCHES`] batches, due at once, on one partition through a proxy with this recipe.
-fn disturbed(cluster: &LocalCluster, topic: &Topic, recipe: Recipe) -> Result<(Proxy, Produced), Failed> {
+pub(crate) fn disturbed(
+    cluster: &LocalCluster,
+    topic: &Topic,
+    recipe: Recipe,
+) -> Result<(Proxy, Produced), Failed> {
     let proxy = Proxy::start(cluster.broker_addresses(), recipe)?;
     let produced = run(config(proxy.bootstrap(), topic), at_once(BATCHES, RECORDS))?;
     Ok((proxy, produced))
@@ -220,11 +224,10 @@ fn the_control_has_its_duplicates(cluster: &Arc<LocalCluster>) -> TestResult {
     let produced = run(config, at_once(BATCHES, RECORDS))?;
     assert_eq!(proxy.counts(), [1, 0, 0, 0]);
     let one_batch = u64::from(RECORDS);
-    judge(cluster, &topic, &produced)?.expect(&[
-        ("acked", ALL),
-        ("checked", ALL + one_batch),
-        ("duplicates", one_batch),
-    ])
+    let judgement = judge(cluster, &topic, &produced)?;
+    judgement.expect(&[("acked", ALL), ("checked", ALL + one_batch), ("duplicates", one_batch)])?;
+    assert!(judgement.evidence.contains("ClientResent"), "{}", judgement.evidence);
+    Ok(())
 }
 
 fn acks_1_and_acks_0(cluster: &Arc<LocalCluster>) -> TestResult {

@@ -104,6 +104,8 @@ finding_classes! {
     HangingTransaction => "hanging-transaction",
     /// The batch sequence numbers of a producer leave a gap.
     SequenceGap => "sequence-gap",
+    /// The log holds batch sequence numbers of a producer again.
+    SequenceRepeat => "sequence-repeat",
     /// An acked record that the broker deleted by retention or on request before it was read.
     Expired => "expired",
     /// An acked record at an offset that the reader did not get to.

@@ -36,4 +36,4 @@ pub use outcome::{Outcome, Settlement, StreamKey};
 pub use policy::{Context, Delivery, Judgement, judge};
 pub use shard::{BatchHeader, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks};
 pub use summary::Summary;
-pub use witness::{Evidence, Exemplars, Witness};
+pub use witness::{Blame, Evidence, Exemplars, Witness};

@@ -76,7 +76,7 @@ pub fn judge(class: FindingClass, guarantee: &Guarantee, context: &Context) -> J
     let clean = !context.unclean_election && !context.truncation_window;
     let forbidden = match class {
         C::Lost | C::InconsistentOffset | C::RealTimeOrder | C::ResurrectedKey => durable,
-        C::Duplicate | C::CommitDuplicate => guarantee.unique,
+        C::Duplicate | C::CommitDuplicate | C::SequenceRepeat => guarantee.unique,
         C::DuplicateAfterEpochBump | C::OwnershipOverlap | C::ZombieWrite => guarantee.is_exactly_once(),
         C::Reorder => guarantee.ordered >= Order::Acked,
         C::ReorderAmongUnacked => guarantee.ordered == Order::All,
@@ -152,6 +152,7 @@ mod tests {
         (C::ShareNeverTerminal, [V; 5]),
         (C::HangingTransaction, [V; 5]),
         (C::SequenceGap, [N; 5]),
+        (C::SequenceRepeat, [E, V, E, V, V]),
         (C::Expired, [E; 5]),
         (C::Unseen, [N; 5]),
         (C::Foreign, [N; 5]),

@@ -21,6 +21,7 @@ mod ahead;
 mod claims;
 mod corrupt;
 mod duplicate;
+mod duplicate_after_epoch_bump;
 mod expired;
 mod failed_but_present;
 mod inconsistent_offset;
@@ -28,14 +29,19 @@ mod leader_epoch;
 mod limit;
 mod lost;
 mod misrouted;
+mod origin;
 mod phantom;
+mod producers;
 mod reorder;
+mod sequence_gap;
+mod sequence_repeat;
 mod stream;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod unseen;
 mod watermark;
+mod zombie_write;
 
 use std::fmt;
 use std::ops::Range;
@@ -52,6 +58,8 @@ use crate::witness::Evidence;
 use claims::Claims;
 use leader_epoch::LeaderEpochs;
 use limit::LimitCheck;
+use origin::ProducerEpoch;
+use producers::Producers;
 use reorder::Overtaken;
 use stream::Streams;
 use tally::Tally;
@@ -95,7 +103,8 @@ pub struct BatchHeader {
     pub last_offset: i64,
     /// Epoch of the leader that appended the batch.
     pub leader_epoch: i32,
-    /// Broker-assigned producer id; -1 without idempotence.
+    /// Broker-assigned producer id; -1 without idempotence, [`BatchHeader::PRODUCER_NOT_SHOWN`] if a client hands records over
+    /// without saying. Then the epoch and the sequence mean nothing either.
     pub producer_id: i64,
     /// Epoch of that id; -1 without idempotence.
     pub producer_epoch: i16,
@@ -107,8 +116,16 @@ pub struct BatchHeader {
     pub transactional: bool,
 }
 
+impl BatchHeader {
+    /// The `producer_id` of records that a client hands over without their batch.
+    pub const PRODUCER_NOT_SHOWN: i64 = i64::MIN;
+}
+
 impl fmt::Display for BatchHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.producer_id == Self::PRODUCER_NOT_SHOWN {
+            return write!(f, "a read of {}..={}", self.base_offset, self.last_offset);
+        }
         write!(
             f,
             "batch {}..={} of producer id {} epoch {} base sequence {}, leader epoch {}",
@@ -178,12 +195,15 @@ pub struct Shard {
     claims: Claims,
     /// Claims that the reader passed without meeting their record there.
     missed: Vec<Run>,
+    /// Claims at whose offsets another record lies, appended by a later leader than the first.
+    overwritten: Vec<Run>,
     /// Reads away from the acked offset, for evidence only; bounded.
     displaced: Vec<Run>,
     overtaken: Vec<Overtaken>,
     corrupt_at: IntervalSet,
     expired_at: IntervalSet,
     leader_epochs: LeaderEpochs,
+    producers: Producers,
     watermarks: WatermarkHistory,
     limit_check: LimitCheck,
     tally: Tally,
@@ -202,11 +222,13 @@ impl Shard {
             batch: None,
             claims: Claims::default(),
             missed: Vec::new(),
+            overwritten: Vec::new(),
             displaced: Vec::new(),
             overtaken: Vec::new(),
             corrupt_at: IntervalSet::new(),
             expired_at: IntervalSet::new(),
             leader_epochs: LeaderEpochs::default(),
+            producers: Producers::default(),
             watermarks: WatermarkHistory::default(),
             limit_check: LimitCheck::default(),
             tally: Tally::new(&config),
@@ -287,6 +309,7 @@ impl Shard {
         self.tally.summary.control_batches += u64::from(header.control);
         self.note_leader_epoch(header);
         self.skip_to(header.base_offset);
+        self.note_producer(header);
         self.batch = Some(*header);
     }
 
@@ -404,7 +427,9 @@ impl Shard {
         let Some(run) = self.open.take() else { return };
         self.position = run.end_offset();
         self.tally.summary.checked += run.count;
-        let matched = self.claims.meet(&run, &mut self.missed);
+        let mut contradicted = Vec::new();
+        let matched = self.claims.meet(&run, &mut self.missed, &mut contradicted);
+        self.note_contradicted(contradicted);
         let retired_below = self.streams.get(run.stream).retired_below;
         if run.first_pseq < retired_below {
             let cut = retired_below.min(run.end_pseq());
@@ -425,8 +450,10 @@ impl Shard {
         }
         self.note_read_after_failed(run);
         self.note_displaced_read(run, matched);
+        let origin = ProducerEpoch::of(self.batch.as_ref());
         let state = self.streams.get_mut(run.stream);
         state.remember_read(run);
+        state.origins.note(run.pseqs(), origin, state.seen.end());
         state.seen.insert(run.pseqs());
         self.limit_check.tick();
     }
@@ -442,6 +469,7 @@ impl Shard {
     /// Moves the position over offsets that the reader was not given.
     fn skip_to(&mut self, position: i64) {
         if position > self.position {
+            self.producers.forget_sequences();
             self.note_expired(self.position..position);
             self.pass_to(position);
         }

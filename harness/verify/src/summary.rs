@@ -53,6 +53,8 @@ summary! {
     lost,
     /// Copies beyond the first.
     duplicates,
+    /// Those of `duplicates` under another producer id or epoch than before.
+    duplicates_after_epoch_bump,
     /// First seen behind a record of the same stream that was sent later.
     reordered,
     /// Those of `reordered` where both records were acked.
@@ -87,6 +89,12 @@ summary! {
     high_watermark_regressions,
     /// Answers whose last stable offset is below an earlier one of the same replica and leader epoch.
     last_stable_offset_regressions,
+    /// Batches before which sequence numbers of their producer id and epoch are missing.
+    sequence_gaps,
+    /// Batches that begin at or below a sequence number that the log holds of their producer id and epoch.
+    sequence_repeats,
+    /// Batches of an older epoch behind a newer one of the same producer id.
+    zombie_writes,
     /// Settled a second time and ignored: a fault of the caller.
     settled_twice,
     /// Handed in again below the reader's position, or at an impossible offset, and ignored: a fault of
@@ -102,7 +110,8 @@ impl Summary {
         use FindingClass as C;
         Some(match class {
             C::Lost => self.lost,
-            C::Duplicate => self.duplicates,
+            C::Duplicate => self.duplicates - self.duplicates_after_epoch_bump,
+            C::DuplicateAfterEpochBump => self.duplicates_after_epoch_bump,
             C::Reorder => self.reordered_acked,
             C::ReorderAmongUnacked => self.reordered - self.reordered_acked,
             C::Corrupt => self.corrupt,
@@ -117,6 +126,9 @@ impl Summary {
             C::IndeterminateAbsent => self.indeterminate - self.indeterminate_present,
             C::UnacknowledgedPresent => self.unacknowledged_present,
             C::UnacknowledgedAbsent => self.unacknowledged_absent,
+            C::SequenceGap => self.sequence_gaps,
+            C::SequenceRepeat => self.sequence_repeats,
+            C::ZombieWrite => self.zombie_writes,
             C::LeaderEpochRegression => self.leader_epoch_regressions,
             C::HighWatermarkRegression => self.high_watermark_regressions,
             C::LastStableOffsetRegression => self.last_stable_offset_regressions,

@@ -32,6 +32,31 @@ pub struct Witness {
     pub batch: Option<BatchHeader>,
     /// What else there is to say: the two epochs, the two watermarks, the right partition.
     pub detail: Option<String>,
+    /// Who did it, where that can be told from what was seen.
+    pub blame: Option<Blame>,
+}
+
+/// Who is to blame for a finding. Said only where the evidence leaves no other explanation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Blame {
+    /// The client sent the record again where no broker could tell: under another producer id or epoch, or without
+    /// idempotence.
+    ClientResent,
+    /// A broker appended what it must refuse: a batch of a producer id and epoch that the log already holds.
+    BrokerAppendedTwice,
+    /// After the ack the log was cut off below the record: another record lies at its offset, or the log ends before it.
+    LogTruncated,
+}
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClientResent => "the client sent it again under a new identity, or without idempotence",
+            Self::BrokerAppendedTwice => "a broker appended the batch again",
+            Self::LogTruncated => "the log was cut off below it after the ack",
+        })
+    }
 }
 
 impl Witness {
@@ -74,6 +99,9 @@ impl fmt::Display for Witness {
         }
         if let Some(detail) = &self.detail {
             write!(f, "; {detail}")?;
+        }
+        if let Some(blame) = self.blame {
+            write!(f, "; {blame}")?;
         }
         write!(f, " (run {:08x})", self.run)
     }
@@ -199,6 +227,7 @@ mod tests {
             count,
             batch: None,
             detail: None,
+            blame: None,
         }
     }
 

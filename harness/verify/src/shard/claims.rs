@@ -27,9 +27,9 @@ impl Claims {
         }
     }
 
-    /// Cancels claims that `read` fulfils. Claims on lower offsets, and claims that something else is
-    /// where `read` was found, go to `missed`. Returns how many records matched.
-    pub(super) fn meet(&mut self, read: &Run, missed: &mut Vec<Run>) -> u64 {
+    /// Cancels claims that `read` fulfils. Claims on lower offsets go to `missed`, and those that something else is where
+    /// `read` was found to `contradicted`. Returns how many records matched.
+    pub(super) fn meet(&mut self, read: &Run, missed: &mut Vec<Run>, contradicted: &mut Vec<Run>) -> u64 {
         let mut matched = 0;
         let mut above = Vec::new();
         while let Some(claim) = self.runs.front().filter(|c| c.first_offset < read.end_offset()).copied() {
@@ -41,7 +41,7 @@ impl Claims {
             above.extend(beyond);
             match here {
                 Some(here) if here.agrees_with(read) => matched += here.count,
-                Some(here) => push_missed(missed, here),
+                Some(here) => push_missed(contradicted, here),
                 None => {}
             }
         }
@@ -121,9 +121,10 @@ mod tests {
         let mut claims = claims(&[run(0, 0, 10, 4), run(0, 4, 14, 4)]);
         assert_eq!(claims.fragments(), 1);
         let mut missed = Vec::new();
-        assert_eq!(claims.meet(&run(0, 0, 10, 3), &mut missed), 3);
-        assert_eq!(claims.meet(&run(0, 3, 13, 5), &mut missed), 5);
-        assert_eq!((claims.fragments(), missed.len()), (0, 0));
+        let mut contradicted = Vec::new();
+        assert_eq!(claims.meet(&run(0, 0, 10, 3), &mut missed, &mut contradicted), 3);
+        assert_eq!(claims.meet(&run(0, 3, 13, 5), &mut missed, &mut contradicted), 5);
+        assert_eq!((claims.fragments(), missed.len(), contradicted.len()), (0, 0, 0));
     }
 
     #[test]
@@ -131,11 +132,12 @@ mod tests {
         // Offsets 10..20 claimed for stream 0, 12..14 also for stream 1, and the log holds stream 1 there.
         let mut claims = claims(&[run(0, 0, 10, 10), run(1, 50, 12, 2)]);
         let mut missed = Vec::new();
-        assert_eq!(claims.meet(&run(1, 50, 12, 2), &mut missed), 2);
-        assert_eq!(missed, [run(0, 0, 10, 4)]);
+        let mut contradicted = Vec::new();
+        assert_eq!(claims.meet(&run(1, 50, 12, 2), &mut missed, &mut contradicted), 2);
+        assert_eq!((&missed[..], &contradicted[..]), (&[run(0, 0, 10, 2)][..], &[run(0, 2, 12, 2)][..]));
         assert_eq!(Vec::from_iter(claims.iter().copied()), [run(0, 4, 14, 6)]);
         claims.take_below(15, &mut missed);
-        assert_eq!(missed, [run(0, 0, 10, 5)]);
+        assert_eq!(missed, [run(0, 0, 10, 2), run(0, 4, 14, 1)]);
     }
 
     #[test]

@@ -8,10 +8,18 @@ use crate::finding::FindingClass;
 use super::tally::Sighting;
 use super::{BatchHeader, Shard};
 
-/// The epoch of the batch before.
+/// The epoch of the first batch, and of the batch before.
 #[derive(Debug, Default)]
 pub(super) struct LeaderEpochs {
+    first: Option<i32>,
     last: Option<i32>,
+}
+
+impl LeaderEpochs {
+    /// True if the leader has changed since the first batch that was read.
+    pub(super) fn is_later(&self, header: &BatchHeader) -> bool {
+        self.first.is_some_and(|first| header.leader_epoch > first)
+    }
 }
 
 impl Shard {
@@ -21,16 +29,11 @@ impl Shard {
         if epoch < 0 {
             return;
         }
+        self.leader_epochs.first.get_or_insert(epoch);
         let before = self.leader_epochs.last.replace(epoch);
         if let Some(before) = before.filter(|before| epoch < *before) {
             self.tally.summary.leader_epoch_regressions += 1;
-            let sighting = Sighting {
-                count: 1,
-                read_offset: Some(header.base_offset),
-                batch: Some(*header),
-                detail: Some(format!("leader epoch {before} before, {epoch} here")),
-                ..Sighting::default()
-            };
+            let sighting = Sighting::of_batch(header, format!("leader epoch {before} before, {epoch} here"));
             self.tally.witness(FindingClass::LeaderEpochRegression, sighting);
         }
     }

@@ -14,6 +14,8 @@
 
 use crate::run::Run;
 
+use super::origin::Origins;
+use super::producers::Producers;
 use super::stream::Stream;
 use super::{Overtaken, Shard};
 
@@ -53,23 +55,28 @@ impl Shard {
     /// Vectors may have grown to twice what they hold, and the limit may be overshot by what comes between
     /// two checks: a few fragments for each of [`CHECK_EVERY`] changes.
     pub fn memory_bound_bytes(streams: usize, fragment_limit: usize) -> usize {
-        let per_stream =
-            size_of::<Stream>() + size_of::<(u32, u32)>() + STREAM_FRAGMENTS_MIN * FRAGMENT_BYTES;
+        let per_stream = size_of::<Stream>()
+            + size_of::<(u32, u32)>()
+            + STREAM_FRAGMENTS_MIN * FRAGMENT_BYTES
+            + Origins::BYTES_MAX;
         let fragments = fragment_limit + 16 * CHECK_EVERY as usize;
-        size_of::<Self>() + 2 * (streams * per_stream + fragments * FRAGMENT_BYTES)
+        size_of::<Self>() + Producers::BYTES_MAX + 2 * (streams * per_stream + fragments * FRAGMENT_BYTES)
     }
 
     /// Bytes that the shard holds now, its evidence aside, which is bounded by the witness limit.
     pub fn memory_bytes(&self) -> usize {
         let per_stream = |stream: &Stream| {
             let sets: usize = stream.sets().iter().map(|set| set.memory_bytes()).sum();
-            sets + stream.ahead.memory_bytes() + stream.copies.capacity() * FRAGMENT_BYTES
+            let reads = stream.ahead.memory_bytes() + stream.copies.capacity() * FRAGMENT_BYTES;
+            sets + reads + stream.origins.memory_bytes()
         };
         size_of::<Self>()
             + self.streams.memory_bytes()
+            + self.producers.memory_bytes()
             + self.streams.iter().map(per_stream).sum::<usize>()
             + self.claims.memory_bytes()
-            + (self.missed.capacity() + self.displaced.capacity()) * FRAGMENT_BYTES
+            + (self.missed.capacity() + self.overwritten.capacity() + self.displaced.capacity())
+                * FRAGMENT_BYTES
             + self.overtaken.iter().map(Overtaken::memory_bytes).sum::<usize>()
             + self.corrupt_at.memory_bytes()
             + self.expired_at.memory_bytes()
@@ -81,6 +88,7 @@ impl Shard {
         self.streams.iter().map(fragments_of).sum::<usize>()
             + self.claims.fragments()
             + self.missed.len()
+            + self.overwritten.len()
             + overtaken.div_ceil(FRAGMENT_BYTES)
             + self.corrupt_at.fragments()
             + self.expired_at.fragments()
@@ -110,7 +118,7 @@ impl Shard {
         self.resolve_missed(&mut tally);
         self.resolve_overtaken(&mut tally);
         self.tally = tally;
-        self.missed = Vec::new();
+        (self.missed, self.overwritten) = (Vec::new(), Vec::new());
         self.overtaken = Vec::new();
     }
 

@@ -10,12 +10,14 @@
 //! to the end was read, or if the stream is appended in order and a later record of it was seen. A
 //! damaged record can't stand in for it: what a damaged record says about itself is no evidence.
 //!
-//! An acked offset at or above the end of a *final* end (see [`ReadEnd::end_is_final`]) was truncated.
+//! An acked offset at or above the end of a *final* end (see [`ReadEnd::end_is_final`]) was truncated. So was one where
+//! another record lies that a later leader appended: a log is only written over after it was cut off.
 
 use std::ops::Range;
 
 use crate::finding::FindingClass;
 use crate::run::Run;
+use crate::witness::Blame;
 
 use super::claims::push_missed;
 use super::tally::{Sighting, Tally};
@@ -58,14 +60,26 @@ impl Shard {
         }
     }
 
-    /// Says of every missed claim what became of its record.
-    pub(super) fn resolve_missed(&self, tally: &mut Tally) {
-        for missed in &self.missed {
-            self.resolve_missed_run(tally, missed);
+    /// Takes claims at whose offsets `self.batch` holds other records.
+    pub(super) fn note_contradicted(&mut self, claims: Vec<Run>) {
+        let later = self.batch.as_ref().is_some_and(|header| self.leader_epochs.is_later(header));
+        let to = if later { &mut self.overwritten } else { &mut self.missed };
+        for claim in claims {
+            push_missed(to, claim);
         }
     }
 
-    pub(super) fn resolve_missed_run(&self, tally: &mut Tally, missed: &Run) {
+    /// Says of every missed claim what became of its record.
+    pub(super) fn resolve_missed(&self, tally: &mut Tally) {
+        for missed in &self.missed {
+            self.resolve_missed_run(tally, missed, None);
+        }
+        for missed in &self.overwritten {
+            self.resolve_missed_run(tally, missed, Some(Blame::LogTruncated));
+        }
+    }
+
+    fn resolve_missed_run(&self, tally: &mut Tally, missed: &Run, blame: Option<Blame>) {
         let stream = self.streams.get(missed.stream);
         let readable: Vec<_> = self.corrupt_at.missing_in(missed.offsets()).collect();
         for offsets in readable {
@@ -81,7 +95,7 @@ impl Shard {
                     self.count_inconsistent(tally, &run.slice(elsewhere));
                 }
                 for absent in stream.seen.missing_in(run.pseqs()) {
-                    self.count_lost(tally, &run.slice(absent));
+                    self.count_lost(tally, &run.slice(absent), blame);
                 }
             }
         }
@@ -111,16 +125,16 @@ impl Shard {
             (false, false) => run.first_pseq,
         };
         if run.first_pseq < proven {
-            self.count_lost(tally, &run.slice(run.first_pseq..proven));
+            self.count_lost(tally, &run.slice(run.first_pseq..proven), None);
         }
         if proven < run.end_pseq() {
             self.count_unseen(tally, &run.slice(proven..run.end_pseq()), end);
         }
     }
 
-    pub(super) fn count_lost(&self, tally: &mut Tally, run: &Run) {
+    pub(super) fn count_lost(&self, tally: &mut Tally, run: &Run, blame: Option<Blame>) {
         tally.summary.lost += run.count;
-        tally.witness(FindingClass::Lost, self.sighting_of_claim(run));
+        tally.witness(FindingClass::Lost, Sighting { blame, ..self.sighting_of_claim(run) });
     }
 
     /// A claim as evidence: acked there, or without an offset if that is negative.

@@ -7,6 +7,7 @@ use crate::outcome::StreamKey;
 use crate::run::Run;
 
 use super::ahead::Ahead;
+use super::origin::Origins;
 
 /// The state of one stream. Each set holds sequence numbers.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Stream {
     pub(super) copies: Vec<Run>,
     /// Read before they were settled, at offsets that were forgotten for want of memory.
     pub(super) unlocated: IntervalSet,
+    /// Under which producer id and epoch the records were appended.
+    pub(super) origins: Origins,
     /// Nothing is known any more of records below; 0 unless memory ran out.
     pub(super) retired_below: u64,
 }
@@ -44,6 +47,7 @@ impl Stream {
             ahead: Ahead::default(),
             copies: Vec::new(),
             unlocated: IntervalSet::new(),
+            origins: Origins::default(),
             retired_below: 0,
         }
     }

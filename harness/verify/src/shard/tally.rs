@@ -3,7 +3,7 @@
 use crate::finding::FindingClass;
 use crate::outcome::StreamKey;
 use crate::summary::Summary;
-use crate::witness::{Evidence, Witness};
+use crate::witness::{Blame, Evidence, Witness};
 
 use super::{BatchHeader, ShardConfig};
 
@@ -27,6 +27,20 @@ pub(super) struct Sighting {
     pub(super) acked_offset: Option<i64>,
     pub(super) batch: Option<BatchHeader>,
     pub(super) detail: Option<String>,
+    pub(super) blame: Option<Blame>,
+}
+
+impl Sighting {
+    /// Something about a whole batch.
+    pub(super) fn of_batch(header: &BatchHeader, detail: String) -> Self {
+        Self {
+            count: 1,
+            read_offset: Some(header.base_offset),
+            batch: Some(*header),
+            detail: Some(detail),
+            ..Self::default()
+        }
+    }
 }
 
 impl Tally {
@@ -84,6 +98,7 @@ impl Tally {
             count: sighting.count,
             batch: sighting.batch,
             detail: sighting.detail,
+            blame: sighting.blame,
         };
         self.evidence.insert(class, witness);
     }

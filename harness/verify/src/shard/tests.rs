@@ -4,6 +4,7 @@ use super::*;
 use crate::finding::FindingClass;
 use crate::identity::{IDENTITY_LEN, encode};
 use crate::outcome::StreamKey;
+use crate::witness::Blame;
 
 const RUN: u32 = 9;
 const A: StreamKey = StreamKey { producer: 1, incarnation: 0 };
@@ -44,9 +45,9 @@ fn header(base_offset: i64, last_offset: i64) -> BatchHeader {
         base_offset,
         last_offset,
         leader_epoch: 1,
-        producer_id: 4000,
-        producer_epoch: 0,
-        base_sequence: 0,
+        producer_id: -1,
+        producer_epoch: -1,
+        base_sequence: -1,
         control: false,
         transactional: false,
     }
@@ -281,6 +282,98 @@ fn leader_epochs_only_go_up() {
     }
     let report = shard.finish(&end(7));
     assert_eq!(findings(&report), [("control_batches", 7), ("leader_epoch_regressions", 2)]);
+}
+
+/// A batch of one record, the same each time, under this producer id, epoch and sequence.
+fn read_under(shard: &mut Shard, offset: i64, producer_id: i64, producer_epoch: i16, base_sequence: i32) {
+    shard.begin_batch(&BatchHeader { producer_id, producer_epoch, base_sequence, ..header(offset, offset) });
+    shard.record(offset, &value(A, 0));
+    shard.end_batch();
+}
+
+#[test]
+fn who_made_a_copy_shows_in_the_headers() {
+    let by_broker = [("duplicates", 1), ("sequence_repeats", 1)];
+    let by_client = [("duplicates", 1), ("duplicates_after_epoch_bump", 1)];
+    let plain = [("duplicates", 1)];
+    let (same, bumped) = (FindingClass::Duplicate, FindingClass::DuplicateAfterEpochBump);
+    // Producer id, epoch and sequence.
+    let none = (-1, -1, -1);
+    let not_shown = (BatchHeader::PRODUCER_NOT_SHOWN, -1, -1);
+    let cases = [
+        ((7, 0, 0), (7, 0, 0), &by_broker[..], same, Some(Blame::BrokerAppendedTwice)),
+        ((7, 0, 0), (7, 1, 0), &by_client, bumped, Some(Blame::ClientResent)),
+        ((7, 0, 0), (8, 0, 0), &by_client, bumped, Some(Blame::ClientResent)),
+        (none, none, &plain, same, Some(Blame::ClientResent)),
+        (none, (7, 0, 0), &plain, same, None),
+        (not_shown, not_shown, &plain, same, None),
+    ];
+    for (first, again, expected, class, blame) in cases {
+        let mut shard = shard();
+        ack(&mut shard, A, 0, 0, 1);
+        read_under(&mut shard, 0, first.0, first.1, first.2);
+        read_under(&mut shard, 1, again.0, again.1, again.2);
+        let report = shard.finish(&end(2));
+        assert_eq!(findings(&report), expected, "{first:?}, {again:?}");
+        let witness = &report.evidence.get(class).unwrap().first()[0];
+        assert_eq!(witness.blame, blame, "{first:?}, {again:?}");
+    }
+}
+
+/// Two copies under one new identity: the client made one of them, a broker the other.
+#[test]
+fn a_copy_is_compared_with_the_copy_before_it() {
+    let mut shard = shard();
+    ack(&mut shard, A, 0, 0, 1);
+    read_under(&mut shard, 0, 7, 0, 0);
+    read_under(&mut shard, 1, 7, 1, 0);
+    read_under(&mut shard, 2, 7, 1, 0);
+    let expected = [("duplicates", 2), ("duplicates_after_epoch_bump", 1), ("sequence_repeats", 1)];
+    assert_eq!(findings(&shard.finish(&end(3))), expected);
+}
+
+#[test]
+fn headers_of_others_are_judged_without_their_records() {
+    let mut shard = Shard::new(ShardConfig { created_by_run: false, ..config() });
+    let batches = [(0, 0, 100), (1, 0, 101), (2, 0, 105), (3, 0, 101), (4, 1, 0), (5, 0, 106), (6, 1, 1)];
+    for (offset, producer_epoch, base_sequence) in batches {
+        let batch = header(offset, offset);
+        shard.begin_batch(&BatchHeader { producer_id: 7, producer_epoch, base_sequence, ..batch });
+        shard.record(offset, b"not ours");
+        shard.end_batch();
+    }
+    let report = shard.finish(&end(7));
+    let expected = [("foreign", 7), ("sequence_gaps", 1), ("sequence_repeats", 1), ("zombie_writes", 1)];
+    assert_eq!(findings(&report), expected);
+    let of = |class| report.evidence.get(class).unwrap().first()[0].clone();
+    let gap = of(FindingClass::SequenceGap);
+    assert_eq!(
+        (gap.read_offset, gap.detail.as_deref()),
+        (Some(2), Some("sequence 102 was due, 3 are missing"))
+    );
+    let zombie = of(FindingClass::ZombieWrite);
+    assert_eq!(
+        zombie.to_string(),
+        "record of unknown identity in t-0, read at offset 5, in batch 5..=5 of producer id 7 epoch 0 base \
+         sequence 106, leader epoch 1; epoch 1 of this producer id came before (run 00000009)"
+    );
+}
+
+#[test]
+fn a_log_that_was_cut_off_is_blamed_where_it_shows() {
+    for (leader_epoch, blame) in [(1, None), (2, Some(Blame::LogTruncated))] {
+        let mut shard = shard();
+        read(&mut shard, B, 0, 0, 1);
+        ack(&mut shard, B, 0, 0, 1);
+        ack(&mut shard, A, 0, 1, 1);
+        shard.begin_batch(&BatchHeader { leader_epoch, ..header(1, 1) });
+        shard.record(1, &value(B, 1));
+        shard.end_batch();
+        ack(&mut shard, B, 1, 1, 1);
+        let report = shard.finish(&end(2));
+        assert_eq!(findings(&report), [("lost", 1)]);
+        assert_eq!(report.evidence.get(FindingClass::Lost).unwrap().first()[0].blame, blame);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use crate::finding::FindingClass;
 use crate::run::Run;
+use crate::witness::Blame;
 
 use super::tally::Tally;
 use super::{ReadEnd, Shard};
@@ -31,7 +32,7 @@ impl Shard {
                 self.count_inconsistent(tally, &run.slice(elsewhere));
             }
             for absent in stream.seen.missing_in(run.pseqs()) {
-                self.count_lost(tally, &run.slice(absent));
+                self.count_lost(tally, &run.slice(absent), Some(Blame::LogTruncated));
             }
         }
         for stream in self.streams.iter() {

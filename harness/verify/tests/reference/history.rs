@@ -257,6 +257,7 @@ fn read(dice: &mut Dice, log: Vec<LogRecord>, trouble: bool) -> Reads {
     let mut position = 0;
     let mut records = log.into_iter().peekable();
     let mut leader_epoch = 1_000_000;
+    let mut headers = Headers::default();
     let stop_at = if trouble && dice.percent(20) { dice.below(records.len() + 1) as i64 } else { i64::MAX };
     while records.peek().is_some() {
         let size = 1 + dice.below(5);
@@ -274,9 +275,40 @@ fn read(dice: &mut Dice, log: Vec<LogRecord>, trouble: bool) -> Reads {
         }
         leader_epoch += i32::from(dice.percent(5));
         leader_epoch -= i32::from(trouble && dice.percent(3));
-        let header = BatchHeader {
-            base_offset: first,
-            last_offset: last,
+        let header = headers.next(dice, trouble, (first, last), leader_epoch);
+        events.push(Event::Batch(header, batch));
+        position = last + 1;
+    }
+    Reads { events, position }
+}
+
+/// Producer ids, epochs and sequences, with mishaps, regardless of whose records a batch holds.
+struct Headers {
+    /// The id that writes, and the epoch and next sequence of each.
+    at: usize,
+    producers: [(i16, i32); 3],
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Self { at: 0, producers: [(3, 0), (3, i32::MAX - 20), (3, 500)] }
+    }
+}
+
+impl Headers {
+    fn next(
+        &mut self,
+        dice: &mut Dice,
+        trouble: bool,
+        (base_offset, last_offset): (i64, i64),
+        leader_epoch: i32,
+    ) -> BatchHeader {
+        if dice.percent(8) {
+            self.at = dice.below(self.producers.len());
+        }
+        let plain = BatchHeader {
+            base_offset,
+            last_offset,
             leader_epoch,
             producer_id: -1,
             producer_epoch: -1,
@@ -284,10 +316,30 @@ fn read(dice: &mut Dice, log: Vec<LogRecord>, trouble: bool) -> Reads {
             control: false,
             transactional: false,
         };
-        events.push(Event::Batch(header, batch));
-        position = last + 1;
+        if dice.percent(5) {
+            return plain;
+        }
+        let (epoch, next) = &mut self.producers[self.at];
+        if dice.percent(4) {
+            (*epoch, *next) = (*epoch + 1, 0);
+        }
+        let mut header = BatchHeader {
+            producer_id: 500 + self.at as i64,
+            producer_epoch: *epoch,
+            base_sequence: *next,
+            ..plain
+        };
+        let shift = |sequence: i32, by: i64| (i64::from(sequence) + by).rem_euclid(1 << 31) as i32;
+        if trouble && dice.percent(4) {
+            header.base_sequence = shift(*next, 1 + dice.below(9) as i64);
+        } else if trouble && dice.percent(4) {
+            header.base_sequence = shift(*next, -1 - dice.below(9) as i64);
+        } else if trouble && dice.percent(4) {
+            header.producer_epoch -= 1;
+        }
+        *next = shift(header.base_sequence, last_offset - base_offset + 1);
+        header
     }
-    Reads { events, position }
 }
 
 /// Mixes both sides; either may run far ahead, and settlements also change places.

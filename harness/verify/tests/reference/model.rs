@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gauntlet_verify::{Outcome, StreamKey, Summary};
+use gauntlet_verify::{BatchHeader, Outcome, StreamKey, Summary};
 
 use crate::history::{Content, Event, History};
 
@@ -16,6 +16,10 @@ struct Facts {
     read: BTreeMap<i64, Content>,
     /// All offsets of a record, in reading order.
     places: BTreeMap<Id, Vec<i64>>,
+    /// Producer id and epoch of the batch at each offset.
+    origin: BTreeMap<i64, (i64, i16)>,
+    /// Newest epoch of each producer id, and whether and which sequence is due.
+    producers: BTreeMap<i64, (i16, Option<i64>)>,
     expired: BTreeSet<i64>,
     position: i64,
     log_start: i64,
@@ -55,10 +59,12 @@ fn gather(history: &History) -> Facts {
             Event::Batch(header, records) => {
                 skip(&mut facts, header.base_offset);
                 facts.summary.batches += 1;
+                count_sequence(&mut facts, header);
                 facts.summary.leader_epoch_regressions += u64::from(header.leader_epoch < epoch);
                 epoch = header.leader_epoch;
                 for record in records {
                     facts.read.insert(record.offset, record.content);
+                    facts.origin.insert(record.offset, (header.producer_id, header.producer_epoch));
                     if let Content::Ours(stream, pseq) = record.content {
                         facts.places.entry((stream, pseq)).or_default().push(record.offset);
                     }
@@ -71,8 +77,41 @@ fn gather(history: &History) -> Facts {
 }
 
 fn skip(facts: &mut Facts, position: i64) {
+    if position > facts.position {
+        facts.producers.values_mut().for_each(|(_, due)| *due = None);
+    }
     facts.expired.extend((facts.position..position).filter(|offset| *offset < facts.log_start));
     facts.position = facts.position.max(position);
+}
+
+fn count_sequence(facts: &mut Facts, header: &BatchHeader) {
+    if header.producer_id < 0 {
+        return;
+    }
+    let base = i64::from(header.base_sequence);
+    let after = (base + header.last_offset - header.base_offset + 1) % (1 << 31);
+    let (epoch, due) = facts.producers.entry(header.producer_id).or_insert((header.producer_epoch, None));
+    if header.producer_epoch < *epoch {
+        facts.summary.zombie_writes += 1;
+        return;
+    }
+    if header.producer_epoch > *epoch {
+        (*epoch, *due) = (header.producer_epoch, Some(0));
+    }
+    let Some(expected) = *due else {
+        *due = Some(after);
+        return;
+    };
+    // The shorter way around the circle decides what is ahead and what behind.
+    let ahead = (base - expected).rem_euclid(1 << 31);
+    if ahead >= 1 << 30 {
+        facts.summary.sequence_repeats += 1;
+        let ends_ahead = (after - expected).rem_euclid(1 << 31) < 1 << 30;
+        *due = Some(if ends_ahead { after } else { expected });
+    } else {
+        facts.summary.sequence_gaps += u64::from(ahead > 0);
+        *due = Some(after);
+    }
 }
 
 fn count_settled(facts: &mut Facts) {
@@ -99,6 +138,9 @@ fn count_read(facts: &mut Facts, created_by_run: bool) {
     }
     for (id, places) in &facts.places {
         summary.duplicates += places.len() as u64 - 1;
+        let origins: Vec<_> = places.iter().map(|offset| facts.origin[offset]).collect();
+        let resent = |pair: &&[(i64, i16)]| pair[0].0 >= 0 && pair[1].0 >= 0 && pair[0] != pair[1];
+        summary.duplicates_after_epoch_bump += origins.windows(2).filter(resent).count() as u64;
         summary.phantom += u64::from(!facts.outcome.contains_key(id));
     }
 }
