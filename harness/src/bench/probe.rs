@@ -99,6 +99,8 @@ fn begin_acked_batch(shard: &mut Shard, first_pseq: u64, count: u32) {
         first_pseq,
         count,
         outcome: Outcome::Acked { base_offset: Some(base_offset) },
+        // Compared with the clock like any other, and never too early.
+        settled_ns: u64::MAX,
     });
     shard.begin_batch(&BatchHeader {
         base_offset,

@@ -207,7 +207,8 @@ impl Workload for Load {
             BatchOutcome::Unacknowledged => Outcome::Unacknowledged,
         };
         let (stream, first_pseq) = settled.tag;
-        let settlement = Settlement { stream, first_pseq, count: settled.count, outcome };
+        let settled_ns = monotonic_ns();
+        let settlement = Settlement { stream, first_pseq, count: settled.count, outcome, settled_ns };
         self.produced.settlements.push((settled.partition, settlement));
     }
 

@@ -67,7 +67,13 @@ fn batch(index: u64, streams: u64, batch_records: u64) -> Batch {
     };
     let outcome = Outcome::Acked { base_offset: Some(base_offset) };
     Batch {
-        settlement: Settlement { stream, first_pseq, count: batch_records as u32, outcome },
+        settlement: Settlement {
+            stream,
+            first_pseq,
+            count: batch_records as u32,
+            outcome,
+            settled_ns: first_pseq + batch_records,
+        },
         header,
         values,
     }

@@ -188,14 +188,14 @@ impl Saboteur {
             self.acked.insert((settlement.stream, victim), offset_of(victim));
             match mutation {
                 Mutation::Swap if victim + 1 < end => {
-                    self.ack(settlement.stream, told..victim, offset_of(told));
-                    self.ack(settlement.stream, victim..victim + 1, offset_of(victim + 1));
-                    self.ack(settlement.stream, victim + 1..victim + 2, offset_of(victim));
+                    self.ack(settlement, told..victim, offset_of(told));
+                    self.ack(settlement, victim..victim + 1, offset_of(victim + 1));
+                    self.ack(settlement, victim + 1..victim + 2, offset_of(victim));
                     told = victim + 2;
                 }
                 Mutation::MisstateOffset if victim > settlement.first_pseq => {
-                    self.ack(settlement.stream, told..victim, offset_of(told));
-                    self.ack(settlement.stream, victim..victim + 1, offset_of(victim - 1));
+                    self.ack(settlement, told..victim, offset_of(told));
+                    self.ack(settlement, victim..victim + 1, offset_of(victim - 1));
                     told = victim + 1;
                 }
                 Mutation::MisstateOffset => {
@@ -205,24 +205,29 @@ impl Saboteur {
                 Mutation::AckNeverWritten => {
                     let producer = settlement.stream.producer;
                     let ghost = StreamKey { producer, incarnation: NEVER_WRITTEN_INCARNATION };
-                    self.ack(ghost, victim..victim + 1, offset_of(victim));
+                    self.ack(
+                        &Settlement { stream: ghost, ..*settlement },
+                        victim..victim + 1,
+                        offset_of(victim),
+                    );
                     self.ghosts.push(offset_of(victim));
                 }
                 _ => {}
             }
         }
-        self.ack(settlement.stream, told..end, offset_of(told.min(end)));
+        self.ack(settlement, told..end, offset_of(told.min(end)));
     }
 
-    fn ack(&mut self, stream: StreamKey, pseqs: std::ops::Range<u64>, base_offset: i64) {
+    /// Acks a part of what `settlement` is about, or a stream that never was.
+    fn ack(&mut self, settlement: &Settlement, pseqs: std::ops::Range<u64>, base_offset: i64) {
         if pseqs.is_empty() {
             return;
         }
         self.shard.settle(&Settlement {
-            stream,
             first_pseq: pseqs.start,
             count: (pseqs.end - pseqs.start) as u32,
             outcome: Outcome::Acked { base_offset: Some(base_offset) },
+            ..*settlement
         });
     }
 

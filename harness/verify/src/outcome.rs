@@ -54,4 +54,7 @@ pub struct Settlement {
     pub count: u32,
     /// What became of them.
     pub outcome: Outcome,
+    /// When the producer had read the answer that says so, CLOCK_MONOTONIC nanoseconds, like the intended time in identities; 0 if
+    /// that is not known.
+    pub settled_ns: u64,
 }

@@ -32,6 +32,7 @@ mod misrouted;
 mod origin;
 mod phantom;
 mod producers;
+mod real_time_order;
 mod reorder;
 mod sequence_gap;
 mod sequence_repeat;
@@ -60,6 +61,7 @@ use leader_epoch::LeaderEpochs;
 use limit::LimitCheck;
 use origin::ProducerEpoch;
 use producers::Producers;
+use real_time_order::RealTime;
 use reorder::Overtaken;
 use stream::Streams;
 use tally::Tally;
@@ -188,6 +190,8 @@ pub struct Shard {
     open: Option<Run>,
     /// Packed key of the open run's stream.
     open_key: u32,
+    /// When the latest record of the open run was sent.
+    open_sent_ns: u64,
     /// No offset below this will be delivered any more, those of the open run aside.
     position: i64,
     log_start: i64,
@@ -204,6 +208,7 @@ pub struct Shard {
     expired_at: IntervalSet,
     leader_epochs: LeaderEpochs,
     producers: Producers,
+    real_time: RealTime,
     watermarks: WatermarkHistory,
     limit_check: LimitCheck,
     tally: Tally,
@@ -217,6 +222,7 @@ impl Shard {
             streams: Streams::default(),
             open: None,
             open_key: 0,
+            open_sent_ns: 0,
             position: config.start_offset,
             log_start: 0,
             batch: None,
@@ -229,6 +235,7 @@ impl Shard {
             expired_at: IntervalSet::new(),
             leader_epochs: LeaderEpochs::default(),
             producers: Producers::default(),
+            real_time: RealTime::default(),
             watermarks: WatermarkHistory::default(),
             limit_check: LimitCheck::default(),
             tally: Tally::new(&config),
@@ -250,7 +257,7 @@ impl Shard {
         let pieces = self.fresh_pieces(stream, range);
         for piece in pieces {
             let distance = (piece.start - first) as i64;
-            self.settle_piece(stream, piece, settlement.outcome, distance);
+            self.settle_piece(stream, piece, settlement, distance);
         }
         self.limit_check.tick();
         self.check_limit();
@@ -268,16 +275,18 @@ impl Shard {
     }
 
     /// Settles records that were not settled before. `distance` is how far into its batch the piece lies.
-    fn settle_piece(&mut self, stream: u32, piece: Range<u64>, outcome: Outcome, distance: i64) {
+    fn settle_piece(&mut self, stream: u32, piece: Range<u64>, settlement: &Settlement, distance: i64) {
         let count = piece.end - piece.start;
         let state = self.streams.get_mut(stream);
         state.settled.insert(piece.clone());
         let summary = &mut self.tally.summary;
-        match outcome {
+        match settlement.outcome {
             Outcome::Acked { base_offset: Some(base) } if base >= 0 => {
                 summary.acked += count;
                 let first_offset = base.min(OFFSET_MAX) + distance;
-                self.claim(Run { stream, first_pseq: piece.start, first_offset, count });
+                let claim = Run { stream, first_pseq: piece.start, first_offset, count };
+                self.note_ack(claim, settlement.settled_ns);
+                self.claim(claim);
                 return;
             }
             Outcome::Acked { .. } => {
@@ -337,6 +346,7 @@ impl Shard {
             && identity.pseq != u64::MAX
         {
             open.count += 1;
+            self.open_sent_ns = self.open_sent_ns.max(identity.intended_ns);
             return true;
         }
         self.open_run(offset, identity)
@@ -355,6 +365,7 @@ impl Shard {
             return true;
         }
         self.open_key = identity.stream().packed();
+        self.open_sent_ns = identity.intended_ns;
         let stream = self.streams.index_of(identity.stream());
         self.open = Some(Run { stream, first_pseq: identity.pseq, first_offset: offset, count: 1 });
         true
@@ -427,6 +438,7 @@ impl Shard {
         let Some(run) = self.open.take() else { return };
         self.position = run.end_offset();
         self.tally.summary.checked += run.count;
+        self.real_time.note_sent(run.end_offset(), self.open_sent_ns);
         let mut contradicted = Vec::new();
         let matched = self.claims.meet(&run, &mut self.missed, &mut contradicted);
         self.note_contradicted(contradicted);
@@ -440,6 +452,7 @@ impl Shard {
         } else {
             self.apply(&run, matched);
         }
+        self.judge_passed_acks();
     }
 
     fn apply(&mut self, run: &Run, matched: u64) {
@@ -463,6 +476,7 @@ impl Shard {
         if position > self.position {
             self.claims.take_below(position, &mut self.missed);
             self.position = position;
+            self.judge_passed_acks();
         }
     }
 

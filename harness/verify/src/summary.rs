@@ -69,6 +69,8 @@ summary! {
     failed_but_present,
     /// Read at another offset than the ack said.
     inconsistent_offsets,
+    /// Acked before a record that lies below was sent.
+    real_time_order,
     /// Acked at an offset that the reader did not get to, or without an offset and not read.
     unseen,
     /// Those of `unseen` where our own reader was the limit.
@@ -119,6 +121,7 @@ impl Summary {
             C::Phantom => self.phantom,
             C::FailedButPresent => self.failed_but_present,
             C::InconsistentOffset => self.inconsistent_offsets,
+            C::RealTimeOrder => self.real_time_order,
             C::Unseen => self.unseen,
             C::Expired => self.expired,
             C::Foreign => self.foreign,

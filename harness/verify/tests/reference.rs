@@ -59,7 +59,7 @@ proptest! {
         for class in [
             C::Lost, C::Duplicate, C::DuplicateAfterEpochBump, C::Reorder, C::ReorderAmongUnacked, C::Corrupt, C::Misrouted, C::Phantom,
             C::FailedButPresent, C::InconsistentOffset, C::Unseen, C::Expired, C::LeaderEpochRegression,
-            C::SequenceGap, C::SequenceRepeat, C::ZombieWrite,
+            C::RealTimeOrder, C::SequenceGap, C::SequenceRepeat, C::ZombieWrite,
         ] {
             let counted = report.summary.count_of(class).unwrap_or(0) > 0;
             prop_assert_eq!(report.evidence.get(class).is_some(), counted, "{}", class);

@@ -76,7 +76,9 @@ fn run(says: &[String], then: &str) -> Ran {
     for partition in 0..2 {
         let outcome = Outcome::Acked { base_offset: Some(10) };
         let stream = StreamKey { producer: 0, incarnation: 0 };
-        settle.send((partition, Settlement { stream, first_pseq: 0, count: 20, outcome })).unwrap();
+        settle
+            .send((partition, Settlement { stream, first_pseq: 0, count: 20, outcome, settled_ns: 0 }))
+            .unwrap();
     }
     let (intervals, received) = unbounded();
     let check = CheckPlan {

@@ -47,6 +47,8 @@ fn settlement(index: i64, batches: i64) -> Option<Settlement> {
         first_pseq: (index / 3) as u64 * u64::from(BATCH_RECORDS),
         count: BATCH_RECORDS,
         outcome: Outcome::Acked { base_offset: Some(index * i64::from(BATCH_RECORDS)) },
+        // Records are intended at 0.
+        settled_ns: 1,
     })
 }
 

@@ -5,7 +5,7 @@
 //!
 //! 1. missed claims and reorders are counted for good and forgotten;
 //! 2. the older half of the claims, and of the reads ahead of their acks, forgets its offsets: presence
-//!    is still checked, position no longer is;
+//!    is still checked, position no longer is; the older half of the acks is not compared with the clock;
 //! 3. streams with many intervals are *retired* below a sequence number: what is known below is counted,
 //!    and whatever still comes for it is `unchecked`;
 //! 4. gaps between corrupt or expired offsets are closed.
@@ -16,6 +16,7 @@ use crate::run::Run;
 
 use super::origin::Origins;
 use super::producers::Producers;
+use super::real_time_order::RealTime;
 use super::stream::Stream;
 use super::{Overtaken, Shard};
 
@@ -60,7 +61,10 @@ impl Shard {
             + STREAM_FRAGMENTS_MIN * FRAGMENT_BYTES
             + Origins::BYTES_MAX;
         let fragments = fragment_limit + 16 * CHECK_EVERY as usize;
-        size_of::<Self>() + Producers::BYTES_MAX + 2 * (streams * per_stream + fragments * FRAGMENT_BYTES)
+        size_of::<Self>()
+            + Producers::BYTES_MAX
+            + RealTime::STEPS_BYTES_MAX
+            + 2 * (streams * per_stream + fragments * FRAGMENT_BYTES)
     }
 
     /// Bytes that the shard holds now, its evidence aside, which is bounded by the witness limit.
@@ -73,6 +77,7 @@ impl Shard {
         size_of::<Self>()
             + self.streams.memory_bytes()
             + self.producers.memory_bytes()
+            + self.real_time.memory_bytes()
             + self.streams.iter().map(per_stream).sum::<usize>()
             + self.claims.memory_bytes()
             + (self.missed.capacity() + self.overwritten.capacity() + self.displaced.capacity())
@@ -89,6 +94,7 @@ impl Shard {
             + self.claims.fragments()
             + self.missed.len()
             + self.overwritten.len()
+            + self.real_time.fragments()
             + overtaken.div_ceil(FRAGMENT_BYTES)
             + self.corrupt_at.fragments()
             + self.expired_at.fragments()
@@ -130,6 +136,9 @@ impl Shard {
             for claim in self.claims.take_lower_half() {
                 self.streams.get_mut(claim.stream).unplaced.insert(claim.pseqs());
             }
+        }
+        if self.real_time.pending() > share {
+            self.real_time.forget_lower_half();
         }
         let reads_of = |stream: &Stream| stream.ahead.fragments() + stream.copies.len();
         if self.streams.iter().map(reads_of).sum::<usize>() > share {
@@ -196,6 +205,7 @@ impl Shard {
             stream.ahead.shrink();
         }
         self.claims.shrink();
+        self.real_time.shrink();
         self.corrupt_at.shrink();
         self.expired_at.shrink();
     }

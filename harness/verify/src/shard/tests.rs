@@ -63,7 +63,7 @@ fn read(shard: &mut Shard, stream: StreamKey, first_pseq: u64, first_offset: i64
 
 fn ack(shard: &mut Shard, stream: StreamKey, first_pseq: u64, base_offset: i64, count: u32) {
     let outcome = Outcome::Acked { base_offset: Some(base_offset) };
-    shard.settle(&Settlement { stream, first_pseq, count, outcome });
+    shard.settle(&Settlement { stream, first_pseq, count, outcome, settled_ns: 0 });
 }
 
 fn end(position: i64) -> ReadEnd {
@@ -225,7 +225,7 @@ fn order_is_judged_by_outcome() {
         read(&mut shard, A, 3, 0, 2);
         read(&mut shard, A, 0, 2, 3);
         ack(&mut shard, A, 3, 0, 2);
-        shard.settle(&Settlement { stream: A, first_pseq: 0, count: 3, outcome });
+        shard.settle(&Settlement { stream: A, first_pseq: 0, count: 3, outcome, settled_ns: 0 });
         let report = shard.finish(&end(5));
         assert_eq!((report.summary.reordered, report.summary.reordered_acked), (3, acked));
     }
@@ -265,7 +265,7 @@ fn a_later_record_proves_the_loss_of_an_ack_without_offset() {
         let mut shard = Shard::new(ShardConfig { in_order, ..config() });
         for pseq in [0, 1, 2] {
             let outcome = Outcome::Acked { base_offset: None };
-            shard.settle(&Settlement { stream: A, first_pseq: pseq, count: 1, outcome });
+            shard.settle(&Settlement { stream: A, first_pseq: pseq, count: 1, outcome, settled_ns: 0 });
         }
         read(&mut shard, A, 1, 1, 1);
         let report = shard.finish(&ReadEnd { end_offset: 5, ..end(2) });
@@ -357,6 +357,52 @@ fn headers_of_others_are_judged_without_their_records() {
         "record of unknown identity in t-0, read at offset 5, in batch 5..=5 of producer id 7 epoch 0 base \
          sequence 106, leader epoch 1; epoch 1 of this producer id came before (run 00000009)"
     );
+}
+
+/// A record of one second is acked at 5 s; one of `sent_ns` lies before it.
+fn real_time_order_of(sent_ns: u64, ack_first: bool) -> PartitionReport {
+    let mut shard = shard();
+    let value_of = |stream: StreamKey, pseq: u64, intended_ns: u64| {
+        let mut value = vec![7; IDENTITY_LEN + 10];
+        let StreamKey { producer, incarnation } = stream;
+        let identity =
+            Identity { flags: 0, run: RUN, producer, incarnation, partition: 0, pseq, intended_ns };
+        encode(&identity, &CrcSeed::new("t", 0), &mut value).unwrap();
+        value
+    };
+    let outcome = |base| Outcome::Acked { base_offset: Some(base) };
+    let acks = [
+        Settlement { stream: A, first_pseq: 0, count: 2, outcome: outcome(1), settled_ns: 5_000_000_000 },
+        Settlement { stream: B, first_pseq: 0, count: 1, outcome: outcome(0), settled_ns: 9_000_000_000 },
+    ];
+    if ack_first {
+        acks.iter().for_each(|ack| shard.settle(ack));
+    }
+    shard.begin_batch(&header(0, 2));
+    shard.record(0, &value_of(B, 0, sent_ns));
+    shard.record(1, &value_of(A, 0, 1_000_000_000));
+    // Within one batch the clock decides nothing.
+    shard.record(2, &value_of(A, 1, 6_000_000_000));
+    shard.end_batch();
+    if !ack_first {
+        acks.iter().for_each(|ack| shard.settle(ack));
+    }
+    shard.finish(&end(3))
+}
+
+#[test]
+fn what_was_sent_after_an_ack_lies_behind_it() {
+    for ack_first in [true, false] {
+        assert_eq!(findings(&real_time_order_of(5_000_000_000, ack_first)), []);
+        let report = real_time_order_of(5_000_003_000, ack_first);
+        assert_eq!(findings(&report), [("real_time_order", 2)]);
+        let witness = &report.evidence.get(FindingClass::RealTimeOrder).unwrap().first()[0];
+        assert_eq!(
+            witness.to_string(),
+            "producer 1 incarnation 0 pseq 0..=1 (2 records) in t-0, acked at offset 1, read at \
+             offset 1; a record below was sent 3 us after this ack (run 00000009)"
+        );
+    }
 }
 
 #[test]

@@ -11,7 +11,8 @@ const PARTITION: u32 = 3;
 /// What lies at one offset, as the model sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
-    Ours(StreamKey, u64),
+    /// Stream, pseq, and when it was sent.
+    Ours(StreamKey, u64, u64),
     Corrupt,
     Misrouted,
     Foreign,
@@ -72,6 +73,7 @@ struct Sent {
     stream: StreamKey,
     first_pseq: u64,
     count: u32,
+    sent_ns: u64,
 }
 
 struct Writer {
@@ -88,9 +90,9 @@ impl Writer {
 
     fn value(&mut self, content: Content) -> Vec<u8> {
         let mut value = vec![0x5A; IDENTITY_LEN + self.dice.below(20)];
-        let (stream, pseq) = match content {
-            Content::Ours(stream, pseq) => (stream, pseq),
-            _ => (StreamKey { producer: 0, incarnation: 0 }, 5),
+        let (stream, pseq, intended_ns) = match content {
+            Content::Ours(stream, pseq, sent_ns) => (stream, pseq, sent_ns),
+            _ => (StreamKey { producer: 0, incarnation: 0 }, 5, 1),
         };
         let partition = if content == Content::Misrouted { PARTITION + 1 } else { PARTITION };
         let identity = Identity {
@@ -100,7 +102,7 @@ impl Writer {
             incarnation: stream.incarnation,
             partition,
             pseq,
-            intended_ns: 1,
+            intended_ns,
         };
         encode(&identity, &CrcSeed::new("t", partition), &mut value).expect("longer than an identity");
         if content == Content::Corrupt {
@@ -132,7 +134,7 @@ impl Writer {
             } else if self.trouble(2) {
                 self.push(Content::Foreign);
             } else {
-                self.push(Content::Ours(sent.stream, pseq));
+                self.push(Content::Ours(sent.stream, pseq, sent.sent_ns));
             }
         }
         base
@@ -183,7 +185,8 @@ fn send(writer: &mut Writer, shape: Shape) -> Vec<Sent> {
         let index = writer.dice.below(next.len());
         let count = 1 + writer.dice.below(6) as u32;
         let stream = StreamKey { producer: index as u16 / 2, incarnation: index as u16 % 2 };
-        sent.push(Sent { stream, first_pseq: next[index], count });
+        let sent_ns = 1_000 + 100 * sent.len() as u64;
+        sent.push(Sent { stream, first_pseq: next[index], count, sent_ns });
         next[index] += u64::from(count);
     }
     sent
@@ -207,10 +210,21 @@ fn append_all(writer: &mut Writer, sent: &[Sent]) -> Vec<Settlement> {
                 first_pseq: batch.first_pseq,
                 count: batch.count,
                 outcome,
+                settled_ns: settled_ns(writer, batch.sent_ns),
             });
         }
     }
     settlements
+}
+
+/// When an answer came to what was sent then: soon after, and before the next batch was sent or after it. With trouble it may
+/// have come long before, or nobody knows.
+fn settled_ns(writer: &mut Writer, sent_ns: u64) -> u64 {
+    if writer.trouble(5) {
+        return 0;
+    }
+    let early_ns = if writer.trouble(5) { writer.dice.below(1_000) as u64 } else { 0 };
+    (sent_ns + 1 + writer.dice.below(300) as u64).saturating_sub(early_ns)
 }
 
 /// Appends one batch as often as it comes to, and says how it ended; `None` if it is never settled.

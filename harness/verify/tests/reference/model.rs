@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gauntlet_verify::{BatchHeader, Outcome, StreamKey, Summary};
 
-use crate::history::{Content, Event, History};
+use crate::history::{Content, Event, History, LogRecord};
 
 type Id = (StreamKey, u64);
 
@@ -13,6 +13,10 @@ struct Facts {
     outcome: BTreeMap<Id, Outcome>,
     /// Offset the ack gave to each record.
     acked_at: BTreeMap<Id, i64>,
+    /// (offset, when it came, how many records) of each ack that gave both.
+    acks: Vec<(i64, u64, u64)>,
+    /// (end offset, when its latest record was sent) of each run of neighbours of one stream in one batch.
+    runs: Vec<(i64, u64)>,
     read: BTreeMap<i64, Content>,
     /// All offsets of a record, in reading order.
     places: BTreeMap<Id, Vec<i64>>,
@@ -33,6 +37,7 @@ pub(crate) fn judge(history: &History) -> Summary {
     count_settled(&mut facts);
     count_read(&mut facts, history.created_by_run);
     count_order(&mut facts);
+    count_real_time(&mut facts);
     let ids: Vec<Id> = facts.outcome.keys().copied().collect();
     for id in ids {
         judge_record(&mut facts, history, id);
@@ -46,6 +51,9 @@ fn gather(history: &History) -> Facts {
     for event in &history.events {
         match event {
             Event::Settle(s) => {
+                if let (Outcome::Acked { base_offset: Some(base) }, 1..) = (s.outcome, s.settled_ns) {
+                    facts.acks.push((base, s.settled_ns, u64::from(s.count)));
+                }
                 for index in 0..u64::from(s.count) {
                     let id = (s.stream, s.first_pseq + index);
                     facts.outcome.insert(id, s.outcome);
@@ -62,10 +70,11 @@ fn gather(history: &History) -> Facts {
                 count_sequence(&mut facts, header);
                 facts.summary.leader_epoch_regressions += u64::from(header.leader_epoch < epoch);
                 epoch = header.leader_epoch;
+                facts.runs.extend(runs_of(records));
                 for record in records {
                     facts.read.insert(record.offset, record.content);
                     facts.origin.insert(record.offset, (header.producer_id, header.producer_epoch));
-                    if let Content::Ours(stream, pseq) = record.content {
+                    if let Content::Ours(stream, pseq, _) = record.content {
                         facts.places.entry((stream, pseq)).or_default().push(record.offset);
                     }
                 }
@@ -74,6 +83,32 @@ fn gather(history: &History) -> Facts {
         }
     }
     facts
+}
+
+/// Neighbours of one stream, whose order among each other is another rule's matter.
+fn runs_of(records: &[LogRecord]) -> Vec<(i64, u64)> {
+    let mut runs: Vec<(i64, u64)> = Vec::new();
+    let mut last = None;
+    for record in records {
+        let Content::Ours(stream, pseq, sent_ns) = record.content else {
+            last = None;
+            continue;
+        };
+        let goes_on = last == Some((stream, pseq.wrapping_sub(1), record.offset - 1));
+        match runs.last_mut() {
+            Some(run) if goes_on => *run = (record.offset + 1, run.1.max(sent_ns)),
+            _ => runs.push((record.offset + 1, sent_ns)),
+        }
+        last = Some((stream, pseq, record.offset));
+    }
+    runs
+}
+
+fn count_real_time(facts: &mut Facts) {
+    for &(offset, acked_ns, count) in facts.acks.iter().filter(|(offset, ..)| *offset < facts.position) {
+        let sent_later = facts.runs.iter().any(|(end, sent_ns)| *end <= offset && *sent_ns > acked_ns);
+        facts.summary.real_time_order += if sent_later { count } else { 0 };
+    }
 }
 
 fn skip(facts: &mut Facts, position: i64) {
