@@ -132,6 +132,10 @@ fn next_sequence(header: &BatchHeader) -> Option<i32> {
 impl Shard {
     /// Takes what the header says of its producer.
     pub(super) fn note_producer(&mut self, header: &BatchHeader) {
+        // A reader that goes on in the middle of a batch is handed all of it: it says nothing new.
+        if header.base_offset < self.position {
+            return;
+        }
         match self.producers.take(header) {
             Some(Oddity::Gap { expected, missing }) => self.note_sequence_gap(header, expected, missing),
             Some(Oddity::Repeat { expected }) => self.note_sequence_repeat(header, expected),

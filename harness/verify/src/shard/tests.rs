@@ -405,6 +405,22 @@ fn what_was_sent_after_an_ack_lies_behind_it() {
     }
 }
 
+/// A fetch from the middle of a batch gives the whole batch.
+#[test]
+fn a_batch_that_is_handed_over_again_is_no_repeat() {
+    let mut shard = shard();
+    let whole = BatchHeader { producer_id: 7, producer_epoch: 0, base_sequence: 30, ..header(0, 1) };
+    for offset in 0..2 {
+        shard.begin_batch(&whole);
+        shard.record(offset, &value(A, offset as u64));
+        shard.advance(offset + 1);
+    }
+    shard.begin_batch(&BatchHeader { base_sequence: 32, base_offset: 2, last_offset: 2, ..whole });
+    shard.end_batch();
+    ack(&mut shard, A, 0, 0, 2);
+    assert_eq!(findings(&shard.finish(&end(3))), []);
+}
+
 #[test]
 fn a_log_that_was_cut_off_is_blamed_where_it_shows() {
     for (leader_epoch, blame) in [(1, None), (2, Some(Blame::LogTruncated))] {
