@@ -17,7 +17,7 @@ use crate::fault::FaultRecord;
 use crate::history::{CONFIRM_NS, ClusterHistory, Distrust, PartitionState, TopicPartition};
 use crate::journal::UndoAction;
 
-/// How long after its heal a resumed victim may still tell what was true before: until its metadata has caught up. A resumed
+/// How long after its heal a victim that was resumed or connected again may still tell what was true before: until its metadata has caught up. A resumed
 /// voter first loses its fetch session and may have to find the leader again (quorum fetch timeout 2 s, election timeout 1 s).
 /// One that was started anew needs no such time: it is whole when it lists itself, and it lists itself only once it has read
 /// of its own registration, which comes after its loss.
@@ -158,7 +158,7 @@ pub fn distrust_victims(records: &[FaultRecord]) -> Distrust {
         let from_ns = record.injected_ns.or(record.heal_began_ns);
         if let (Some(target), Some(from_ns)) = (&record.target, from_ns) {
             let catch_up_ns = match record.action.undo() {
-                UndoAction::Resume => CATCH_UP_NS,
+                UndoAction::Resume | UndoAction::Reconnect => CATCH_UP_NS,
                 UndoAction::Start => 0,
             };
             let to_ns = record.healed_ns.map_or(u64::MAX, |healed_ns| healed_ns.saturating_add(catch_up_ns));

@@ -50,6 +50,12 @@ pub enum ChaosError {
         /// All ids.
         known: Vec<i32>,
     },
+    /// A fault of the network that had none of its effects, or another one.
+    #[error("{why}")]
+    NotSeenToAct {
+        /// What was seen instead.
+        why: String,
+    },
     /// A directory whose name can't be given to a broker.
     #[error("{} contains one of , : ; % \" * or a control character, which a broker's configuration can't express; choose another directory", path.display())]
     AwkwardPath {

@@ -1,8 +1,8 @@
 //! Faults: what is broken, how it is proved to act, and how it heals.
 //!
-//! Three things can be done to a process, one file each and all of one shape: `apply` returns once the effect was *seen* (an order that was given proves nothing),
+//! Three things can be done to a process, and some to the network around it (`network`), one file each and all of one shape: `apply` returns once the effect was *seen* (an order that was given proves nothing),
 //! and `heal` brings the victim back from whatever state it is in: before the effect, after half of it, or healed already.
-//! So healing twice is harmless, and so is healing what never acted. Every fault is one of the three, done to one node or to
+//! So healing twice is harmless, and so is healing what never acted. Every fault is one of these, done to one node or to
 //! several (`all_at_once`), and left for a time or healed at once.
 //!
 //! These functions do not know of schedule or journal; [`crate::injector`] keeps "journal first" and "one fault per node".
@@ -11,12 +11,14 @@ mod all_at_once;
 mod broker_kill;
 mod broker_pause;
 mod broker_stop;
+mod network;
 mod record;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use network::{Direction, NetworkFault, NetworkKind};
 pub use record::FaultRecord;
 
 use crate::error::ChaosError;
@@ -78,6 +80,12 @@ pub enum FaultAction {
         /// How they are lost.
         by: LossBy,
     },
+    /// Something is done to the network around the victim. Acts when bytes or connections were seen to be treated so; heals
+    /// when the rules of the proxy are gone.
+    Network {
+        /// What, on which links.
+        fault: NetworkFault,
+    },
 }
 
 /// How nodes are lost.
@@ -96,6 +104,7 @@ enum Means {
     Kill,
     Stop { deadline: Duration },
     Pause,
+    Network(NetworkFault),
 }
 
 impl FaultAction {
@@ -111,6 +120,7 @@ impl FaultAction {
             Self::BrokerRollingRestart { .. } => "broker.rolling-restart",
             Self::BrokerKillAll => "broker.kill-all",
             Self::QuorumLoss { .. } => "quorum.loss",
+            Self::Network { fault } => fault.name(),
         }
     }
 
@@ -123,7 +133,8 @@ impl FaultAction {
             | Self::BrokerStop { .. }
             | Self::BrokerPause
             | Self::BrokerKillAll
-            | Self::QuorumLoss { .. } => false,
+            | Self::QuorumLoss { .. }
+            | Self::Network { .. } => false,
         }
     }
 
@@ -133,6 +144,7 @@ impl FaultAction {
         match self.means() {
             Means::Kill | Means::Stop { .. } => UndoAction::Start,
             Means::Pause => UndoAction::Resume,
+            Means::Network(_) => UndoAction::Reconnect,
         }
     }
 
@@ -148,25 +160,33 @@ impl FaultAction {
                 Means::Stop { deadline: Duration::from_millis(*deadline_ms) }
             }
             Self::BrokerPause | Self::QuorumLoss { by: LossBy::Pause } => Means::Pause,
+            Self::Network { fault } => Means::Network(*fault),
         }
     }
 
-    /// Does it to all `nodes` at once; returns when the effect was seen on each: when the first signal was sent, and when the
+    /// Does it to all `nodes` at once, as the fault of this name; returns when the effect was seen on each: when the first signal was sent, and when the
     /// last effect was seen. On an error it may still have been done in part: heal.
-    pub(crate) fn apply(&self, cluster: &LocalCluster, nodes: &[i32]) -> Result<SignalTimes, ChaosError> {
-        let means = self.means();
-        let one = |node: i32| match means {
-            Means::Kill => broker_kill::apply(cluster, node),
-            Means::Stop { deadline } => broker_stop::apply(cluster, node, deadline),
-            Means::Pause => broker_pause::apply(cluster, node),
-        };
-        all_at_once::apply(nodes, one)
+    pub(crate) fn apply(
+        &self,
+        name: &str,
+        cluster: &LocalCluster,
+        nodes: &[i32],
+    ) -> Result<SignalTimes, ChaosError> {
+        match self.means() {
+            Means::Kill => all_at_once::apply(nodes, |node| broker_kill::apply(cluster, node)),
+            Means::Stop { deadline } => {
+                all_at_once::apply(nodes, |node| broker_stop::apply(cluster, node, deadline))
+            }
+            Means::Pause => all_at_once::apply(nodes, |node| broker_pause::apply(cluster, node)),
+            Means::Network(fault) => fault.apply(name, cluster, nodes),
+        }
     }
 
     /// Brings `node`, whose process before the fault was `victim`, back; returns when a process of it runs. Harmless when
     /// one does already.
     pub(crate) fn heal(
         &self,
+        name: &str,
         cluster: &LocalCluster,
         node: i32,
         victim: ProcessIdentity,
@@ -175,6 +195,7 @@ impl FaultAction {
             Means::Kill => broker_kill::heal(cluster, node),
             Means::Stop { .. } => broker_stop::heal(cluster, node, victim),
             Means::Pause => broker_pause::heal(cluster, node),
+            Means::Network(_) => network::heal(name, cluster),
         }
     }
 }
@@ -201,6 +222,7 @@ impl Undo for LocalCluster {
         let undone = match pending.planned.undo {
             UndoAction::Resume => broker_pause::heal(self, node),
             UndoAction::Start => start_if_gone(self, node),
+            UndoAction::Reconnect => network::heal(&pending.planned.fault, self),
         };
         undone.map_err(|error| error.to_string())
     }

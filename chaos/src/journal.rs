@@ -36,6 +36,8 @@ pub enum UndoAction {
     Resume,
     /// Start a node that was ended, on its old data.
     Start,
+    /// Take the fault's rules of the network out of force.
+    Reconnect,
 }
 
 /// A fault that is about to be injected.

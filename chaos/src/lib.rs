@@ -4,6 +4,7 @@
 //! - [`supervisor`]: the process between a run and its brokers, so that no broker outlives its run
 //! - [`fault`], [`target`]: what is broken, and who is hit
 //! - [`injector`]: faults on a schedule, healed whatever happens; [`journal`]: what is broken right now, on disk
+//! - [`proxy`]: what stands between nodes, and between them and clients, for faults of the network
 //! - [`watcher`], [`history`]: what the cluster says about leaders and replicas while it is broken
 //! - [`clocks`]: how long recovery took
 //! - [`registry`]: clusters that are left running on purpose
@@ -24,6 +25,7 @@ pub mod journal;
 pub mod kafka_home;
 pub mod local;
 pub mod process;
+pub mod proxy;
 mod random;
 pub mod registry;
 pub mod supervisor;
@@ -32,7 +34,7 @@ pub mod watcher;
 
 pub use cache::{NoCacheDir, cache_dir};
 pub use error::ChaosError;
-pub use fault::{FaultAction, FaultRecord, FaultSpec, LossBy};
+pub use fault::{FaultAction, FaultRecord, FaultSpec, LossBy, NetworkFault, NetworkKind};
 pub use files::FileError;
 pub use history::ClusterHistory;
 pub use injector::{FaultEvent, FaultStep, Injector};

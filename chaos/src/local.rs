@@ -36,6 +36,7 @@ use crate::files::{
 };
 use crate::kafka_home::{Java, KafkaHome, KafkaVersion};
 use crate::process::ProcessIdentity;
+use crate::proxy::Rule;
 use crate::random::kafka_uuid;
 use crate::supervisor::{Launcher, NodeCommand, NodeStatus, SignalTimes, Supervisor, SupervisorConfig};
 use crate::target::{Target, TargetError};
@@ -119,6 +120,9 @@ impl LocalCluster {
         let nodes = files.write(&nodes)?;
         let log_dirs = nodes.iter().map(|node| node.data_dir.clone()).collect();
         supervisor.trim_page_cache(log_dirs)?;
+        if spec.proxied {
+            supervisor.start_proxy(nodes.iter().flat_map(|node| node.node.fronts()).collect())?;
+        }
         let version = home.version.clone();
         let cluster = Self { nodes, cluster_id, version, access, supervisor };
         for node in &cluster.nodes {
@@ -226,6 +230,22 @@ impl LocalCluster {
     /// Sends SIGCONT; `seen_ns` is when it ran again.
     pub fn resume(&self, id: i32) -> Result<SignalTimes, ChaosError> {
         Ok(self.supervisor.resume(id)?)
+    }
+
+    /// Puts rules of the network into force for `fault`, in place of those it had. Only for a cluster with
+    /// [`LocalSpec::proxied`].
+    pub fn install_rules(&self, fault: &str, rules: Vec<Rule>) -> Result<SignalTimes, ChaosError> {
+        Ok(self.supervisor.install_rules(fault, rules)?)
+    }
+
+    /// Takes the rules of `fault` out of force; harmless if it has none.
+    pub fn remove_rules(&self, fault: &str) -> Result<SignalTimes, ChaosError> {
+        Ok(self.supervisor.remove_rules(fault)?)
+    }
+
+    /// When the rules of `fault` first acted on bytes or a connection, if they have; CLOCK_MONOTONIC, nanoseconds.
+    pub fn first_acted_ns(&self, fault: &str) -> Result<Option<u64>, ChaosError> {
+        Ok(self.supervisor.first_acted_ns(fault)?)
     }
 
     /// Starts a node that is down, on its old data and ports; `seen_ns` is when the process existed. It serves nobody before

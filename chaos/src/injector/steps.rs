@@ -193,7 +193,7 @@ impl FaultThread {
 
     fn inject(&mut self, victims: &[Victim]) {
         let nodes: Vec<i32> = victims.iter().map(|victim| victim.node).collect();
-        match self.spec.action.apply(&self.shared.cluster, &nodes) {
+        match self.spec.action.apply(&self.spec.name, &self.shared.cluster, &nodes) {
             Ok(times) => {
                 self.record.injected_ns = Some(times.sent_ns);
                 self.record.took_effect_ns = Some(times.seen_ns);
@@ -254,7 +254,8 @@ impl FaultThread {
     }
 
     fn undo(&self, victim: &Victim) -> Result<(), String> {
-        let healed = self.spec.action.heal(&self.shared.cluster, victim.node, victim.process);
+        let healed =
+            self.spec.action.heal(&self.spec.name, &self.shared.cluster, victim.node, victim.process);
         healed.map_err(|error| error.to_string())?;
         // The process is there: what may still go wrong is not undone by doing it again.
         self.shared.journal.mark_undone(victim.journal_id).map_err(|error| error.to_string())

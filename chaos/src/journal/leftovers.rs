@@ -14,7 +14,7 @@ pub struct Leftovers;
 
 impl Undo for Leftovers {
     /// Resumes the very process that was paused, if it still is there. A node that was ended stays so: its supervisor is gone
-    /// and with it the cluster that it could come back to.
+    /// and with it the cluster that it could come back to. So is the proxy that a fault of the network was in.
     fn undo(&self, pending: &PendingUndo) -> Result<(), String> {
         let process = pending.planned.process;
         match pending.planned.undo {
@@ -22,7 +22,7 @@ impl Undo for Leftovers {
                 .signal(Signal::SIGCONT)
                 .map(|_| ())
                 .map_err(|error| format!("cannot resume {process}: {error}")),
-            UndoAction::Start => Ok(()),
+            UndoAction::Start | UndoAction::Reconnect => Ok(()),
         }
     }
 }

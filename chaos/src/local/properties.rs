@@ -94,28 +94,73 @@ fn owned(listener: &str, node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeM
         .iter()
         .filter_map(|voter| Some(format!("{}@127.0.0.1:{}", voter.id, voter.controller_port?)))
         .collect();
-    let client = node.client_port.map(|port| format!("{listener}://127.0.0.1:{port}"));
-    let controller = node.controller_port.map(|port| format!("CONTROLLER://127.0.0.1:{port}"));
     let roles = match node.roles {
         Roles::Broker => "broker",
         Roles::Controller => "controller",
         Roles::Both => "broker,controller",
     };
-    let listeners: Vec<&str> = [&client, &controller].into_iter().flatten().map(String::as_str).collect();
+    let ports = listeners(listener, node);
+    let join = |port: fn(&Listener<'_>) -> Option<u16>| {
+        let addresses = ports.iter().filter_map(|l| Some(format!("{}://127.0.0.1:{}", l.name, port(l)?)));
+        addresses.collect::<Vec<_>>().join(",")
+    };
+    let mut protocols = format!("CONTROLLER:PLAINTEXT,{listener}:{listener}");
+    if node.behind.is_some() {
+        // Never with security: `LocalSpec::validate`.
+        protocols = format!("{BROKERS}:PLAINTEXT,{protocols}");
+    }
     let mut owned = BTreeMap::from([
         ("controller.listener.names".to_owned(), "CONTROLLER".to_owned()),
         ("controller.quorum.voters".to_owned(), voters.join(",")),
-        ("listener.security.protocol.map".to_owned(), format!("CONTROLLER:PLAINTEXT,{listener}:{listener}")),
-        ("listeners".to_owned(), listeners.join(",")),
+        ("listener.security.protocol.map".to_owned(), protocols),
+        ("listeners".to_owned(), join(|l| Some(l.own))),
         ("log.dirs".to_owned(), data_dir.display().to_string()),
         ("node.id".to_owned(), node.id.to_string()),
         ("process.roles".to_owned(), roles.to_owned()),
     ]);
-    if let Some(client) = client {
-        owned.insert("advertised.listeners".to_owned(), client);
-        owned.insert("inter.broker.listener.name".to_owned(), listener.to_owned());
+    let advertised = join(|l| l.advertised);
+    if !advertised.is_empty() {
+        owned.insert("advertised.listeners".to_owned(), advertised);
+    }
+    if node.client_port.is_some() {
+        let between = if node.behind.is_some() { BROKERS } else { listener };
+        owned.insert("inter.broker.listener.name".to_owned(), between.to_owned());
     }
     owned
+}
+
+/// Name of the listener for other brokers, where it is not that for clients.
+const BROKERS: &str = "BROKERS";
+
+/// A listener of a node.
+struct Listener<'a> {
+    name: &'a str,
+    /// Where the node listens.
+    own: u16,
+    /// Where others are told to connect, if they are told.
+    advertised: Option<u16>,
+}
+
+/// The listeners of `node`. Behind a proxy, brokers have one for each other, and what is advertised is the proxy's; controllers
+/// advertise theirs as well, since followers of the quorum learn of its leader's address from itself (KIP-853). Without one,
+/// that address is that of the voters.
+fn listeners<'a>(client_listener: &'a str, node: &Node) -> Vec<Listener<'a>> {
+    let Some(behind) = node.behind else {
+        let client =
+            node.client_port.map(|own| Listener { name: client_listener, own, advertised: Some(own) });
+        let controller =
+            node.controller_port.map(|own| Listener { name: "CONTROLLER", own, advertised: None });
+        return [client, controller].into_iter().flatten().collect();
+    };
+    let listeners = [
+        (client_listener, behind.client_port, node.client_port),
+        (BROKERS, behind.brokers_port, behind.brokers_front),
+        ("CONTROLLER", behind.controller_port, node.controller_port),
+    ];
+    let listener = |(name, own, advertised): (&'a str, Option<u16>, Option<u16>)| {
+        Some(Listener { name, own: own?, advertised })
+    };
+    listeners.into_iter().filter_map(listener).collect()
 }
 
 /// Escapes a value for `java.util.Properties.load(InputStream)`: backslashes, line ends, a leading blank, and everything
@@ -176,6 +221,37 @@ unclean.leader.election.enable=true
             render(&spec, &Access::default(), &nodes[1], &nodes, Path::new("/run/node-2/data")),
             expected
         );
+    }
+
+    #[test]
+    fn behind_a_proxy_what_is_told_is_not_where_it_listens() {
+        let spec = LocalSpec { brokers: 1, proxied: true, ..LocalSpec::default() };
+        let nodes = lay_out(&spec, &PORTS);
+        let text = render(&spec, &Access::default(), &nodes[0], &nodes, Path::new("/b"));
+        let expected = [
+            "advertised.listeners=PLAINTEXT://127.0.0.1:20001,BROKERS://127.0.0.1:20004,CONTROLLER://127.0.0.1:20002",
+            "controller.quorum.voters=1@127.0.0.1:20002",
+            "inter.broker.listener.name=BROKERS",
+            "listener.security.protocol.map=BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "listeners=PLAINTEXT://127.0.0.1:20003,BROKERS://127.0.0.1:20005,CONTROLLER://127.0.0.1:20006",
+        ];
+        for line in expected {
+            assert!(
+                text.contains(&format!("\n{line}\n")) || text.starts_with(&format!("{line}\n")),
+                "{text}"
+            );
+        }
+        let spec = LocalSpec { controllers: Controllers::Isolated(1), ..spec };
+        let nodes = lay_out(&spec, &PORTS);
+        let broker = render(&spec, &Access::default(), &nodes[0], &nodes, Path::new("/b"));
+        assert!(
+            broker.contains("\nlisteners=PLAINTEXT://127.0.0.1:20002,BROKERS://127.0.0.1:20004\n"),
+            "{broker}"
+        );
+        let controller = render(&spec, &Access::default(), &nodes[1], &nodes, Path::new("/c"));
+        assert!(controller.contains("advertised.listeners=CONTROLLER://127.0.0.1:20005\n"), "{controller}");
+        assert!(controller.contains("\nlisteners=CONTROLLER://127.0.0.1:20006\n"), "{controller}");
+        assert!(!controller.contains("inter.broker"), "{controller}");
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub(super) fn wait_registered(
             return Err(not_ready(node, format!("it ended with {exit}")));
         }
         let missing = match node.node.client_addr() {
-            None => match listens(node.node.controller_port) {
+            None => match listens(node.node.own_controller_port()) {
                 Ok(()) => return Ok(monotonic_ns()),
                 Err(error) => format!("it does not listen: {error}"),
             },

@@ -24,6 +24,8 @@ pub struct LocalSpec {
     pub config: BTreeMap<String, String>,
     /// How clients and brokers are kept apart from others; `None`: PLAINTEXT.
     pub security: Option<LocalSecurity>,
+    /// Whether a proxy stands in front of every node, which faults of the network need: every byte then takes one way more.
+    pub proxied: bool,
     /// How long the start may take, from the first process to the moment when every broker lists all brokers.
     pub ready_within: Duration,
 }
@@ -38,6 +40,7 @@ impl Default for LocalSpec {
             heap_bytes: None,
             config: BTreeMap::new(),
             security: None,
+            proxied: false,
             ready_within: Duration::from_secs(120),
         }
     }
@@ -127,6 +130,9 @@ pub enum SpecError {
         /// The size given.
         bytes: u64,
     },
+    /// A proxy in front of a cluster whose nodes are not known to work behind one.
+    #[error("a cluster with security can't have faults of the network yet")]
+    ProxiedAndSecured,
     /// A property that the user may not set.
     #[error("config may not set {name}: gauntlet sets it itself")]
     Owned {
@@ -163,6 +169,9 @@ impl LocalSpec {
         }
         if let Some(bytes) = self.heap_bytes.filter(|bytes| !is_heap(*bytes)) {
             return Err(SpecError::Heap { bytes });
+        }
+        if self.proxied && self.security.is_some() {
+            return Err(SpecError::ProxiedAndSecured);
         }
         for name in self.config.keys() {
             let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

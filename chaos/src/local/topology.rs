@@ -1,6 +1,7 @@
 //! Which nodes a cluster has: ids, roles and ports.
 
 use super::spec::{Controllers, LocalSpec};
+use crate::proxy::{Front, Link};
 
 /// Id of the first isolated controller. Far from the brokers' ids, so that a log line tells them apart.
 pub(crate) const FIRST_CONTROLLER_ID: i32 = 101;
@@ -12,10 +13,25 @@ pub struct Node {
     pub id: i32,
     /// What it is.
     pub roles: Roles,
-    /// Port on 127.0.0.1 for clients and other brokers, if it is a broker.
+    /// Port on 127.0.0.1 where clients, and without a proxy other brokers, reach it, if it is a broker.
     pub client_port: Option<u16>,
-    /// Port on 127.0.0.1 of the KRaft quorum, if it is a controller.
+    /// Port on 127.0.0.1 where the KRaft quorum reaches it, if it is a controller.
     pub controller_port: Option<u16>,
+    /// Where it really listens, if a proxy has these ports.
+    pub(crate) behind: Option<BehindProxy>,
+}
+
+/// Ports on 127.0.0.1 of a node behind a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BehindProxy {
+    /// Where it listens for clients.
+    pub(crate) client_port: Option<u16>,
+    /// Where other brokers reach it, which is at the proxy.
+    pub(crate) brokers_front: Option<u16>,
+    /// Where it listens for them.
+    pub(crate) brokers_port: Option<u16>,
+    /// Where it listens for the quorum.
+    pub(crate) controller_port: Option<u16>,
 }
 
 /// `process.roles` of a node.
@@ -39,6 +55,25 @@ impl Node {
         }
     }
 
+    /// The proxy's ports in front of it.
+    pub(crate) fn fronts(&self) -> Vec<Front> {
+        let Some(behind) = self.behind else { return Vec::new() };
+        let links = [
+            (Link::Clients, self.client_port, behind.client_port),
+            (Link::Brokers, behind.brokers_front, behind.brokers_port),
+            (Link::Controllers, self.controller_port, behind.controller_port),
+        ];
+        let front = |(link, port, node_port): (Link, Option<u16>, Option<u16>)| {
+            Some(Front { port: port?, node_port: node_port?, node: self.id, link })
+        };
+        links.into_iter().filter_map(front).collect()
+    }
+
+    /// Where it listens itself for the quorum, whoever stands in front of it.
+    pub(crate) fn own_controller_port(&self) -> Option<u16> {
+        self.behind.map_or(self.controller_port, |behind| behind.controller_port)
+    }
+
     /// `host:port` for clients, if it is a broker.
     #[must_use]
     pub fn client_addr(&self) -> Option<String> {
@@ -46,12 +81,15 @@ impl Node {
     }
 }
 
-/// How many ports the nodes of `spec` listen on.
+/// How many ports a cluster of `spec` needs.
 pub(super) fn ports_needed(spec: &LocalSpec) -> usize {
-    match spec.controllers {
-        Controllers::Combined => 2 * spec.node_count(),
-        Controllers::Isolated(_) => spec.node_count(),
-    }
+    let (for_broker, for_controller) = if spec.proxied { (4, 2) } else { (1, 1) };
+    let brokers = usize::from(spec.brokers);
+    let controllers = match spec.controllers {
+        Controllers::Combined => brokers,
+        Controllers::Isolated(count) => usize::from(count),
+    };
+    for_broker * brokers + for_controller * controllers
 }
 
 /// Deals `ports` (at least [`ports_needed`]) to the nodes of `spec`: brokers first, then isolated controllers.
@@ -60,22 +98,24 @@ pub(super) fn lay_out(spec: &LocalSpec, ports: &[u16]) -> Vec<Node> {
     let mut ports = ports.iter().copied();
     let mut nodes = Vec::with_capacity(spec.node_count());
     let combined = spec.controllers == Controllers::Combined;
-    for id in 1..=i32::from(spec.brokers) {
-        nodes.push(Node {
-            id,
-            roles: if combined { Roles::Both } else { Roles::Broker },
-            client_port: ports.next(),
-            controller_port: if combined { ports.next() } else { None },
+    let mut node = |id: i32, roles: Roles| {
+        let mut port_of = |wanted: bool| if wanted { ports.next() } else { None };
+        let (broker, controller) = (roles != Roles::Controller, roles != Roles::Broker);
+        let (client_port, controller_port) = (port_of(broker), port_of(controller));
+        let behind = spec.proxied.then(|| BehindProxy {
+            client_port: port_of(broker),
+            brokers_front: port_of(broker),
+            brokers_port: port_of(broker),
+            controller_port: port_of(controller),
         });
+        nodes.push(Node { id, roles, client_port, controller_port, behind });
+    };
+    for id in 1..=i32::from(spec.brokers) {
+        node(id, if combined { Roles::Both } else { Roles::Broker });
     }
     if let Controllers::Isolated(count) = spec.controllers {
         for id in FIRST_CONTROLLER_ID..FIRST_CONTROLLER_ID + i32::from(count) {
-            nodes.push(Node {
-                id,
-                roles: Roles::Controller,
-                client_port: None,
-                controller_port: ports.next(),
-            });
+            node(id, Roles::Controller);
         }
     }
     nodes
@@ -87,8 +127,9 @@ mod tests {
 
     #[test]
     fn every_node_gets_what_its_roles_need_and_no_port_twice() {
-        for controllers in [Controllers::Combined, Controllers::Isolated(3)] {
-            let spec = LocalSpec { brokers: 5, controllers, ..LocalSpec::default() };
+        let arrangements = [Controllers::Combined, Controllers::Isolated(3)];
+        for (controllers, proxied) in arrangements.into_iter().flat_map(|c| [(c, false), (c, true)]) {
+            let spec = LocalSpec { brokers: 5, controllers, proxied, ..LocalSpec::default() };
             let ports: Vec<u16> = (20_000..).take(ports_needed(&spec)).collect();
             let nodes = lay_out(&spec, &ports);
             assert_eq!(nodes.len(), spec.node_count());
@@ -96,8 +137,10 @@ mod tests {
                 assert_eq!(node.client_port.is_some(), node.roles != Roles::Controller, "{node:?}");
                 assert_eq!(node.controller_port.is_some(), node.roles != Roles::Broker, "{node:?}");
             }
-            let mut used: Vec<u16> =
-                nodes.iter().flat_map(|n| [n.client_port, n.controller_port]).flatten().collect();
+            let mut used: Vec<u16> = match proxied {
+                false => nodes.iter().flat_map(|n| [n.client_port, n.controller_port]).flatten().collect(),
+                true => nodes.iter().flat_map(Node::fronts).flat_map(|f| [f.port, f.node_port]).collect(),
+            };
             used.sort_unstable();
             assert_eq!(used, ports);
         }

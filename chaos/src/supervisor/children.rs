@@ -26,6 +26,7 @@ use super::protocol::{ExitRecord, NodeCommand, NodeState, NodeStatus, SignalTime
 use super::server::Event;
 use crate::clock::monotonic_ns;
 use crate::process::{ProcessIdentity, read_stat};
+use crate::proxy::Nodes;
 
 /// How long a SIGSTOP or SIGCONT may take to show in /proc. A thread in an uninterruptible disk wait stops only after it.
 const STATE_LIMIT: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ const STATE_POLL: Duration = Duration::from_micros(500);
 pub(super) struct Children {
     nodes: BTreeMap<i32, Node>,
     events: SyncSender<Event>,
+    /// Told of every process.
+    pids: Nodes,
 }
 
 /// The latest process of a node.
@@ -49,9 +52,9 @@ struct Node {
 }
 
 impl Children {
-    /// `events` is where the watching threads report.
-    pub(super) fn new(events: SyncSender<Event>) -> Self {
-        Self { nodes: BTreeMap::new(), events }
+    /// `events` is where the watching threads report, `pids` where it is noted which process each node is.
+    pub(super) fn new(events: SyncSender<Event>, pids: Nodes) -> Self {
+        Self { nodes: BTreeMap::new(), events, pids }
     }
 
     /// Starts `node`. Must be called on the main thread (see the head of this file).
@@ -77,6 +80,7 @@ impl Children {
                 return Err(format!("cannot watch pid {pid}: {error}"));
             }
         };
+        self.pids.set(node, pid);
         self.nodes.insert(node, Node { child, process, paused: false, exit: None });
         Ok(SignalTimes { sent_ns, seen_ns })
     }

@@ -17,6 +17,7 @@ use super::protocol::{NodeCommand, NodeStatus, Reply, Request, SignalTimes};
 use super::server::READY;
 use crate::files::{FileError, OnPath, last_lines, write_atomically};
 use crate::process::ProcessIdentity;
+use crate::proxy::{Front, Rule};
 
 /// Time for an answer that needs no waiting on the supervisor's side.
 const PROMPT: Duration = Duration::from_secs(15);
@@ -190,6 +191,36 @@ impl Supervisor {
         match self.ask(&Request::TrimPageCache { log_dirs }, PROMPT)? {
             Reply::Done => Ok(()),
             other => Err(unexpected("trim_page_cache", &other)),
+        }
+    }
+
+    /// Has a proxy listen in front of the nodes, which are to be started after it, for as long as the supervisor lives.
+    pub(crate) fn start_proxy(&self, fronts: Vec<Front>) -> Result<(), SupervisorError> {
+        match self.ask(&Request::StartProxy { fronts }, PROMPT)? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected("start_proxy", &other)),
+        }
+    }
+
+    /// Puts rules of the network into force for `fault`, in place of those it had. `seen_ns`: from then on they are.
+    pub(crate) fn install_rules(
+        &self,
+        fault: &str,
+        rules: Vec<Rule>,
+    ) -> Result<SignalTimes, SupervisorError> {
+        self.seen(&Request::InstallRules { fault: fault.to_owned(), rules }, PROMPT)
+    }
+
+    /// Takes the rules of `fault` out of force; harmless if it has none.
+    pub(crate) fn remove_rules(&self, fault: &str) -> Result<SignalTimes, SupervisorError> {
+        self.seen(&Request::RemoveRules { fault: fault.to_owned() }, PROMPT)
+    }
+
+    /// When the rules of `fault` first acted, if they have; CLOCK_MONOTONIC, nanoseconds.
+    pub(crate) fn first_acted_ns(&self, fault: &str) -> Result<Option<u64>, SupervisorError> {
+        match self.ask(&Request::FirstActed { fault: fault.to_owned() }, PROMPT)? {
+            Reply::FirstActed { at_ns } => Ok(at_ns),
+            other => Err(unexpected("first_acted", &other)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::process::ProcessIdentity;
+use crate::proxy::{Front, Rule};
 
 /// A request. Each is answered once its effect was *seen*, not when it was issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,14 @@ pub(crate) enum Request {
     ReservePorts { count: usize },
     /// Keep the logs below these `log.dirs` out of memory from now on. Answered by [`Reply::Done`].
     TrimPageCache { log_dirs: Vec<PathBuf> },
+    /// Listen in front of the nodes that are to be started, for as long as the supervisor lives. Answered by [`Reply::Done`].
+    StartProxy { fronts: Vec<Front> },
+    /// Put rules into force, in place of those that the fault had. [`Reply::Seen`]: request taken, in force.
+    InstallRules { fault: String, rules: Vec<Rule> },
+    /// Take the rules of a fault, if it has any, out of force. [`Reply::Seen`] likewise.
+    RemoveRules { fault: String },
+    /// When the rules of a fault first acted. Answered by [`Reply::FirstActed`].
+    FirstActed { fault: String },
     /// Start a node that does not run. Answered by [`Reply::Seen`]: before the fork, after the exec.
     Start { node: i32, command: NodeCommand },
     /// SIGKILL. [`Reply::Seen`]: signal sent, `waitid` returned.
@@ -41,6 +50,7 @@ pub(crate) enum Reply {
     Seen { times: SignalTimes },
     Ports { ports: Vec<u16> },
     Nodes { nodes: Vec<NodeStatus> },
+    FirstActed { at_ns: Option<u64> },
     Failed { message: String },
 }
 

@@ -24,6 +24,7 @@ use crate::files::{OnPath, remove_marked_dir, write_atomically};
 use crate::journal::{JournalError, PendingUndo, UndoAction, UndoJournal};
 use crate::local::ReservedPorts;
 use crate::process::ProcessIdentity;
+use crate::proxy::{Front, Nodes, Proxy, ProxyError};
 
 /// What the supervisor says on its stdout once its socket is bound.
 pub(super) const READY: &str = "ready\n";
@@ -106,8 +107,11 @@ fn supervise(config_path: &Path) -> Result<(), Box<dyn std::error::Error>> {
     io::stdout().flush()?;
     log(&format!("{identity} ready"));
 
+    let nodes = Nodes::default();
     let mut supervisor = SupervisorProcess {
-        children: Children::new(events),
+        children: Children::new(events, nodes.clone()),
+        nodes,
+        proxy: None,
         waiters: Vec::new(),
         reserved: Vec::new(),
         page_cache: None,
@@ -125,6 +129,9 @@ fn supervise(config_path: &Path) -> Result<(), Box<dyn std::error::Error>> {
 /// The state of the main loop.
 struct SupervisorProcess {
     children: Children,
+    /// Which process each node is, for the proxy.
+    nodes: Nodes,
+    proxy: Option<Proxy>,
     waiters: Vec<Waiter>,
     /// Held, never read: dropping them would free the ports.
     reserved: Vec<ReservedPorts>,
@@ -168,6 +175,18 @@ impl SupervisorProcess {
                     Reply::Done
                 })
                 .map_err(|error| format!("cannot watch the logs: {error}")),
+            Request::StartProxy { fronts } => self.start_proxy(&fronts),
+            Request::InstallRules { fault, rules } => {
+                log(&format!("fault {fault}: {rules:?}"));
+                self.seen_by_proxy(|proxy| proxy.install(&fault, &rules))
+            }
+            Request::RemoveRules { fault } => {
+                log(&format!("fault {fault}: its rules end"));
+                self.seen_by_proxy(|proxy| proxy.remove(Some(&fault)))
+            }
+            Request::FirstActed { fault } => {
+                self.by_proxy(|proxy| proxy.first_acted_ns(&fault)).map(|at_ns| Reply::FirstActed { at_ns })
+            }
             Request::Start { node, command } => {
                 let started = self.children.start(node, &command);
                 log(&format!("start node {node}: {started:?}"));
@@ -200,6 +219,26 @@ impl SupervisorProcess {
         let ports = reserved.ports().to_vec();
         self.reserved.push(reserved);
         Ok(Reply::Ports { ports })
+    }
+
+    fn start_proxy(&mut self, fronts: &[Front]) -> Result<Reply, String> {
+        if self.proxy.is_some() {
+            return Err("there is a proxy already".to_owned());
+        }
+        self.proxy = Some(Proxy::start(fronts, self.nodes.clone()).map_err(|error| error.to_string())?);
+        log(&format!("a proxy at {} ports", fronts.len()));
+        Ok(Reply::Done)
+    }
+
+    fn by_proxy<T>(&self, act: impl FnOnce(&Proxy) -> Result<T, ProxyError>) -> Result<T, String> {
+        let proxy = self.proxy.as_ref().ok_or("the nodes of this cluster have no proxy in front of them")?;
+        act(proxy).map_err(|error| error.to_string())
+    }
+
+    fn seen_by_proxy(&self, act: impl FnOnce(&Proxy) -> Result<u64, ProxyError>) -> Result<Reply, String> {
+        let sent_ns = monotonic_ns();
+        let seen_ns = self.by_proxy(act)?;
+        Ok(Reply::Seen { times: SignalTimes { sent_ns, seen_ns } })
     }
 
     fn end_node(&mut self, node: i32, signal: Signal, deadline: Option<Instant>, reply: SyncSender<Reply>) {
@@ -307,8 +346,8 @@ impl SupervisorProcess {
         }
     }
 
-    /// Resumes what is paused, by what the journal says and by what we did ourselves: a paused process would see no SIGTERM.
-    /// Gives the journal, if there is one. One that can't be read must not keep the nodes alive.
+    /// Takes all rules of the network out of force, and resumes what is paused, by what the journal says and by what we did
+    /// ourselves: a paused process would see no SIGTERM, and a broker that is cut off can't hand over what it leads. Gives the journal, if there is one. One that can't be read must not keep the nodes alive.
     fn heal(&self, config: &SupervisorConfig) -> Option<UndoJournal> {
         let opened = config.undo_journal.as_deref().filter(|path| path.exists()).map(UndoJournal::open_file);
         let (journal, pending) = match opened.map(|journal| journal.and_then(|j| j.pending().map(|p| (j, p))))
@@ -320,6 +359,9 @@ impl SupervisorProcess {
             }
             None => (None, Vec::new()),
         };
+        if let Some(proxy) = &self.proxy {
+            log(&format!("healing: the network: {:?}", proxy.remove(None)));
+        }
         let resume = |pending: &PendingUndo| pending.planned.undo == UndoAction::Resume;
         let journaled: Vec<i32> = pending.iter().filter(|p| resume(p)).map(|p| p.planned.node).collect();
         for node in self.children.live_ids() {

@@ -6,6 +6,7 @@
 
 mod faults;
 mod matrix;
+mod network;
 mod support;
 
 use std::ffi::OsString;

@@ -24,6 +24,7 @@ use gauntlet_wire::{ConnectOptions, Connection, NewTopic};
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 
+use super::network;
 use super::support::{LIMIT, Run, TestResult, dirs, eventually, launcher, listed, process_of, quick, report};
 
 /// Where rows are appended, one JSON object a line.
@@ -54,14 +55,18 @@ enum Shape {
     Combined,
     /// Two brokers, and three controllers of their own.
     Isolated,
+    /// As combined, with a proxy in front of every node.
+    Proxied,
 }
 
 impl Shape {
-    const ALL: [Self; 2] = [Self::Combined, Self::Isolated];
+    const ALL: [Self; 3] = [Self::Combined, Self::Isolated, Self::Proxied];
+    /// Those in which a controller is killed and stopped in every way.
+    const DIRECT: [Self; 2] = [Self::Combined, Self::Isolated];
 
     fn brokers(self) -> u16 {
         match self {
-            Self::Combined => 3,
+            Self::Combined | Self::Proxied => 3,
             Self::Isolated => 2,
         }
     }
@@ -70,6 +75,7 @@ impl Shape {
         match self {
             Self::Combined => "3 brokers, combined controllers",
             Self::Isolated => "2 brokers, 3 controllers",
+            Self::Proxied => "3 brokers, combined controllers, behind a proxy",
         }
     }
 
@@ -82,10 +88,10 @@ impl Shape {
         ];
         let config = fast.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let controllers = match self {
-            Self::Combined => Controllers::Combined,
+            Self::Combined | Self::Proxied => Controllers::Combined,
             Self::Isolated => Controllers::Isolated(3),
         };
-        LocalSpec { config, controllers, ..quick(self.brokers()) }
+        LocalSpec { config, controllers, proxied: self == Self::Proxied, ..quick(self.brokers()) }
     }
 }
 
@@ -109,7 +115,7 @@ fn rows() -> Vec<Row> {
     let loss_by_pause = row(loss(LossBy::Pause), Target::EnoughVoters, Shape::Combined);
     rows.push(ci(Row { killed_in_ci_test: true, ..loss_by_pause }));
     rows.push(row(loss(LossBy::Kill), Target::EnoughVoters, Shape::Combined));
-    for shape in Shape::ALL {
+    for shape in Shape::DIRECT {
         for action in [Do::BrokerKill, stop, Do::BrokerPause, restart, Do::BrokerBounce] {
             rows.push(row(action, Target::ActiveController, shape));
         }
@@ -118,6 +124,9 @@ fn rows() -> Vec<Row> {
     rows.push(row(loss(LossBy::Kill), Target::EnoughVoters, Shape::Isolated));
     rows.push(row(Do::BrokerKillAll, Target::AllBrokers, Shape::Isolated));
     rows.push(row(roll, Target::NextOfRoll, Shape::Isolated));
+    for network::NetworkRow { action, target, in_ci_test, killed_in_ci_test } in network::rows() {
+        rows.push(Row { in_ci_test, killed_in_ci_test, ..row(action, target, Shape::Proxied) });
+    }
     rows
 }
 
@@ -131,6 +140,7 @@ impl Row {
         match self.action {
             FaultAction::QuorumLoss { by: LossBy::Pause } => "quorum.loss by pause".to_owned(),
             FaultAction::QuorumLoss { by: LossBy::Kill } => "quorum.loss by kill".to_owned(),
+            FaultAction::Network { fault } => network::words(&fault),
             action => action.name().to_owned(),
         }
     }
@@ -166,14 +176,14 @@ impl Row {
 
 /// One cluster of a shape for all rows that need it, started by the first one.
 #[derive(Default)]
-pub(crate) struct Clusters([Mutex<Option<Started>>; 2]);
+pub(crate) struct Clusters([Mutex<Option<Started>>; Shape::ALL.len()]);
 
 /// A cluster and where its files are.
 type Started = (Arc<LocalCluster>, TempDir);
 
 impl Clusters {
     fn get(&self, shape: Shape) -> Result<Arc<LocalCluster>, Failed> {
-        let slot = &self.0[usize::from(shape == Shape::Isolated)];
+        let slot = &self.0[Shape::ALL.iter().position(|one| *one == shape).ok_or("no such shape")?];
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((cluster, _)) = &*slot {
             return Ok(Arc::clone(cluster));
@@ -215,6 +225,9 @@ fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
     let base = tempfile::tempdir()?;
     let journal = Arc::new(UndoJournal::open(base.path())?);
     let topic = topic_of(row, cluster)?;
+    if row.shape == Shape::Proxied {
+        network::deal_leaders(cluster, &topic)?;
+    }
     let before = processes(cluster)?;
     let (sender, events) = mpsc::channel();
     let shared = (Arc::clone(cluster), Arc::clone(&journal));
@@ -224,7 +237,7 @@ fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
         bounced(row, cluster, &before, &records)?
     } else {
         await_effect(&events)?;
-        let seen = lasts(row, cluster, &before, &injector.records())?;
+        let seen = lasts(row, cluster, &topic, &before, &injector.records())?;
         assert!(!journal.pending()?.is_empty(), "what lasts is in the journal");
         injector.heal_all()?;
         seen
@@ -244,10 +257,15 @@ fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
 fn lasts(
     row: &Row,
     cluster: &LocalCluster,
+    topic: &str,
     before: &[(i32, ProcessIdentity)],
     records: &[FaultRecord],
 ) -> Result<String, Failed> {
     let victims = victims(records);
+    if let FaultAction::Network { fault } = &row.action {
+        assert!(before.iter().all(|(_, process)| process.is_alive()));
+        return network::seen(fault, cluster, *victims.first().ok_or("no victim")?, topic);
+    }
     for (node, process) in before.iter().filter(|(node, _)| victims.contains(node)) {
         if row.pauses() {
             assert!(process.all_threads_stopped()?, "node {node}");
@@ -366,7 +384,7 @@ fn a_killed_run_leaves_nothing(row: &Row) -> TestResult {
     let mut run = Run::start(base.path(), &row.name())?;
     let journal = base.path().join("undo.journal");
     let pending = read_pending(&journal)?;
-    if row.action.undo() == UndoAction::Resume {
+    if matches!(row.action.undo(), UndoAction::Resume | UndoAction::Reconnect) {
         assert!(!pending.is_empty());
     }
     run.child.kill()?;
@@ -402,6 +420,7 @@ pub(crate) fn begin(base: &std::path::Path, name: &str) -> Result<(Arc<LocalClus
     let undo_journal = Some(journal.path().to_path_buf());
     let dirs = gauntlet_chaos::ClusterDirs { undo_journal, ..dirs(base)? };
     let cluster = Arc::new(LocalCluster::start(&row.shape.spec(), &dirs, &launcher())?);
+    topic_of(&row, &cluster)?;
     let (sender, events) = mpsc::channel();
     let injector = Injector::start(Arc::clone(&cluster), row.specs(), monotonic_ns(), journal, sender)?;
     await_effect(&events)?;

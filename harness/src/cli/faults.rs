@@ -10,7 +10,7 @@ use gauntlet_chaos::{LocalSpec, cache_dir};
 use gauntlet_reports::ExitReason;
 
 use crate::rundir::{CLUSTER_DIR, RUN_JSON, UNDO_JOURNAL};
-use crate::scenario::types::{ActionName, FaultAction, HealAction};
+use crate::scenario::types::{ActionName, FaultAction, NetworkEffect};
 
 /// How deep below a directory of runs the journals lie: `NAME/RUN`, and `NAME/SWEEP/points/POINT` for those of a sweep.
 const DEPTH_MAX: usize = 5;
@@ -77,6 +77,10 @@ fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
     }
     writeln!(
         out,
+        "       network.*: through a proxy in front of every node, which only runs with such a fault have; not with `security`"
+    )?;
+    writeln!(
+        out,
         "bootstrap_servers: no way to the processes of brokers that run already; use `cluster: {{ local: … }}`"
     )
 }
@@ -93,6 +97,14 @@ fn what(action: FaultAction) -> &'static str {
         FaultAction::QuorumLoss(_) => {
             "SIGSTOP (or `by: kill`) to so many voters that the others elect nobody"
         }
+        FaultAction::Network(fault) => match fault.effect {
+            NetworkEffect::Isolate => "a node is cut off from other nodes and from clients",
+            NetworkEffect::Partition => "a node is cut off from other nodes, or one of them, both or one way",
+            NetworkEffect::BlackHole => "connections to and from a node are never answered",
+            NetworkEffect::Delay { .. } => "bytes to and from a node arrive later, each way",
+            NetworkEffect::Bandwidth { .. } => "bytes to and from a node arrive at a low rate",
+            NetworkEffect::Reset => "connections of a node are reset, and new ones as well",
+        },
     }
 }
 
@@ -106,11 +118,11 @@ fn how(action: FaultAction) -> String {
         | FaultAction::BrokerRestart
         | FaultAction::BrokerBounce
         | FaultAction::BrokerRollingRestart => "acts when the process is gone",
+        FaultAction::Network(_) => "acts when a proxy was seen to do so, and a client of ours saw it",
     };
     match action.heal_action() {
         None => format!("{acts}; healed when the new one is registered"),
-        Some(heal @ HealAction::BrokerStart) => format!("{acts}; ended by {}", heal.name()),
-        Some(heal @ HealAction::BrokerResume) => format!("{acts}; ended by {}", heal.name()),
+        Some(heal) => format!("{acts}; ended by {}", heal.name()),
     }
 }
 
@@ -183,6 +195,9 @@ fn told(leftover: &Leftover) -> String {
         (None, UndoAction::Resume, true) => format!("{what}: resumed"),
         (None, _, false) => format!("{what}: its process is gone and its cluster with it; marked as undone"),
         (None, UndoAction::Start, true) => format!("{what}: was not ended; marked as undone"),
+        (None, UndoAction::Reconnect, true) => {
+            format!("{what}: its proxy is gone and the fault with it; marked as undone")
+        }
     }
 }
 

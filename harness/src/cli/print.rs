@@ -7,7 +7,9 @@ mod sweep;
 
 use std::io::Write;
 
-use gauntlet_chaos::{FaultSpec, Jvm, KafkaSource, Target};
+use gauntlet_chaos::fault::Direction;
+use gauntlet_chaos::proxy::Links;
+use gauntlet_chaos::{FaultAction, FaultSpec, Jvm, KafkaSource, NetworkFault, NetworkKind, Target};
 use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;
@@ -98,12 +100,13 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     match &plan.cluster {
         ClusterPlan::Local(spec) => writeln!(
             out,
-            "brokers {} local, Kafka {}, jvm {}, heap {}{}",
+            "brokers {} local, Kafka {}, jvm {}, heap {}{}{}",
             spec.brokers,
             kafka(&spec.kafka),
             jvm(spec.jvm),
             Bytes::new(spec.heap_bytes()),
-            spec.security.map_or_else(String::new, |s| format!(", {}", s.protocol.name()))
+            spec.security.map_or_else(String::new, |s| format!(", {}", s.protocol.name())),
+            if spec.proxied { ", behind a proxy for faults of the network" } else { "" }
         )?,
         ClusterPlan::Bootstrap(foreign) => {
             writeln!(out, "brokers {}, {}", foreign.servers.join(", "), foreign.security.protocol())?;
@@ -258,7 +261,11 @@ fn fault_times(faults: &[FaultSpec]) -> Vec<(Option<std::time::Duration>, String
     let mut told: Vec<(u64, Option<std::time::Duration>, String)> = Vec::new();
     for fault in faults {
         let at = std::time::Duration::from_nanos(fault.at_ns);
-        let what = format!("{}: {} of {}", fault.name, fault.action.name(), target(&fault.target));
+        let how = match &fault.action {
+            FaultAction::Network { fault } => network(fault),
+            _ => String::new(),
+        };
+        let what = format!("{}: {} of {}{how}", fault.name, fault.action.name(), target(&fault.target));
         match &fault.follows {
             Some(before) => {
                 told.push((
@@ -277,6 +284,35 @@ fn fault_times(faults: &[FaultSpec]) -> Vec<(Option<std::time::Duration>, String
     }
     told.sort_by_key(|(at_ns, _, _)| *at_ns);
     told.into_iter().map(|(_, at, what)| (at, what)).collect()
+}
+
+/// What is done to which links, after the victim: ` by 100ms (± 20ms) on links of clients, what it sends`.
+fn network(fault: &NetworkFault) -> String {
+    let ms = |ns: u64| crate::units::Duration::from_ns(ns);
+    let by = match fault.kind {
+        NetworkKind::Delay { latency_ns, jitter_ns: 0 } => format!(" by {}", ms(latency_ns)),
+        NetworkKind::Delay { latency_ns, jitter_ns } => {
+            format!(" by {} (± {})", ms(latency_ns), ms(jitter_ns))
+        }
+        NetworkKind::Bandwidth { bytes_per_s } => format!(" to {}/s", Bytes::new(bytes_per_s)),
+        NetworkKind::Isolate | NetworkKind::Partition | NetworkKind::BlackHole | NetworkKind::Reset => {
+            String::new()
+        }
+    };
+    let from = fault.peer.map_or_else(String::new, |peer| format!(", towards node {peer} only"));
+    let links = match fault.links {
+        Links { clients: true, brokers: true, controllers: true } => "",
+        Links { clients: true, .. } => ", on links of clients",
+        Links { brokers: true, controllers: true, .. } => ", on links between nodes",
+        Links { brokers: true, .. } => ", on links of brokers",
+        Links { .. } => ", on links of controllers",
+    };
+    let direction = match fault.direction {
+        Direction::Both => "",
+        Direction::To => ", what it is sent",
+        Direction::From => ", what it sends",
+    };
+    format!("{by}{from}{links}{direction}")
 }
 
 fn target(target: &Target) -> String {

@@ -275,6 +275,7 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
         heap_bytes: local.heap.map(|heap| heap.get()),
         config: local.config.clone(),
         security: local.security.map(security::local),
+        proxied: scenario.faults.iter().any(|fault| matches!(fault.action, file::FaultAction::Network(_))),
         ..LocalSpec::default()
     };
     spec.validate().map_err(|e| refuse("cluster.local", e.to_string(), ""))?;

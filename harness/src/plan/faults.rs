@@ -1,7 +1,8 @@
 //! From the faults of a scenario to what the injector does: one fault of the plan for each time and each turn.
 
-use gauntlet_chaos::fault::LossBy;
-use gauntlet_chaos::{FaultAction, FaultSpec, Target};
+use gauntlet_chaos::fault::{Direction, LossBy};
+use gauntlet_chaos::proxy::{Link, Links};
+use gauntlet_chaos::{FaultAction, FaultSpec, NetworkFault, NetworkKind, Target};
 
 use super::convert::{Refusal, refuse};
 use crate::random::SplitMix;
@@ -114,6 +115,35 @@ fn action(action: file::FaultAction) -> FaultAction {
                 file::LossBy::Kill => LossBy::Kill,
             },
         },
+        file::FaultAction::Network(fault) => FaultAction::Network { fault: network(fault) },
+    }
+}
+
+fn network(fault: file::NetworkFault) -> NetworkFault {
+    NetworkFault {
+        kind: match fault.effect {
+            file::NetworkEffect::Isolate => NetworkKind::Isolate,
+            file::NetworkEffect::Partition => NetworkKind::Partition,
+            file::NetworkEffect::BlackHole => NetworkKind::BlackHole,
+            file::NetworkEffect::Delay { latency, jitter } => {
+                NetworkKind::Delay { latency_ns: latency.as_ns(), jitter_ns: jitter.as_ns() }
+            }
+            file::NetworkEffect::Bandwidth { rate } => NetworkKind::Bandwidth { bytes_per_s: rate.get() },
+            file::NetworkEffect::Reset => NetworkKind::Reset,
+        },
+        links: match fault.link {
+            file::Link::All => Links::ALL,
+            file::Link::Clients => Links::only(Link::Clients),
+            file::Link::Brokers => Links::only(Link::Brokers),
+            file::Link::Controllers => Links::only(Link::Controllers),
+            file::Link::Nodes => Links::NODES,
+        },
+        direction: match fault.direction {
+            file::Direction::Both => Direction::Both,
+            file::Direction::To => Direction::To,
+            file::Direction::From => Direction::From,
+        },
+        peer: fault.peer.map(i32::from),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::units::Duration;
 
 mod clients;
 mod load;
+mod network;
 mod records;
 mod security;
 
@@ -182,16 +183,16 @@ fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut P
     let path = format!("faults[{index}]");
     let action = action(&written, &path, problems);
     let mut recover = written.recover.map(|recover| Recover { action: recover.action, after: recover.after });
-    if let Some(pause_for) = written.pause_for {
-        if action.heal_action() != Some(HealAction::BrokerResume) {
+    if let Some(lasts_for) = written.lasts_for {
+        if !matches!(action.heal_action(), Some(HealAction::BrokerResume | HealAction::NetworkHeal)) {
             let help = match action.heal_action() {
-                Some(heal) => format!("write `recover: {{ action: {}, after: {pause_for} }}`", heal.name()),
+                Some(heal) => format!("write `recover: {{ action: {}, after: {lasts_for} }}`", heal.name()),
                 None => "remove it: the broker is started again at once".to_owned(),
             };
             problems.add(Finding {
                 path: &format!("{path}.for"),
                 message: format!("`for` does not fit action `{}`", action.name()),
-                label: "only for pauses",
+                label: "only for pauses and faults of the network",
                 help: &help,
             });
         } else if recover.is_some() {
@@ -202,7 +203,7 @@ fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut P
                 help: "keep one of the two",
             });
         }
-        let heal = |action: HealAction| Recover { action, after: pause_for };
+        let heal = |action: HealAction| Recover { action, after: lasts_for };
         recover = recover.or(action.heal_action().map(heal));
     }
     Fault {
@@ -225,7 +226,12 @@ fn action(written: &FaultWritten, path: &str, problems: &mut Problems<'_>) -> Fa
             help: "remove it",
         });
     }
-    match (written.action.action(), written.args.by) {
+    let action = written.action.action();
+    if let FaultAction::Network(plain) = action {
+        return FaultAction::Network(network::network(plain.effect, &written.args, path, problems));
+    }
+    network::refuse_all(&written.args, path, problems);
+    match (action, written.args.by) {
         (FaultAction::QuorumLoss(_), Some(by)) => FaultAction::QuorumLoss(by),
         (action, _) => action,
     }
@@ -248,7 +254,8 @@ fn fault_target(
         | FaultAction::BrokerStop
         | FaultAction::BrokerPause
         | FaultAction::BrokerRestart
-        | FaultAction::BrokerBounce => None,
+        | FaultAction::BrokerBounce
+        | FaultAction::Network(_) => None,
     };
     let path = format!("{path}.target");
     match (known, written) {

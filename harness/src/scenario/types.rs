@@ -13,6 +13,7 @@ use crate::units::{Bytes, Duration};
 mod clients;
 mod faults;
 mod load;
+mod network;
 mod records;
 mod search;
 mod security;
@@ -26,6 +27,7 @@ pub use faults::{
     Target,
 };
 pub use load::{Arrival, Extent, Load, Shape, Stage};
+pub use network::{Direction, Link, NetworkEffect, NetworkFault};
 pub use records::{Body, JsonBody, Key, KeyDistribution, Payload, Size, WeightedSize};
 pub use search::{Headroom, Search, SearchMethod};
 

@@ -12,6 +12,7 @@ mod driver;
 mod expect;
 mod faults;
 mod load;
+mod network;
 mod records;
 mod topics;
 mod workload;

@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::sweep::{ClusterUse, OnFail, SweepOrder};
 use super::types::{
-    ActionName, Arrival, Driver, Headroom, HealAction, Lifecycle, LocalCluster, LossBy, NotController,
-    Overflow, Report, Rollback, SearchMethod, Severity, Stage,
+    ActionName, Arrival, Direction, Driver, Headroom, HealAction, Lifecycle, Link, LocalCluster, LossBy,
+    NotController, Overflow, Report, Rollback, SearchMethod, Severity, Stage,
 };
-use crate::units::{Count, Duration, Fraction, Rate};
+use crate::units::{Bytes, Count, Duration, Fraction, Rate};
 
 mod forms;
 mod properties;
@@ -393,18 +393,33 @@ pub(crate) struct FaultWritten {
     pub(crate) args: FaultArgsWritten,
     /// How it ends. Left out: it lasts until the run ends. Not for restarts and bounces, which end at once.
     pub(crate) recover: Option<RecoverWritten>,
-    /// How long a pause lasts; short for `recover: { action: broker.resume, after: … }`.
+    /// How long a pause or a fault of the network lasts; short for `recover: { action: broker.resume, after: … }` or `network.heal`.
     #[serde(rename = "for")]
-    pub(crate) pause_for: Option<Duration>,
+    pub(crate) lasts_for: Option<Duration>,
 }
 
 /// Details of an action.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "FaultArgs")]
-#[serde(deny_unknown_fields, expecting = "a map with `by`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map with `by`, or with `latency`, `jitter`, `bytes_per_second`, `link`, `direction`, or `peer`"
+)]
 pub(crate) struct FaultArgsWritten {
     /// How a `quorum.loss` loses its voters; `pause` if left out.
     pub(crate) by: Option<LossBy>,
+    /// How much later bytes arrive, each way; for `network.delay`.
+    pub(crate) latency: Option<Duration>,
+    /// By how much more or less that is, drawn evenly; for `network.delay`.
+    pub(crate) jitter: Option<Duration>,
+    /// How many bytes arrive in a second at most, each way, all connections together; for `network.bandwidth`.
+    pub(crate) bytes_per_second: Option<Bytes>,
+    /// Which links of the target; for faults of the network. All if left out, `nodes` for `network.partition`.
+    pub(crate) link: Option<Link>,
+    /// Which bytes, as the target sees it: what it is sent (`to`), what it sends (`from`), or both; for faults of the network.
+    pub(crate) direction: Option<Direction>,
+    /// Only between the target and the node of this number; for faults of the network between nodes.
+    pub(crate) peer: Option<u16>,
 }
 
 /// Who is hit: `role` or `id`.

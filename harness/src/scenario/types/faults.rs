@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::Duration;
+use super::network::{NetworkEffect, NetworkFault};
+use crate::units::{Bytes, Duration};
 
 /// A fault: what is done to whom, when, and how it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,8 @@ pub enum FaultAction {
     BrokerKillAll,
     /// So many voters of the quorum at once that the others can elect nobody.
     QuorumLoss(LossBy),
+    /// Something is done to the network around the target.
+    Network(NetworkFault),
 }
 
 /// The name of an action in scenarios.
@@ -102,11 +105,29 @@ pub enum ActionName {
     /// So many voters of the quorum at once that the others can elect nobody.
     #[serde(rename = "quorum.loss")]
     QuorumLoss,
+    /// Bytes from and to the target arrive later.
+    #[serde(rename = "network.delay")]
+    NetworkDelay,
+    /// Bytes from and to the target arrive at a low rate.
+    #[serde(rename = "network.bandwidth")]
+    NetworkBandwidth,
+    /// Connections of the target are reset, and new ones as well.
+    #[serde(rename = "network.reset")]
+    NetworkReset,
+    /// Connections of the target are never answered.
+    #[serde(rename = "network.black-hole")]
+    NetworkBlackHole,
+    /// The target is cut off from other nodes, or from one of them; clients reach it.
+    #[serde(rename = "network.partition")]
+    NetworkPartition,
+    /// The target is cut off from other nodes and from clients.
+    #[serde(rename = "network.isolate")]
+    NetworkIsolate,
 }
 
 impl ActionName {
     /// All of them, in the order of their danger.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::BrokerRestart,
         Self::BrokerStop,
         Self::BrokerBounce,
@@ -115,11 +136,18 @@ impl ActionName {
         Self::BrokerRollingRestart,
         Self::BrokerKillAll,
         Self::QuorumLoss,
+        Self::NetworkDelay,
+        Self::NetworkBandwidth,
+        Self::NetworkReset,
+        Self::NetworkBlackHole,
+        Self::NetworkPartition,
+        Self::NetworkIsolate,
     ];
 
     /// What it does where nothing else is said.
     #[must_use]
     pub fn action(self) -> FaultAction {
+        let network = |effect| FaultAction::Network(NetworkFault::of(effect));
         match self {
             Self::BrokerKill => FaultAction::BrokerKill,
             Self::BrokerStop => FaultAction::BrokerStop,
@@ -129,6 +157,14 @@ impl ActionName {
             Self::BrokerRollingRestart => FaultAction::BrokerRollingRestart,
             Self::BrokerKillAll => FaultAction::BrokerKillAll,
             Self::QuorumLoss => FaultAction::QuorumLoss(LossBy::default()),
+            Self::NetworkDelay => {
+                network(NetworkEffect::Delay { latency: Duration::ZERO, jitter: Duration::ZERO })
+            }
+            Self::NetworkBandwidth => network(NetworkEffect::Bandwidth { rate: Bytes::default() }),
+            Self::NetworkReset => network(NetworkEffect::Reset),
+            Self::NetworkBlackHole => network(NetworkEffect::BlackHole),
+            Self::NetworkPartition => network(NetworkEffect::Partition),
+            Self::NetworkIsolate => network(NetworkEffect::Isolate),
         }
     }
 }
@@ -157,6 +193,7 @@ impl FaultAction {
             Self::BrokerRollingRestart => "broker.rolling-restart",
             Self::BrokerKillAll => "broker.kill-all",
             Self::QuorumLoss(_) => "quorum.loss",
+            Self::Network(fault) => fault.effect.name(),
         }
     }
 
@@ -168,6 +205,7 @@ impl FaultAction {
                 Some(HealAction::BrokerStart)
             }
             Self::BrokerPause | Self::QuorumLoss(LossBy::Pause) => Some(HealAction::BrokerResume),
+            Self::Network(_) => Some(HealAction::NetworkHeal),
             Self::BrokerRestart | Self::BrokerBounce | Self::BrokerRollingRestart => None,
         }
     }
@@ -188,6 +226,9 @@ pub enum HealAction {
     /// SIGCONT.
     #[serde(rename = "broker.resume")]
     BrokerResume,
+    /// The network is as it was.
+    #[serde(rename = "network.heal")]
+    NetworkHeal,
 }
 
 impl HealAction {
@@ -197,6 +238,7 @@ impl HealAction {
         match self {
             Self::BrokerStart => "broker.start",
             Self::BrokerResume => "broker.resume",
+            Self::NetworkHeal => "network.heal",
         }
     }
 }

@@ -1,16 +1,16 @@
 //! Rules of `faults`.
 
-use super::name;
+use super::{name, network};
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Cluster, Controllers, Fault, FaultAction, PartitionChoice, Recover, Scenario, Target,
+    Cluster, Controllers, Fault, FaultAction, LocalCluster, PartitionChoice, Recover, Scenario, Target,
 };
 use crate::units::Duration;
 
 /// How often one fault may happen in a run.
 pub(crate) const REPEATS_MAX: usize = 100;
 /// Number of the first controller of its own.
-const CONTROLLER_ID_MIN: u16 = 101;
+pub(super) const CONTROLLER_ID_MIN: u16 = 101;
 
 pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
     if matches!(scenario.cluster, Cluster::Bootstrap(_)) && !scenario.faults.is_empty() {
@@ -38,6 +38,9 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
         }
         repeats(&path, fault, scenario, problems);
         target(&path, fault, scenario, problems);
+        if let FaultAction::Network(fault_of_network) = &fault.action {
+            network::validate(&path, fault, fault_of_network, scenario, problems);
+        }
         overlap(&path, fault, &scenario.faults[..index], scenario, problems);
     }
 }
@@ -200,17 +203,26 @@ fn needs_another_broker(path: &str, scenario: &Scenario, problems: &mut Problems
     }
 }
 
-fn node(path: &str, id: u16, scenario: &Scenario, problems: &mut Problems<'_>) {
-    let Cluster::Local(local) = &scenario.cluster else { return };
-    let controllers = match local.controllers {
+/// How many controllers of their own it has.
+fn own_controllers(local: &LocalCluster) -> u16 {
+    match local.controllers {
         Controllers::Combined => 0,
         Controllers::Isolated(count) => count,
-    };
+    }
+}
+
+/// Whether one of its nodes has this number.
+pub(super) fn is_node(local: &LocalCluster, id: u16) -> bool {
     let is_broker = (1..=local.brokers).contains(&id);
-    let is_controller = id >= CONTROLLER_ID_MIN && id - CONTROLLER_ID_MIN < controllers;
-    if is_broker || is_controller {
+    is_broker || (id >= CONTROLLER_ID_MIN && id - CONTROLLER_ID_MIN < own_controllers(local))
+}
+
+fn node(path: &str, id: u16, scenario: &Scenario, problems: &mut Problems<'_>) {
+    let Cluster::Local(local) = &scenario.cluster else { return };
+    if is_node(local, id) {
         return;
     }
+    let controllers = own_controllers(local);
     let mut help = format!("brokers are 1 to {}", local.brokers);
     if controllers > 0 {
         let last = CONTROLLER_ID_MIN.saturating_add(controllers - 1);

@@ -1,0 +1,64 @@
+//! A connection as any client would make it, through the proxy.
+
+use std::time::{Duration, Instant};
+
+use gauntlet_wire::{ConnectOptions, Connection, WireError};
+
+/// What became of it.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// The broker greeted it, after so long.
+    Answered { after: Duration },
+    /// Nothing came for as long as anybody waited.
+    Silence,
+    /// It was closed by force.
+    Reset,
+    /// Something else went wrong.
+    Other(String),
+}
+
+/// Connects to `addr` and waits at most `patience` for the first answer.
+pub(super) fn ask(addr: &str, patience: Duration) -> Seen {
+    let options = ConnectOptions {
+        client_id: "gauntlet-probe".to_owned(),
+        timeout: patience,
+        ..ConnectOptions::default()
+    };
+    let begun = Instant::now();
+    match Connection::connect(addr, &options) {
+        Ok(_) => Seen::Answered { after: begun.elapsed() },
+        Err(error) => understood(&error),
+    }
+}
+
+fn understood(error: &WireError) -> Seen {
+    use std::io::ErrorKind as Kind;
+    match io_kind(error) {
+        Some(Kind::TimedOut | Kind::WouldBlock) => Seen::Silence,
+        Some(Kind::ConnectionReset | Kind::BrokenPipe | Kind::ConnectionAborted) => Seen::Reset,
+        _ => Seen::Other(error.to_string()),
+    }
+}
+
+/// The error of the socket at the bottom of it.
+fn io_kind(error: &WireError) -> Option<std::io::ErrorKind> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            return Some(io.kind());
+        }
+        next = cause.source();
+    }
+    None
+}
+
+impl std::fmt::Display for Seen {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Answered { after } => write!(out, "was answered after {} ms", after.as_millis()),
+            Self::Silence => write!(out, "was not answered"),
+            Self::Reset => write!(out, "was reset"),
+            Self::Other(error) => write!(out, "failed: {error}"),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Faults of the network, seen from both ends: by a client of the victim, and by the other brokers or the victim itself.
+
+use std::time::{Duration, Instant};
+
+use gauntlet_chaos::fault::{Direction, NetworkFault, NetworkKind};
+use gauntlet_chaos::proxy::{Link, Links};
+use gauntlet_chaos::{FaultAction, LocalCluster, Target};
+use gauntlet_wire::admin::connect_first;
+use gauntlet_wire::batch::{BatchBuilder, BatchStamp, RecordSpec};
+use gauntlet_wire::codec::Codec;
+use gauntlet_wire::{ConnectOptions, Connection, ErrorCode, PartitionMetadata};
+use kafka_protocol::messages::TopicName;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use kafka_protocol::protocol::StrBytes;
+use libtest_mimic::Failed;
+
+use super::support::{LIMIT, TestResult, eventually};
+
+/// The latency that a row has.
+const LATENCY: Duration = Duration::from_millis(150);
+/// By how much more or less.
+const JITTER: Duration = Duration::from_millis(30);
+/// The rate that a row has.
+const BYTES_PER_S: u64 = 200_000;
+/// How long somebody is asked who is not to answer.
+const SILENCE: Duration = Duration::from_secs(1);
+/// The brokers of these tests fence whom they miss for 3 s.
+const FENCED_WITHIN: Duration = Duration::from_secs(30);
+
+/// A row of the catalogue.
+pub(crate) struct NetworkRow {
+    pub(crate) action: FaultAction,
+    pub(crate) target: Target,
+    pub(crate) in_ci_test: bool,
+    pub(crate) killed_in_ci_test: bool,
+}
+
+/// The rows of the catalogue.
+pub(crate) fn rows() -> Vec<NetworkRow> {
+    let ns = |duration: Duration| duration.as_nanos() as u64;
+    let delay = NetworkKind::Delay { latency_ns: ns(LATENCY), jitter_ns: ns(JITTER) };
+    let limit = NetworkKind::Bandwidth { bytes_per_s: BYTES_PER_S };
+    let row = |kind, links, direction| NetworkRow {
+        action: FaultAction::Network { fault: NetworkFault { kind, links, direction, peer: None } },
+        target: victim(),
+        in_ci_test: false,
+        killed_in_ci_test: false,
+    };
+    let ci = |row: NetworkRow| NetworkRow { in_ci_test: true, ..row };
+    let (clients, brokers) = (Links::only(Link::Clients), Links::only(Link::Brokers));
+    let (both, from) = (Direction::Both, Direction::From);
+    let isolate = row(NetworkKind::Isolate, Links::ALL, both);
+    let pair = NetworkFault { kind: NetworkKind::Partition, links: brokers, direction: both, peer: Some(3) };
+    vec![
+        NetworkRow { killed_in_ci_test: true, ..ci(isolate) },
+        ci(row(NetworkKind::Partition, Links::NODES, both)),
+        row(NetworkKind::Partition, Links::NODES, from),
+        NetworkRow {
+            action: FaultAction::Network { fault: pair },
+            target: Target::Broker { id: 2 },
+            in_ci_test: false,
+            killed_in_ci_test: false,
+        },
+        ci(row(NetworkKind::BlackHole, clients, both)),
+        row(delay, clients, both),
+        ci(row(delay, brokers, both)),
+        ci(row(limit, brokers, from)),
+        ci(row(NetworkKind::Reset, clients, both)),
+        row(NetworkKind::Reset, brokers, both),
+    ]
+}
+
+/// A broker that leads something and is not the active controller: its loss is not that of the quorum's leader.
+fn victim() -> Target {
+    Target::LowestPartitionLeaderNotController { topic: "stage".to_owned() }
+}
+
+/// `network.delay on links of brokers, what it sends`.
+pub(crate) fn words(fault: &NetworkFault) -> String {
+    let links = match fault.links {
+        Links::ALL => "",
+        Links::NODES => " on links between nodes",
+        Links { clients: true, .. } => " on links of clients",
+        Links { brokers: true, .. } => " on links of brokers",
+        Links { .. } => " on links of controllers",
+    };
+    let peer = fault.peer.map_or_else(String::new, |peer| format!(" towards node {peer}"));
+    let direction = match fault.direction {
+        Direction::Both => "",
+        Direction::To => ", what it is sent",
+        Direction::From => ", what it sends",
+    };
+    format!("{}{links}{peer}{direction}", fault.name())
+}
+
+/// Sees the fault act on `victim`; gives it in words.
+pub(crate) fn seen(
+    fault: &NetworkFault,
+    cluster: &LocalCluster,
+    victim: i32,
+    topic: &str,
+) -> Result<String, Failed> {
+    let stage = Stage { cluster, victim, topic };
+    match (fault.kind, fault.peer) {
+        (NetworkKind::Isolate, _) => {
+            stage.client_is_not_answered()?;
+            stage.is_fenced()?;
+            Ok("a client is not answered; the others have fenced it and lead what it led".to_owned())
+        }
+        (NetworkKind::Partition, None) => {
+            stage.is_fenced()?;
+            let own = stage.described_by(victim)?;
+            assert!(own.iter().any(|p| p.leader == Some(victim)), "it has heard nothing: {own:?}");
+            Ok("the others have fenced it and lead what it led; it tells its clients that it still leads"
+                .to_owned())
+        }
+        (NetworkKind::Partition, Some(peer)) => stage.falls_out_of_sync(peer),
+        (NetworkKind::BlackHole, _) => {
+            stage.client_is_not_answered()?;
+            stage.still_leads()?;
+            Ok("a client is not answered; to the others it still leads".to_owned())
+        }
+        (NetworkKind::Delay { .. }, _) if fault.links.has(Link::Clients) => {
+            let least = 2 * (LATENCY - JITTER);
+            let begun = Instant::now();
+            Connection::connect(&stage.address(victim)?, &ConnectOptions::default())?;
+            assert!(begun.elapsed() >= least, "a client was greeted after {:?}", begun.elapsed());
+            stage.still_leads()?;
+            Ok("a client is greeted two ways later; to the others it still leads".to_owned())
+        }
+        (NetworkKind::Delay { .. }, _) => {
+            // A follower hears of the record one way later, and what it has of it comes back one way later again.
+            stage.acked_by_all_after(2 * (LATENCY - JITTER), 100)?;
+            Ok("a record is in sync two ways later".to_owned())
+        }
+        (NetworkKind::Bandwidth { .. }, _) => {
+            // Two followers fetch it.
+            let bytes = 300_000;
+            stage.acked_by_all_after(Duration::from_millis(2 * bytes as u64 * 1000 / BYTES_PER_S), bytes)?;
+            Ok("a record takes two followers the time that it must".to_owned())
+        }
+        (NetworkKind::Reset, _) if fault.links.has(Link::Clients) => {
+            let refused = Connection::connect(&stage.address(victim)?, &ConnectOptions::default());
+            assert!(refused.is_err_and(|error| format!("{error:?}").contains("ConnectionReset")));
+            stage.still_leads()?;
+            Ok("a client is reset; to the others it still leads".to_owned())
+        }
+        (NetworkKind::Reset, _) => stage.falls_out_of_sync_with_all(),
+    }
+}
+
+struct Stage<'a> {
+    cluster: &'a LocalCluster,
+    victim: i32,
+    topic: &'a str,
+}
+
+impl Stage<'_> {
+    fn address(&self, id: i32) -> Result<String, Failed> {
+        Ok(self.cluster.broker_addresses().remove(&id).ok_or("no such broker")?)
+    }
+
+    fn other(&self) -> Result<i32, Failed> {
+        let ids = self.cluster.broker_addresses().into_keys();
+        Ok(ids.into_iter().find(|id| *id != self.victim).ok_or("nobody else")?)
+    }
+
+    /// The topic as broker `id` knows it.
+    fn described_by(&self, id: i32) -> Result<Vec<PartitionMetadata>, Failed> {
+        let options = ConnectOptions { timeout: 5 * SILENCE, ..ConnectOptions::default() };
+        Ok(Connection::connect(&self.address(id)?, &options)?.describe_topic(self.topic)?.partitions)
+    }
+
+    fn client_is_not_answered(&self) -> TestResult {
+        let options = ConnectOptions { timeout: SILENCE, ..ConnectOptions::default() };
+        let answer = Connection::connect(&self.address(self.victim)?, &options);
+        assert!(answer.is_err(), "a client was answered");
+        Ok(())
+    }
+
+    /// To another broker, the victim is in no ISR and leads nothing.
+    fn is_fenced(&self) -> TestResult {
+        let other = self.other()?;
+        let gone = || {
+            self.described_by(other).is_ok_and(|partitions| {
+                let led_by_others = |p: &PartitionMetadata| p.leader.is_some_and(|id| id != self.victim);
+                partitions.iter().all(|p| led_by_others(p) && !p.isr.contains(&self.victim))
+            })
+        };
+        let begun = Instant::now();
+        eventually("the others have fenced it", gone)?;
+        assert!(begun.elapsed() < FENCED_WITHIN);
+        Ok(())
+    }
+
+    fn still_leads(&self) -> TestResult {
+        let partitions = self.described_by(self.other()?)?;
+        assert!(partitions.iter().any(|p| p.leader == Some(self.victim)), "{partitions:?}");
+        Ok(())
+    }
+
+    /// A partition that the victim leads, as another broker knows it.
+    fn led(&self) -> Result<PartitionMetadata, Failed> {
+        let partitions = self.described_by(self.other()?)?;
+        Ok(partitions.into_iter().find(|p| p.leader == Some(self.victim)).ok_or("it leads nothing")?)
+    }
+
+    /// A record on a partition that the victim leads is acked by all replicas, and not before `least` is over.
+    fn acked_by_all_after(&self, least: Duration, bytes: usize) -> TestResult {
+        let partition = self.led()?.index;
+        let begun = Instant::now();
+        let code = self.produce(partition, -1, bytes)?;
+        assert_eq!(code, ErrorCode::NONE);
+        assert!(begun.elapsed() >= least, "acked by all after {:?}", begun.elapsed());
+        Ok(())
+    }
+
+    /// After a record on a partition that the victim leads, `peer` is out of sync with it, and the third replica is not: both the
+    /// victim and the third one say so.
+    fn falls_out_of_sync(&self, peer: i32) -> Result<String, Failed> {
+        let partition = self.led()?.index;
+        assert_eq!(self.produce(partition, 1, 100)?, ErrorCode::NONE);
+        let third = 6 - self.victim - peer;
+        for witness in [self.victim, third] {
+            eventually("the peer is out of sync", || {
+                self.described_by(witness).is_ok_and(|partitions| {
+                    partitions
+                        .iter()
+                        .any(|p| p.index == partition && !p.isr.contains(&peer) && p.isr.contains(&third))
+                })
+            })?;
+        }
+        Ok("the peer is out of sync with it, the third broker is not".to_owned())
+    }
+
+    fn falls_out_of_sync_with_all(&self) -> Result<String, Failed> {
+        let partition = self.led()?.index;
+        assert_eq!(self.produce(partition, 1, 100)?, ErrorCode::NONE);
+        let other = self.other()?;
+        eventually("it is alone in sync", || {
+            self.described_by(other).is_ok_and(|partitions| {
+                partitions.iter().any(|p| p.index == partition && p.isr == [self.victim])
+            })
+        })?;
+        Ok("no follower reaches it: it is alone in sync with itself, and still leads".to_owned())
+    }
+
+    /// Sends one record of so many bytes to the victim.
+    fn produce(&self, partition: i32, acks: i16, bytes: usize) -> Result<ErrorCode, Failed> {
+        let mut batch = BatchBuilder::new(Codec::None);
+        let spec = RecordSpec {
+            timestamp_ms: 1_700_000_000_000,
+            key: None,
+            value_bytes: bytes,
+            own_header: None,
+            headers: &[],
+        };
+        batch.append(&spec, |value| value.fill(7));
+        let records = batch.seal(BatchStamp::NONE).bytes().clone();
+        let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
+        let topic = TopicName(StrBytes::from_string(self.topic.to_owned()));
+        let request =
+            ProduceRequest::default().with_acks(acks).with_timeout_ms(60_000).with_topic_data(vec![
+                TopicProduceData::default().with_name(topic).with_partition_data(vec![data]),
+            ]);
+        let options = ConnectOptions { timeout: LIMIT, ..ConnectOptions::default() };
+        // From 13 on topics have ids in it.
+        let response =
+            Connection::connect(&self.address(self.victim)?, &options)?.call_capped(&request, 12)?;
+        let answers = response.responses.first().and_then(|topic| topic.partition_responses.first());
+        Ok(ErrorCode(answers.ok_or("no answer")?.error_code))
+    }
+}
+
+/// Has every broker lead its share again, and waits until all know it.
+pub(crate) fn deal_leaders(cluster: &LocalCluster, topic: &str) -> TestResult {
+    let options = ConnectOptions::default();
+    let mut connection = connect_first(&cluster.bootstrap(), &options)?;
+    let partitions: Vec<i32> = connection.describe_topic(topic)?.partitions.iter().map(|p| p.index).collect();
+    connection.elect_preferred_leaders(topic, &partitions, LIMIT)?;
+    let dealt = |addr: &String| {
+        let described = Connection::connect(addr, &options).and_then(|mut c| c.describe_topic(topic));
+        described.is_ok_and(|topic| topic.partitions.iter().all(|p| p.leader == p.replicas.first().copied()))
+    };
+    eventually("leaders are dealt", || cluster.bootstrap().iter().all(dealt))
+}
