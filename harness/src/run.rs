@@ -10,6 +10,7 @@ mod interrupt;
 mod judge;
 mod load_phase;
 mod measure;
+mod stability;
 mod threads;
 pub(crate) mod topics;
 

@@ -4,6 +4,8 @@
 
 #[path = "support/brokers.rs"]
 mod brokers;
+#[path = "support/cases.rs"]
+mod cases;
 #[path = "support/program.rs"]
 mod program;
 #[path = "support/ran.rs"]
@@ -14,11 +16,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use brokers::alone;
+use cases::{gauntlet, on_shared_brokers};
 use gauntlet_chaos::kafka_home::KafkaHome;
 use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::{KafkaSource, cache_dir};
 use nix::sys::signal::Signal;
-use ran::{Ran, assert_flawless, gauntlet, on_shared_brokers};
+use ran::{Ran, assert_flawless};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -74,11 +74,8 @@ fn fill(dir: &Path, file: &Path, topic: &str, sets: &[&str]) -> String {
         let this = format!("topics[0].name={name}");
         let kept_up = "expect=[produce.latency p50 < 60ms, produce.latency p99 < 1s]";
         let sets = sets.iter().copied().chain([this.as_str(), kept_up]).flat_map(|set| ["--set", set]);
-        let output = Command::new(GAUNTLET)
-            .args(["run", file.to_str().unwrap(), "--quiet", "--out", out.to_str().unwrap()])
-            .args(sets)
-            .output()
-            .unwrap();
+        let run = ["run", file.to_str().unwrap(), "--quiet", "--out", out.to_str().unwrap()];
+        let output = gauntlet(&run.into_iter().chain(sets).collect::<Vec<_>>());
         match output.status.code() {
             Some(0) => return name,
             // FAIL and INCONCLUSIVE: nothing was lost, only late.

@@ -6,13 +6,16 @@
 
 #[path = "support/brokers.rs"]
 mod brokers;
+#[path = "support/cases.rs"]
+mod cases;
 #[path = "support/program.rs"]
 mod program;
 #[path = "support/ran.rs"]
 mod ran;
 
 use brokers::alone;
-use ran::{Ran, assert_flawless, gauntlet, on_shared_brokers};
+use cases::{gauntlet, on_shared_brokers};
+use ran::{Ran, assert_flawless};
 use serde_json::Value;
 
 impl Ran {

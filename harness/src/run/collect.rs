@@ -1,7 +1,7 @@
 //! The collector: one event stream out of what all threads counted. It writes the run directory as the run goes and
 //! keeps only what is small: counters per slot, lag, ack gaps, and running totals.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
@@ -12,29 +12,17 @@ use gauntlet_wire::lateness::Charge;
 use gauntlet_wire::producer::ProducerStats;
 
 use super::host_usage::HostTicks;
+use super::stability::{Look, Stability};
 use crate::cluster_view::InSync;
 use crate::external::programs::{ProgramUsage, Programs};
 use crate::hlog;
 use crate::intervals::{ClientSecond, IntervalLine, Second, SlotLine};
 use crate::load::{ClientStats, Interval, Origin};
-use crate::recorder::{
-    Counts, LatencyHistogram, Slip, Slot, SlotMap, add_histogram, latency_histogram, slot_of,
-};
+use crate::recorder::{Counts, LatencyHistogram, Slip, Slot, SlotMap, slot_of};
 use crate::rundir::{HISTOGRAMS, INTERVALS, RunDir, RunDirError};
 
 /// Gaps between acks of a partition that are shorter than this are the ordinary rhythm of batches.
 const GAP_NOTABLE_NS: u64 = 200_000_000;
-/// Length of the windows that tell whether p99 has settled.
-const STABLE_WINDOW_NS: u64 = 5_000_000_000;
-/// Number of windows on each side of that comparison.
-const STABLE_WINDOWS: usize = 6;
-/// p99 has settled if it fell by no more than this between the two sides.
-const STABLE_DROP_MAX: f64 = 0.25;
-/// The load keeps to its schedule if what is acked per second differs from what is intended by no more than this share...
-const ON_SCHEDULE: f64 = 0.03;
-/// ...and if what is due and not yet acked is no more than so many seconds of it. Cold brokers let a backlog grow, and
-/// where it turns from growing to shrinking both rate and p99 look settled, at many seconds.
-const BACKLOG_MAX_S: f64 = 1.0;
 
 /// A time without an ack on a partition, as one producer saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,81 +79,6 @@ pub struct Collected {
     pub clients: Vec<(u64, ClientSecond)>,
 }
 
-/// Whether p99 has settled, and the load keeps to its schedule; see `scenario-format` (`warmup: {until: stable}`).
-#[derive(Debug)]
-struct Stability {
-    window: Option<Window>,
-    /// The last windows: p99 in microseconds, and records acked per second.
-    past: VecDeque<(u64, f64)>,
-    /// When the load began, when it was last looked at, and how many records were acked in between.
-    began_ns: u64,
-    last_ns: u64,
-    acked: u64,
-}
-
-#[derive(Debug)]
-struct Window {
-    began_ns: u64,
-    latency: LatencyHistogram,
-    acked: u64,
-}
-
-impl Stability {
-    /// For a load that begins at `began_ns`.
-    fn new(began_ns: u64) -> Self {
-        Stability { window: None, past: VecDeque::new(), began_ns, last_ns: began_ns, acked: 0 }
-    }
-
-    fn add(&mut self, at_ns: u64, latency: &LatencyHistogram, acked: u64) {
-        let window = self.window.get_or_insert_with(|| Window {
-            began_ns: at_ns,
-            latency: latency_histogram(),
-            acked: 0,
-        });
-        if at_ns > window.began_ns {
-            // What the first call counted was acked before the window began.
-            add_histogram(&mut window.latency, latency);
-            window.acked += acked;
-        }
-        self.acked += acked;
-        self.last_ns = at_ns;
-        let length_ns = at_ns - window.began_ns;
-        if length_ns >= STABLE_WINDOW_NS {
-            let rate = window.acked as f64 * 1e9 / length_ns as f64;
-            self.past.push_back((window.latency.value_at_quantile(0.99), rate));
-            self.window = Some(Window { began_ns: at_ns, latency: latency_histogram(), acked: 0 });
-        }
-        while self.past.len() > 2 * STABLE_WINDOWS {
-            self.past.pop_front();
-        }
-    }
-
-    /// `target` is the scheduled rate, if there is one.
-    fn is_stable(&self, target: Option<f64>) -> bool {
-        if self.past.len() < 2 * STABLE_WINDOWS {
-            return false;
-        }
-        let median = |values: &mut dyn Iterator<Item = u64>| {
-            let mut values: Vec<u64> = values.collect();
-            values.sort_unstable();
-            (values[STABLE_WINDOWS / 2 - 1] + values[STABLE_WINDOWS / 2]) as f64 / 2.0
-        };
-        let before = median(&mut self.past.iter().take(STABLE_WINDOWS).map(|(p99, _)| *p99));
-        let after = median(&mut self.past.iter().skip(STABLE_WINDOWS).map(|(p99, _)| *p99));
-        let rate: f64 =
-            self.past.iter().skip(STABLE_WINDOWS).map(|(_, rate)| rate).sum::<f64>() / STABLE_WINDOWS as f64;
-        let on_schedule = target.is_none_or(|target| {
-            (rate / target - 1.0).abs() <= ON_SCHEDULE && self.backlog_s(target) <= BACKLOG_MAX_S
-        });
-        on_schedule && after >= before * (1.0 - STABLE_DROP_MAX)
-    }
-
-    /// What is due and not acked, in seconds of the scheduled rate.
-    fn backlog_s(&self, target: f64) -> f64 {
-        self.last_ns.saturating_sub(self.began_ns) as f64 / 1e9 - self.acked as f64 / target
-    }
-}
-
 /// When a second is told, and what is known then besides what the threads sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
@@ -175,6 +88,8 @@ pub(crate) struct Moment {
     pub(crate) zero_ns: Option<u64>,
     /// How many replicas are in sync.
     pub(crate) in_sync: InSync,
+    /// User and system time of all brokers since they were started, in seconds, where somebody can tell.
+    pub(crate) brokers_cpu_s: Option<f64>,
 }
 
 /// Takes in what the threads send.
@@ -334,10 +249,15 @@ impl Collector {
     }
 
     fn second(&mut self, moment: Moment, slots: &SlotMap, bytes: (u64, u64)) -> Second {
-        let Moment { now_ns, zero_ns, in_sync } = moment;
+        let Moment { now_ns, zero_ns, in_sync, .. } = moment;
         let mut all = Slot::default();
         slots.values().for_each(|s| all.merge(s));
-        self.stability.add(now_ns, &all.latency, all.counts.acked);
+        self.stability.add(Look {
+            at_ns: now_ns,
+            latency: &all.latency,
+            acked: all.counts.acked,
+            brokers_cpu_s: moment.brokers_cpu_s,
+        });
         self.collected.producers = sum_stats(self.per_producer.values());
         let client = self.clients(now_ns);
         let sent = self.collected.producers.records_sent;
@@ -501,46 +421,6 @@ fn resident_in(path: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Windows with these p99s, at so many records per second.
-    fn stability(p99_ms: &[u64], rate: u64) -> Stability {
-        let mut stability = Stability::new(0);
-        let mut at_ns = 0;
-        stability.add(at_ns, &latency_histogram(), 0);
-        for ms in p99_ms {
-            let mut h = latency_histogram();
-            h.record_n(ms * 1_000, 100).unwrap();
-            at_ns += STABLE_WINDOW_NS;
-            stability.add(at_ns, &h, rate * 5);
-        }
-        stability
-    }
-
-    #[test]
-    fn stable_is_when_p99_no_longer_falls() {
-        let falling = [400, 350, 300, 250, 200, 150, 120, 100, 90, 80, 70, 60];
-        assert!(!stability(&falling, 1_000).is_stable(Some(1_000.0)), "it fell by more than a quarter");
-        assert!(!stability(&[55; 11], 1_000).is_stable(Some(1_000.0)), "too early to say");
-        assert!(stability(&[55; 12], 1_000).is_stable(Some(1_000.0)));
-        assert!(stability(&[55; 12], 1_000).is_stable(None));
-    }
-
-    #[test]
-    fn a_backlog_is_not_stable() {
-        // Flat at twenty seconds, while what piled up is worked off.
-        assert!(!stability(&[20_000; 12], 1_200).is_stable(Some(1_000.0)));
-        assert!(!stability(&[20_000; 12], 900).is_stable(Some(1_000.0)));
-        // Neither growing nor shrinking, and still there.
-        let mut turning = stability(&[20_000; 4], 200);
-        let mut at_ns = 4 * STABLE_WINDOW_NS;
-        for _ in 0..20 {
-            at_ns += STABLE_WINDOW_NS;
-            let mut flat = latency_histogram();
-            flat.record_n(16_000_000, 100).unwrap();
-            turning.add(at_ns, &flat, 5_000);
-        }
-        assert!(!turning.is_stable(Some(1_000.0)), "sixteen seconds of load wait");
-    }
 
     #[test]
     fn a_second_is_complete_when_every_running_thread_has_told_of_it() {

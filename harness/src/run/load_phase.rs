@@ -7,12 +7,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, unbounded};
 use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_chaos::kafka_home::KafkaHome;
+use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::{ChaosError, FaultEvent, FaultSpec, Injector, Watcher};
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{Reason, RunRecord};
 use gauntlet_wire::monotonic_ns;
 
-use super::broker_usage::BrokerUsage;
+use super::broker_usage::{self, BrokerUsage};
 use super::collect::{Collector, Moment};
 use super::measure::Times;
 use super::threads::{Fleet, Ground, Producers, Readers, Routes, Shared};
@@ -70,6 +71,8 @@ struct Seconds<'a> {
     view: ClusterView,
     /// t = 0, once it is known.
     zero_ns: Option<u64>,
+    /// The brokers whose processor time tells when they are warm; `None` where that is not asked, or not known.
+    warming: Option<Vec<ProcessIdentity>>,
 }
 
 impl Seconds<'_> {
@@ -77,7 +80,13 @@ impl Seconds<'_> {
     fn collect(&mut self, now_ns: u64) -> std::io::Result<Second> {
         let view = &mut self.view;
         self.watcher.read(|history| view.follow(history.observations()));
-        let moment = Moment { now_ns, zero_ns: self.zero_ns, in_sync: view.in_sync() };
+        let warming = self.warming.as_ref().filter(|_| self.zero_ns.is_none());
+        let moment = Moment {
+            now_ns,
+            zero_ns: self.zero_ns,
+            in_sync: view.in_sync(),
+            brokers_cpu_s: warming.and_then(|processes| broker_usage::cpu_s(processes)),
+        };
         self.collector.tick(moment)
     }
 }
@@ -125,7 +134,13 @@ impl Run<'_> {
         let collector = Collector::new(&self.options.dir, incoming, origin_ns, Arc::clone(&programs))?;
         let mut phase = Phase {
             shared,
-            seconds: Seconds { collector, watcher, view: ClusterView::default(), zero_ns: None },
+            seconds: Seconds {
+                collector,
+                watcher,
+                view: ClusterView::default(),
+                zero_ns: None,
+                warming: self.warming(brokers),
+            },
             producers,
             readers,
             injector: None,
@@ -158,6 +173,14 @@ impl Run<'_> {
             (self.tell)(Progress::Note("a program of `driver: external` is still there"));
         }
         drained
+    }
+
+    /// The brokers of a local cluster, if they are to be watched until they are warm.
+    fn warming(&self, brokers: &Brokers) -> Option<Vec<ProcessIdentity>> {
+        match (&self.plan.load.warmup, brokers) {
+            (WarmupPlan::UntilStable { .. }, Brokers::Local(cluster)) => broker_usage::processes(cluster),
+            _ => None,
+        }
     }
 
     /// Starts the programs of clients that have one; there may be none.

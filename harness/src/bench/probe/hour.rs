@@ -98,7 +98,8 @@ pub fn count(plan: HourPlan, dir: &Path) -> Result<Hour, ProbeError> {
         let now_ns = begin_ns + SECOND_NS;
         send(&intervals, Origin::Producer(0), now_ns, &mut producer, &partitions);
         send(&intervals, Origin::Reader(0), now_ns, &mut reader, &partitions);
-        let moment = Moment { now_ns, zero_ns: Some(ORIGIN_NS), in_sync: InSync::default() };
+        let moment =
+            Moment { now_ns, zero_ns: Some(ORIGIN_NS), in_sync: InSync::default(), brokers_cpu_s: None };
         collector.tick(moment)?;
         if (second + 1) % 60 == 0 {
             minutes.push(Minute {
