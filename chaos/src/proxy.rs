@@ -2,19 +2,21 @@
 //! clients, passes one thread, which delays, holds, limits or resets it by rules.
 //!
 //! Each kind of link has listeners of its own, which nodes advertise in place of their own ports, so that no response has to be
-//! rewritten and Kafka's protocol need not be understood: rules are about bytes. Who is at the other end of a connection is told by
-//! the kernel (`source`). The proxy lives in the supervisor: when a run dies in the middle of a fault, somebody is left who takes
+//! rewritten. Rules are about bytes, or about the requests and responses of some APIs: of Kafka's protocol only the first bytes of each
+//! are looked at (`frames`). Who is at the other end of a connection is told by the kernel (`source`). The proxy lives in the supervisor: when a run dies in the middle of a fault, somebody is left who takes
 //! its rules out of force, and when the supervisor dies, so do the nodes.
 //!
 //! What it can't do that a real network does: connections are always established with the proxy itself, so that a held connection
 //! is one that nobody answers, not one that can't be opened; acknowledgements of TCP are not lost with the bytes of the other
 //! direction; and times are those of epoll, whole milliseconds.
 //!
-//! Layout: `rules` what is done to which bytes, `connection` two sockets and what is between them, `engine` the thread, `source` who
-//! is there.
+//! Layout: `rules` what is done to which bytes, `apis` which requests and responses, `frames` where they begin, `connection` two sockets
+//! and what is between them, `engine` the thread, `source` who is there.
 
+mod apis;
 mod connection;
 mod engine;
+mod frames;
 mod rules;
 mod source;
 
@@ -28,6 +30,7 @@ use std::time::Duration;
 use mio::Waker;
 use serde::{Deserialize, Serialize};
 
+pub use apis::{Apis, NoSuchApi};
 use engine::{Command, Engine};
 pub use rules::{Effect, End, Ends, Link, Links, Rule};
 

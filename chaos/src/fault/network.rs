@@ -1,7 +1,7 @@
 //! Faults of the network around one node, by the rules of the proxy in front of the cluster ([`crate::proxy`]).
 //!
 //! Each acts when the proxy has seen it act on bytes or a connection of that node; where clients are concerned, a connection of our
-//! own through the same port must also be treated as the fault says (`probe`). It heals when its rules are gone, which is waited
+//! own through the same port must also be treated as the fault says (`probe`), unless only some APIs are. It heals when its rules are gone, which is waited
 //! for as after any fault: the node answers, through the proxy, and is registered.
 //!
 //! Layout: one file for what each way does to a probe (`hold`, `delay`, `limit`, `reset`), `probe` the connection.
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ChaosError;
 use crate::local::LocalCluster;
-use crate::proxy::{Effect, End, Ends, Link, Links, Rule};
+use crate::proxy::{Apis, Effect, End, Ends, Link, Links, Rule};
 use crate::supervisor::SignalTimes;
 
 /// How long a fault may be in force without anything coming by that it could act on. Heartbeats, fetches of followers and of the
@@ -40,6 +40,10 @@ pub struct NetworkFault {
     pub direction: Direction,
     /// Between the victim and this node only, by Kafka's `node.id`; `None`: whoever is at the other end.
     pub peer: Option<i32>,
+    /// To requests and responses of these APIs only; `None`: to all bytes. A connection keeps its order, so what comes behind one that
+    /// is late waits with it; and a [`NetworkKind::Reset`] takes connections only when such a one comes, before it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apis: Option<Apis>,
 }
 
 /// What is done to the network.
@@ -109,7 +113,7 @@ impl NetworkFault {
     pub fn rules(&self, node: i32) -> Vec<Rule> {
         let victim = Ends::Only(End::Node(node));
         let others = self.peer.map_or(Ends::Any, |peer| Ends::Only(End::Node(peer)));
-        let rule = |from, to| Rule { links: self.links, from, to, effect: self.effect() };
+        let rule = |from, to| Rule { links: self.links, from, to, apis: self.apis, effect: self.effect() };
         match self.direction {
             Direction::Both => vec![rule(others, victim), rule(victim, others)],
             Direction::To => vec![rule(others, victim)],
@@ -117,9 +121,10 @@ impl NetworkFault {
         }
     }
 
-    /// How many of the two ways between a client and the victim it is about.
+    /// How many of the two ways between a client and the victim it is about, whatever the client asks.
     fn ways_of_clients(&self) -> u32 {
-        match (self.links.has(Link::Clients) && self.peer.is_none(), self.direction) {
+        let is_about_all = self.peer.is_none() && self.apis.is_none();
+        match (self.links.has(Link::Clients) && is_about_all, self.direction) {
             (false, _) => 0,
             (true, Direction::Both) => 2,
             (true, Direction::To | Direction::From) => 1,
@@ -191,7 +196,7 @@ mod tests {
     use super::*;
 
     fn fault(direction: Direction, peer: Option<i32>) -> NetworkFault {
-        NetworkFault { kind: NetworkKind::Partition, links: Links::NODES, direction, peer }
+        NetworkFault { kind: NetworkKind::Partition, links: Links::NODES, direction, peer, apis: None }
     }
 
     #[test]
@@ -214,5 +219,11 @@ mod tests {
         assert_eq!(all(Direction::Both, None).ways_of_clients(), 2);
         assert_eq!(all(Direction::To, None).ways_of_clients(), 1);
         assert_eq!(all(Direction::Both, Some(1)).ways_of_clients(), 0);
+        let apis = Apis::named(&["Produce".to_owned()]).ok();
+        assert_eq!(
+            NetworkFault { apis, ..all(Direction::Both, None) }.ways_of_clients(),
+            0,
+            "ours asks for others"
+        );
     }
 }

@@ -11,6 +11,7 @@ use std::net::Shutdown;
 use mio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt};
 
+use super::frames::{Calls, Frames, Kind, Way};
 use super::rules::{Flow, Policy, RuleBook};
 
 /// Most bytes that one direction of a connection queues. At a latency of 100 ms that still is 160 MiB/s.
@@ -43,6 +44,8 @@ impl Side {
 #[derive(Debug)]
 struct Piece {
     due_ns: u64,
+    /// The API of the request or response that begins with it, if that was asked and is known.
+    api: Option<i16>,
     bytes: Vec<u8>,
     /// How many of them are written.
     written: usize,
@@ -53,6 +56,7 @@ struct Piece {
 pub(super) struct Pipe {
     pub(super) flow: Flow,
     policy: Policy,
+    frames: Frames,
     queue: VecDeque<Piece>,
     queued_bytes: usize,
     /// When the last piece is due: later ones never overtake it.
@@ -88,16 +92,19 @@ impl Waits {
 pub(super) struct Means<'a> {
     pub(super) book: &'a mut RuleBook,
     pub(super) buffer: &'a mut [u8],
+    /// What was asked on this connection.
+    pub(super) calls: &'a mut Calls,
     pub(super) now_ns: u64,
     /// Numbers from 0 to below 1.
     pub(super) draw: &'a mut dyn FnMut() -> f64,
 }
 
 impl Pipe {
-    pub(super) fn new(flow: Flow) -> Self {
+    pub(super) fn new(flow: Flow, way: Way) -> Self {
         Self {
             flow,
             policy: Policy::default(),
+            frames: Frames::new(way),
             queue: VecDeque::new(),
             queued_bytes: 0,
             last_due_ns: 0,
@@ -114,10 +121,11 @@ impl Pipe {
     /// Whether a rule asks for a reset of its connection; notes that it got it.
     pub(super) fn is_to_be_reset(&mut self, book: &mut RuleBook, now_ns: u64) -> bool {
         book.refresh(&mut self.policy, self.flow);
-        if self.policy.resets() {
-            book.was_reset(&self.policy, now_ns);
+        let resets = self.policy.resets(None);
+        if resets {
+            book.was_reset(&self.policy, None, now_ns);
         }
-        self.policy.resets()
+        resets
     }
 
     /// Moves what can be moved now. An error is that of a socket: the connection is over.
@@ -128,14 +136,14 @@ impl Pipe {
         means: &mut Means<'_>,
     ) -> io::Result<Waits> {
         means.book.refresh(&mut self.policy, self.flow);
-        if self.policy.holds() {
+        if self.policy.holds(None) {
             if !self.queue.is_empty() || has_news(from) {
-                means.book.held(&self.policy, means.now_ns);
+                means.book.held(&self.policy, None, means.now_ns);
             }
             return Ok(Waits::News);
         }
         for _ in 0..TURN_PIECES {
-            if let Some(waits) = self.write_due(to, means.now_ns)? {
+            if let Some(waits) = self.write_due(to, means)? {
                 // What is under way does not keep more from being sent after it, unless the queue is full.
                 let more = self.take(from, to, means)?;
                 return Ok(more.map_or(waits, |more| waits.sooner(more)));
@@ -150,8 +158,13 @@ impl Pipe {
     }
 
     /// Writes what is queued and due. Gives what the rest waits for, `None` if nothing is left.
-    fn write_due(&mut self, to: &mut Side, now_ns: u64) -> io::Result<Option<Waits>> {
+    fn write_due(&mut self, to: &mut Side, means: &mut Means<'_>) -> io::Result<Option<Waits>> {
+        let now_ns = means.now_ns;
         while let Some(piece) = self.queue.front_mut() {
+            if piece.written == 0 && self.policy.holds(piece.api) {
+                means.book.held(&self.policy, piece.api, now_ns);
+                return Ok(Some(Waits::News));
+            }
             if piece.due_ns > now_ns {
                 return Ok(Some(Waits::Until(piece.due_ns)));
             }
@@ -199,9 +212,12 @@ impl Pipe {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Some(Waits::Turn)),
             Err(error) => return Err(error),
         };
-        let due_ns = means.book.due_ns(&self.policy, count, means.now_ns, &mut *means.draw);
-        let due_ns = due_ns.max(self.last_due_ns);
-        self.last_due_ns = due_ns;
+        if count > 0 && self.policy.is_selective() {
+            self.take_frames(count, means)?;
+            return Ok(Some(Waits::Turn));
+        }
+        self.skim(count, means);
+        let due_ns = self.due_ns(count, None, means);
         if count == 0 {
             self.end_due_ns = Some(due_ns);
             return Ok(Some(Waits::Turn));
@@ -210,12 +226,59 @@ impl Pipe {
         if due_ns <= means.now_ns && self.queue.is_empty() && to.writable {
             written = write(to, &means.buffer[..count])?;
         }
-        if written < count {
-            let bytes = means.buffer[written..count].to_vec();
-            self.queued_bytes += bytes.len();
-            self.queue.push_back(Piece { due_ns, bytes, written: 0 });
-        }
+        self.enqueue(due_ns, None, means.buffer[written..count].to_vec());
         Ok(Some(Waits::Turn))
+    }
+
+    /// When the next bytes are due; never before those that came before them.
+    fn due_ns(&mut self, count: usize, api: Option<i16>, means: &mut Means<'_>) -> u64 {
+        let due_ns = means.book.due_ns(&self.policy, count, api, means.now_ns, &mut *means.draw);
+        self.last_due_ns = due_ns.max(self.last_due_ns);
+        self.last_due_ns
+    }
+
+    fn enqueue(&mut self, due_ns: u64, api: Option<i16>, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.queued_bytes += bytes.len();
+            self.queue.push_back(Piece { due_ns, api, bytes, written: 0 });
+        }
+    }
+
+    /// Looks for requests and responses in what was read, which no rule asks for now; one may before the next of them. What was withheld
+    /// while a rule did is under way again.
+    fn skim(&mut self, count: usize, means: &mut Means<'_>) {
+        let withheld = if count == 0 { self.frames.take_withheld() } else { Vec::new() };
+        self.enqueue(means.now_ns, None, withheld);
+        let mut at = 0;
+        while at < count {
+            let part = self.frames.next(&means.buffer[at..count], false, means.calls);
+            at += part.len;
+            self.enqueue(means.now_ns, None, part.before);
+        }
+    }
+
+    /// Queues what was read, each request or response as the rules ask for its API.
+    fn take_frames(&mut self, count: usize, means: &mut Means<'_>) -> io::Result<()> {
+        let mut at = 0;
+        while at < count {
+            let part = self.frames.next(&means.buffer[at..count], true, means.calls);
+            let api = match part.kind {
+                Kind::Begin(api) => api,
+                Kind::More | Kind::Head => None,
+            };
+            if self.policy.resets(api) {
+                means.book.was_reset(&self.policy, api, means.now_ns);
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            if part.kind != Kind::Head {
+                let mut bytes = part.before;
+                bytes.extend_from_slice(&means.buffer[at..at + part.len]);
+                let due_ns = self.due_ns(bytes.len(), api, means);
+                self.enqueue(due_ns, api, bytes);
+            }
+            at += part.len;
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::connection::{Means, Pipe, Side, Waits};
+use super::frames::{Calls, Way};
 use super::rules::{End, Flow, Link, Rule, RuleBook};
 use super::source::node_behind;
 use super::{Front, Nodes};
@@ -44,6 +45,7 @@ struct Connection {
     far: Side,
     /// From near to far, and back.
     pipes: [Pipe; 2],
+    calls: Calls,
     /// Whether the node has taken it.
     is_open: bool,
     /// Earliest time for which it is in the heap of timers.
@@ -214,7 +216,7 @@ impl Engine {
         let there = Flow { link: front.link, from, to: End::Node(front.node) };
         let back = Flow { from: there.to, to: there.from, ..there };
         let mut near = Side::new(stream);
-        let mut pipes = [Pipe::new(there), Pipe::new(back)];
+        let mut pipes = [Pipe::new(there, Way::Requests), Pipe::new(back, Way::Responses)];
         let now_ns = monotonic_ns();
         if pipes.iter_mut().any(|pipe| pipe.is_to_be_reset(&mut self.book, now_ns)) {
             near.reset_on_close();
@@ -229,7 +231,8 @@ impl Engine {
         let registry = self.poll.registry();
         registry.register(&mut near.stream, self.token(index, 0), interest)?;
         registry.register(&mut far.stream, self.token(index, 1), interest)?;
-        let connection = Connection { near, far, pipes, is_open: false, timer_ns: u64::MAX };
+        let connection =
+            Connection { near, far, pipes, calls: Calls::default(), is_open: false, timer_ns: u64::MAX };
         if self.free.pop().is_some() {
             self.connections[index] = Some(connection);
         } else {
@@ -268,7 +271,7 @@ impl Engine {
     fn advance(&mut self, index: usize) {
         let Some(Some(connection)) = self.connections.get_mut(index) else { return };
         let now_ns = monotonic_ns();
-        let Connection { near, far, pipes, is_open, timer_ns } = connection;
+        let Connection { near, far, pipes, calls, is_open, timer_ns } = connection;
         let book = &mut self.book;
         if pipes.iter_mut().any(|pipe| pipe.is_to_be_reset(book, now_ns)) {
             self.close(index, true);
@@ -279,7 +282,7 @@ impl Engine {
         }
         let random = &mut self.random;
         let mut draw = || draw(random);
-        let mut means = Means { book, buffer: &mut self.buffer, now_ns, draw: &mut draw };
+        let mut means = Means { book, buffer: &mut self.buffer, calls, now_ns, draw: &mut draw };
         let [there, back] = pipes;
         let moved = there
             .advance(near, far, &mut means)

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::apis::Apis;
+
 /// What a connection is for; each kind has ports of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,6 +129,10 @@ pub struct Rule {
     pub from: Ends,
     /// Where they go.
     pub to: Ends,
+    /// Only requests and responses of these APIs, each as a whole; `None`: all bytes. What follows one that is held or late on its connection
+    /// waits behind it: a connection keeps its order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apis: Option<Apis>,
     /// What happens to them.
     pub effect: Effect,
 }
@@ -165,15 +171,29 @@ struct InForce {
 #[derive(Debug, Default)]
 pub(crate) struct Policy {
     version: u64,
-    holds: Vec<RuleId>,
-    resets: Vec<RuleId>,
+    holds: Vec<Selected>,
+    resets: Vec<Selected>,
     delays: Vec<Delay>,
     limits: Vec<Limit>,
 }
 
+/// A rule, and the APIs that it is about; `None`: all bytes.
+#[derive(Clone, Copy, Debug)]
+struct Selected {
+    id: RuleId,
+    apis: Option<Apis>,
+}
+
+impl Selected {
+    /// Whether it is about a request or response that begins, of API `api` if that is known, or about whatever else (`None`).
+    fn is_about(&self, api: Option<i16>) -> bool {
+        self.apis.is_none_or(|apis| api.is_some_and(|api| apis.has(api)))
+    }
+}
+
 #[derive(Debug)]
 struct Delay {
-    id: RuleId,
+    rule: Selected,
     latency_ns: u64,
     jitter_ns: u64,
 }
@@ -229,41 +249,43 @@ impl RuleBook {
         }
         *policy = Policy { version: self.version, ..Policy::default() };
         for (id, known) in self.rules.iter().filter(|(_, known)| known.rule.is_about(flow)) {
-            let id = *id;
+            let rule = Selected { id: *id, apis: known.rule.apis };
             match known.rule.effect {
-                Effect::Hold => policy.holds.push(id),
-                Effect::Reset => policy.resets.push(id),
+                Effect::Hold => policy.holds.push(rule),
+                Effect::Reset => policy.resets.push(rule),
                 Effect::Delay { latency_ns, jitter_ns } => {
-                    policy.delays.push(Delay { id, latency_ns, jitter_ns });
+                    policy.delays.push(Delay { rule, latency_ns, jitter_ns });
                 }
-                Effect::Limit { bytes_per_s } => policy.limits.push(Limit { id, bytes_per_s }),
+                Effect::Limit { bytes_per_s } => policy.limits.push(Limit { id: *id, bytes_per_s }),
             }
         }
     }
 
-    /// Notes that bytes were held.
-    pub(crate) fn held(&mut self, policy: &Policy, now_ns: u64) {
-        self.acted(&policy.holds, now_ns);
+    /// Notes that bytes were held: those of a request or response of API `api` if that is known, or whatever they are.
+    pub(crate) fn held(&mut self, policy: &Policy, api: Option<i16>, now_ns: u64) {
+        self.acted(&policy.holds, api, now_ns);
     }
 
-    /// Notes that a connection was reset.
-    pub(crate) fn was_reset(&mut self, policy: &Policy, now_ns: u64) {
-        self.acted(&policy.resets, now_ns);
+    /// Notes that a connection was reset, because of a request or response of API `api` or for whatever it was.
+    pub(crate) fn was_reset(&mut self, policy: &Policy, api: Option<i16>, now_ns: u64) {
+        self.acted(&policy.resets, api, now_ns);
     }
 
-    fn acted(&mut self, ids: &[RuleId], now_ns: u64) {
-        for id in ids {
-            if let Some(known) = self.rules.get_mut(id) {
+    fn acted(&mut self, rules: &[Selected], api: Option<i16>, now_ns: u64) {
+        for rule in rules.iter().filter(|rule| rule.is_about(api)) {
+            if let Some(known) = self.rules.get_mut(&rule.id) {
                 known.first_acted_ns.get_or_insert(now_ns);
             }
         }
     }
 
-    /// When so many bytes that came `now_ns` are due at the other end. `draw` gives numbers from 0 to below 1.
+    /// When so many bytes that came `now_ns` are due at the other end: those of a request or response of API `api` that begins with
+    /// them, or whatever they are. `draw` gives numbers from 0 to below 1.
     pub(crate) fn due_ns(
         &mut self,
         policy: &Policy,
         bytes: usize,
+        api: Option<i16>,
         now_ns: u64,
         mut draw: impl FnMut() -> f64,
     ) -> u64 {
@@ -276,10 +298,10 @@ impl RuleBook {
             known.first_acted_ns.get_or_insert(now_ns);
             due_ns = due_ns.max(known.busy_until_ns);
         }
-        for delay in &policy.delays {
+        for delay in policy.delays.iter().filter(|delay| delay.rule.is_about(api)) {
             let shift_ns = (delay.jitter_ns as f64 * (2.0 * draw() - 1.0)) as i64;
             due_ns = due_ns.saturating_add(delay.latency_ns.saturating_add_signed(shift_ns));
-            self.acted(&[delay.id], now_ns);
+            self.acted(&[delay.rule], api, now_ns);
         }
         due_ns
     }
@@ -293,14 +315,20 @@ impl RuleBook {
 }
 
 impl Policy {
-    /// Whether nothing goes on.
-    pub(crate) fn holds(&self) -> bool {
-        !self.holds.is_empty()
+    /// Whether a request or response of API `api` does not go on, or whatever it is (`None`).
+    pub(crate) fn holds(&self, api: Option<i16>) -> bool {
+        self.holds.iter().any(|rule| rule.is_about(api))
     }
 
-    /// Whether the connection may not be.
-    pub(crate) fn resets(&self) -> bool {
-        !self.resets.is_empty()
+    /// Whether a connection may not be on which there is a request or response of API `api`, or whatever there is on it.
+    pub(crate) fn resets(&self, api: Option<i16>) -> bool {
+        self.resets.iter().any(|rule| rule.is_about(api))
+    }
+
+    /// Whether it depends on the API what is done.
+    pub(crate) fn is_selective(&self) -> bool {
+        let delays = self.delays.iter().map(|delay| &delay.rule);
+        self.holds.iter().chain(&self.resets).chain(delays).any(|rule| rule.apis.is_some())
     }
 
     /// Most bytes to take at once: pieces that pass a limit in about 5 ms, so that it is smooth.
@@ -328,7 +356,7 @@ mod tests {
     }
 
     fn rule(from: Ends, to: Ends, effect: Effect) -> Rule {
-        Rule { links: Links::ALL, from, to, effect }
+        Rule { links: Links::ALL, from, to, apis: None, effect }
     }
 
     fn policy(book: &RuleBook, flow: Flow) -> Policy {
@@ -368,9 +396,9 @@ mod tests {
             both.install("other", &[rule(Ends::Only(other), Ends::Any, Effect::Hold)]);
             both.remove("one");
             both.remove("one");
-            prop_assert_eq!(policy(&both, flow).holds(), flow.from == other && flow.from != flow.to);
+            prop_assert_eq!(policy(&both, flow).holds(None), flow.from == other && flow.from != flow.to);
             both.clear();
-            prop_assert!(!policy(&both, flow).holds());
+            prop_assert!(!policy(&both, flow).holds(None));
         }
 
         /// However the bytes are cut, a limit lets no more through in a time than its rate allows, and never holds more than
@@ -384,7 +412,7 @@ mod tests {
             let mut through = 0u128;
             for bytes in pieces {
                 now_ns = book.room_at_ns(&policy, now_ns).unwrap_or(now_ns);
-                let due_ns = book.due_ns(&policy, bytes, now_ns, || 0.5);
+                let due_ns = book.due_ns(&policy, bytes, None, now_ns, || 0.5);
                 through += bytes as u128;
                 let least_ns = through * 1_000_000_000 / u128::from(rate);
                 // Each piece is rounded down by less than a nanosecond.
@@ -400,7 +428,7 @@ mod tests {
             let (latency_ns, jitter_ns) = (latency * MS, (latency as f64 * part) as u64 * MS);
             let mut book = RuleBook::default();
             book.install("late", &[rule(Ends::Any, Ends::Any, Effect::Delay { latency_ns, jitter_ns })]);
-            let due_ns = book.due_ns(&policy(&book, FLOW), 1, 7, || drawn) - 7;
+            let due_ns = book.due_ns(&policy(&book, FLOW), 1, None, 7, || drawn) - 7;
             prop_assert!(due_ns >= latency_ns - jitter_ns && due_ns <= latency_ns + jitter_ns, "{due_ns}");
         }
     }
@@ -413,8 +441,8 @@ mod tests {
         book.install("late", &[rule(node, Ends::Any, Effect::Delay { latency_ns: 1, jitter_ns: 0 })]);
         assert_eq!(book.first_acted_ns("cut"), None);
         let policy = policy(&book, FLOW);
-        book.held(&policy, 5);
-        book.held(&policy, 9);
+        book.held(&policy, None, 5);
+        book.held(&policy, None, 9);
         assert_eq!((book.first_acted_ns("cut"), book.first_acted_ns("late")), (Some(5), None));
         book.install("cut", &[rule(node, Ends::Any, Effect::Hold)]);
         assert_eq!(book.first_acted_ns("cut"), None, "other rules, other effects");
@@ -427,8 +455,26 @@ mod tests {
         book.install("one", &[rule(Ends::Only(End::Node(1)), Ends::Any, late(30))]);
         book.install("two", &[rule(Ends::Any, Ends::Only(End::Node(2)), late(20))]);
         let policy = policy(&book, FLOW);
-        assert_eq!(book.due_ns(&policy, 1, 0, || 0.5), 50 * MS);
+        assert_eq!(book.due_ns(&policy, 1, None, 0, || 0.5), 50 * MS);
         assert_eq!(policy.piece_bytes(), usize::MAX);
+    }
+
+    #[test]
+    fn a_rule_about_apis_is_about_what_begins_with_them_and_nothing_else() {
+        let produce = Apis::named(&["Produce".to_owned()]).unwrap();
+        let only = |effect| Rule { apis: Some(produce), ..rule(Ends::Any, Ends::Any, effect) };
+        let mut book = RuleBook::default();
+        let late = Effect::Delay { latency_ns: MS, jitter_ns: 0 };
+        book.install("some", &[only(Effect::Hold), only(Effect::Reset), only(late)]);
+        let policy = policy(&book, FLOW);
+        assert!(policy.is_selective());
+        for (api, is_about) in [(Some(0), true), (Some(1), false), (None, false)] {
+            assert_eq!((policy.holds(api), policy.resets(api)), (is_about, is_about), "{api:?}");
+            assert_eq!(book.due_ns(&policy, 1, api, 0, || 0.5), if is_about { MS } else { 0 });
+        }
+        book.held(&policy, Some(1), 1);
+        book.was_reset(&policy, None, 2);
+        assert_eq!(book.first_acted_ns("some"), Some(0), "when Produce was late");
     }
 
     #[test]

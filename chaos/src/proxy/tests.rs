@@ -80,7 +80,7 @@ fn is_silent(stream: &mut TcpStream) -> bool {
 
 fn rules(node: i32, effect: Effect) -> [Rule; 2] {
     let node = Ends::Only(End::Node(node));
-    let rule = |from, to| Rule { links: Links::ALL, from, to, effect };
+    let rule = |from, to| Rule { links: Links::ALL, from, to, apis: None, effect };
     [rule(node, Ends::Any), rule(Ends::Any, node)]
 }
 
@@ -205,6 +205,7 @@ fn a_nodes_own_connections_are_known() {
         links: Links::ALL,
         from: Ends::Only(End::Node(2)),
         to: Ends::Only(End::Node(1)),
+        apis: None,
         effect: Effect::Hold,
     };
     stage.proxy.install("pair", &[pair]).unwrap();
@@ -236,4 +237,67 @@ fn it_ends_with_its_owner() {
     round_trip(&mut stream, b"x").unwrap();
     drop(stage.proxy);
     assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
+}
+
+/// A request of the API, which our servers send back. For the proxy that is its response: it has the API's key and version, which is
+/// 0, where a response has its correlation id.
+fn request(api: i16, body: &[u8]) -> Vec<u8> {
+    let mut frame = (8 + body.len() as i32).to_be_bytes().to_vec();
+    frame.extend(api.to_be_bytes());
+    frame.extend(0i16.to_be_bytes());
+    frame.extend((i32::from(api) << 16).to_be_bytes());
+    frame.extend(body);
+    frame
+}
+
+const PRODUCE: i16 = 0;
+const FETCH: i16 = 1;
+
+/// What happens to Produce between node 1 and its clients.
+fn produce(from: Ends, to: Ends, effect: Effect) -> Rule {
+    let apis = Apis::named(&["Produce".to_owned()]).ok();
+    Rule { links: Links::only(Link::Clients), from, to, apis, effect }
+}
+
+const NODE: Ends = Ends::Only(End::Node(1));
+
+#[test]
+fn responses_of_an_api_are_held_and_what_comes_behind_them_waits() {
+    let stage = Stage::set();
+    let mut stream = stage.connect(0);
+    let (fetch, asked) = (request(FETCH, b"one"), request(PRODUCE, &[7; 100_000]));
+    round_trip(&mut stream, &asked).unwrap();
+    stage.proxy.install("mute", &[produce(NODE, Ends::Any, Effect::Hold)]).unwrap();
+    // In pieces that end within a head.
+    stream.write_all(&fetch[..6]).unwrap();
+    assert!(is_silent(&mut stream));
+    assert_eq!(round_trip(&mut stream, &fetch[6..]).unwrap(), fetch[..fetch.len() - 6]);
+    let mut rest = [0; 6];
+    stream.read_exact(&mut rest).unwrap();
+    assert_eq!(rest, fetch[fetch.len() - 6..]);
+    assert_eq!(stage.proxy.first_acted_ns("mute").unwrap(), None, "there was no Produce");
+
+    stream.write_all(&asked).unwrap();
+    stream.write_all(&fetch).unwrap();
+    assert!(is_silent(&mut stream));
+    assert!(stage.proxy.first_acted_ns("mute").unwrap().is_some());
+    assert_eq!(round_trip(&mut stage.connect(0), &fetch).unwrap(), fetch, "another connection goes on");
+    stage.proxy.remove(Some("mute")).unwrap();
+    let mut answers = vec![0; asked.len() + fetch.len()];
+    stream.read_exact(&mut answers).unwrap();
+    assert!(answers == [asked, fetch].concat(), "in their order");
+}
+
+#[test]
+fn a_connection_is_reset_when_a_request_of_the_api_comes() {
+    let stage = Stage::set();
+    stage.proxy.install("no", &[produce(Ends::Any, NODE, Effect::Reset)]).unwrap();
+    let fetch = request(FETCH, b"still there");
+    let mut stream = stage.connect(0);
+    assert_eq!(round_trip(&mut stream, &fetch).unwrap(), fetch);
+    let error = round_trip(&mut stream, &request(PRODUCE, b"never seen")).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    let mut next = stage.connect(0);
+    assert_eq!(round_trip(&mut next, &fetch).unwrap(), fetch, "a new one is taken");
+    assert_eq!(round_trip(&mut stage.connect(1), &request(PRODUCE, b"2")).unwrap().len(), 13, "another node");
 }

@@ -41,7 +41,9 @@ pub(crate) fn rows() -> Vec<NetworkRow> {
     let delay = NetworkKind::Delay { latency_ns: ns(LATENCY), jitter_ns: ns(JITTER) };
     let limit = NetworkKind::Bandwidth { bytes_per_s: BYTES_PER_S };
     let row = |kind, links, direction| NetworkRow {
-        action: FaultAction::Network { fault: NetworkFault { kind, links, direction, peer: None } },
+        action: FaultAction::Network {
+            fault: NetworkFault { kind, links, direction, peer: None, apis: None },
+        },
         target: victim(),
         in_ci_test: false,
         killed_in_ci_test: false,
@@ -50,7 +52,13 @@ pub(crate) fn rows() -> Vec<NetworkRow> {
     let (clients, brokers) = (Links::only(Link::Clients), Links::only(Link::Brokers));
     let (both, from) = (Direction::Both, Direction::From);
     let isolate = row(NetworkKind::Isolate, Links::ALL, both);
-    let pair = NetworkFault { kind: NetworkKind::Partition, links: brokers, direction: both, peer: Some(3) };
+    let pair = NetworkFault {
+        kind: NetworkKind::Partition,
+        links: brokers,
+        direction: both,
+        peer: Some(3),
+        apis: None,
+    };
     vec![
         NetworkRow { killed_in_ci_test: true, ..ci(isolate) },
         ci(row(NetworkKind::Partition, Links::NODES, both)),

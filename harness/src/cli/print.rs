@@ -1,6 +1,7 @@
 //! What the terminal shows: the plan first, a line per second, the verdict first at the end.
 
 mod live;
+mod recheck;
 mod result;
 mod search;
 mod sweep;
@@ -13,6 +14,7 @@ use gauntlet_chaos::{FaultAction, FaultSpec, Jvm, KafkaSource, NetworkFault, Net
 use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;
+pub(super) use recheck::rechecked;
 pub(super) use result::{files, result};
 pub(super) use search::{
     search_files, search_header, search_plan, search_result, search_trial, search_trial_begins,
@@ -312,7 +314,8 @@ fn network(fault: &NetworkFault) -> String {
         Direction::To => ", what it is sent",
         Direction::From => ", what it sends",
     };
-    format!("{by}{from}{links}{direction}")
+    let apis = fault.apis.map_or_else(String::new, |apis| format!(", {apis} only"));
+    format!("{by}{from}{links}{direction}{apis}")
 }
 
 fn target(target: &Target) -> String {

@@ -144,6 +144,7 @@ fn network(fault: file::NetworkFault) -> NetworkFault {
             file::Direction::From => Direction::From,
         },
         peer: fault.peer.map(i32::from),
+        apis: fault.apis,
     }
 }
 

@@ -1,5 +1,8 @@
 //! The arguments of faults of the network: which fit which action, and what is assumed where nothing is said.
 
+use gauntlet_chaos::proxy::Apis;
+
+use crate::scenario::diagnostic::did_you_mean;
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{Direction, Link, NetworkEffect, NetworkFault};
 use crate::scenario::written::FaultArgsWritten;
@@ -18,6 +21,7 @@ pub(super) fn network(
         link: written.link.unwrap_or(plain.link),
         direction: written.direction.unwrap_or(plain.direction),
         peer: written.peer,
+        apis: written.api.as_deref().and_then(|names| apis(names, effect, path, problems)),
     };
     let mut refuse = |field: &str, message: String, label: &str, help: &str| {
         problems.add(Finding { path: &format!("{path}.args.{field}"), message, label, help });
@@ -46,8 +50,8 @@ pub(super) fn network(
                 "write `brokers`, `controllers` or `nodes`, or use `network.isolate` or `network.black-hole`";
             refuse("link", format!("`{name}` is about links between nodes"), "not for this action", help);
         }
-        NetworkEffect::Reset if fault.direction != Direction::Both => {
-            let help = "remove it: a connection is reset in both";
+        NetworkEffect::Reset if fault.direction != Direction::Both && written.api.is_none() => {
+            let help = "remove it: a connection is reset in both; or name an `api` whose requests or responses do that";
             refuse("direction", format!("`{name}` has no direction"), "not for this action", help);
         }
         _ if fault.link == Link::Clients && fault.peer.is_some() => {
@@ -57,6 +61,34 @@ pub(super) fn network(
         _ => {}
     }
     fault
+}
+
+/// The APIs of these names, for effects that can tell requests and responses from each other.
+fn apis(names: &[String], effect: NetworkEffect, path: &str, problems: &mut Problems<'_>) -> Option<Apis> {
+    let mut refuse = |message: String, label: &str, help: &str| {
+        problems.add(Finding { path: &format!("{path}.args.api"), message, label, help });
+        None
+    };
+    if !matches!(effect, NetworkEffect::BlackHole | NetworkEffect::Delay { .. } | NetworkEffect::Reset) {
+        let help = "remove it, or use `network.black-hole`, `network.delay` or `network.reset`";
+        return refuse(format!("`{}` is about all bytes", effect.name()), "not for this action", help);
+    }
+    if names.is_empty() {
+        return refuse(
+            "`api` names none".to_owned(),
+            "nothing would happen",
+            "remove it, or write [Produce]",
+        );
+    }
+    match Apis::named(names) {
+        Ok(apis) => Some(apis),
+        Err(error) => {
+            let all = Apis::names();
+            let label = did_you_mean(&error.0, all.iter().map(String::as_str)).unwrap_or_default();
+            let help = "names are those of Kafka's protocol guide: Produce, Fetch, Metadata, EndTxn, …";
+            refuse(error.to_string(), &label, help)
+        }
+    }
 }
 
 fn effect(
@@ -123,6 +155,7 @@ pub(super) fn refuse_all(written: &FaultArgsWritten, path: &str, problems: &mut 
         ("link", written.link.is_some()),
         ("direction", written.direction.is_some()),
         ("peer", written.peer.is_some()),
+        ("api", written.api.is_some()),
         ("latency", written.latency.is_some()),
         ("jitter", written.jitter.is_some()),
         ("bytes_per_second", written.bytes_per_second.is_some()),

@@ -1,5 +1,6 @@
 //! Faults of the network: what is done to which links of the target.
 
+use gauntlet_chaos::proxy::Apis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,8 @@ pub struct NetworkFault {
     pub direction: Direction,
     /// Between the target and this node only. None: whoever is at the other end.
     pub peer: Option<u16>,
+    /// To requests and responses of these APIs only. None: to all bytes.
+    pub apis: Option<Apis>,
 }
 
 impl NetworkFault {
@@ -23,7 +26,7 @@ impl NetworkFault {
     #[must_use]
     pub(crate) fn of(effect: NetworkEffect) -> Self {
         let link = if effect == NetworkEffect::Partition { Link::Nodes } else { Link::All };
-        Self { effect, link, direction: Direction::Both, peer: None }
+        Self { effect, link, direction: Direction::Both, peer: None, apis: None }
     }
 }
 
