@@ -5,6 +5,7 @@ mod cluster;
 mod faults;
 mod fingerprint;
 mod print;
+mod recheck;
 mod report;
 mod run;
 mod search;
@@ -41,6 +42,8 @@ enum Command {
     Validate(ScenarioArgs),
     /// Show the result of a run again, and write its reports anew, from its directory.
     Report(report::ReportArgs),
+    /// Check the records of runs again, from their histories, by the rules of this version.
+    Recheck(recheck::RecheckArgs),
     /// Read a sample of a live topic, and write a scenario that sends the like.
     Fingerprint(fingerprint::FingerprintArgs),
     /// Measure gauntlet's own client beside those of others, on one cluster, in turns.
@@ -135,6 +138,7 @@ fn dispatch(command: Command) -> std::io::Result<ExitReason> {
         Command::Plan(args) => run::show_plan(&args, &mut out),
         Command::Validate(args) => validate(&args, &mut out),
         Command::Report(args) => report::report(&args, &mut out),
+        Command::Recheck(args) => recheck::run(&args, &mut out),
         Command::Fingerprint(args) => fingerprint::fingerprint(&args, &mut out),
         Command::Bench(args) => bench::run(&args, &mut out),
         Command::BenchWorker(command) => bench::work(command, &mut out),

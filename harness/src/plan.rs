@@ -357,6 +357,17 @@ pub struct VerifyPlan {
     pub final_read: Duration,
     /// Examples kept per class.
     pub examples_max: usize,
+    /// The history of the check; `None` if it is not kept.
+    pub history: Option<HistoryPlan>,
+}
+
+/// What is kept of what the checkers were told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryPlan {
+    /// Longest that the file may get.
+    pub bytes_max: u64,
+    /// It goes if the verdict is PASS.
+    pub only_on_failure: bool,
 }
 
 /// Everything that a run will do.
@@ -405,6 +416,11 @@ impl ReaderBlock {
 }
 
 impl Plan {
+    /// Whether any topic may elect a leader that is out of sync, as far as the scenario says.
+    pub fn allows_unclean_election(&self) -> bool {
+        self.topics.iter().any(|topic| self.unclean_election(topic))
+    }
+
     /// Whether a topic may elect a leader that is out of sync, as far as the scenario says.
     pub fn unclean_election(&self, topic: &TopicPlan) -> bool {
         const UNCLEAN: &str = "unclean.leader.election.enable";

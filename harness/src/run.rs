@@ -5,6 +5,7 @@
 
 pub(crate) mod broker_usage;
 pub mod collect;
+mod findings;
 pub(crate) mod host_usage;
 mod interrupt;
 mod judge;
@@ -22,13 +23,14 @@ use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_chaos::watcher::{WatchConfig, WatchError, Watched, Watcher};
 use gauntlet_chaos::{ChaosError, ClusterDirs, FaultEvent, FaultSpec, Launcher, LocalCluster, UndoJournal};
 use gauntlet_reports::record::{Environment, LoadRecord, Reason, RunRecord, RunState, SCHEMA_VERSION};
-use gauntlet_reports::{ExitReason, Expectation};
+use gauntlet_reports::{ExitReason, Expectation, Verdict};
 use gauntlet_wire::admin::connect_first;
 use gauntlet_wire::{ConnectOptions, Security, WireError, monotonic_ns};
 
+pub use findings::guarantee_in_words;
+pub(crate) use findings::{Checked, Judged};
 pub use interrupt::{Asked, Interrupt};
 pub(crate) use judge::fault_as_told;
-pub use judge::guarantee_in_words;
 pub(crate) use threads::{FRAGMENTS_MAX, INTERVAL_NS};
 pub use threads::{LoopFailure, ThreadError};
 pub use topics::TopicError;
@@ -36,7 +38,7 @@ pub use topics::TopicError;
 use crate::intervals::Second;
 use crate::load::producer::Stumble;
 use crate::plan::{ClusterPlan, ForeignPlan, Lifecycle, Plan};
-use crate::rundir::{CLUSTER, CLUSTER_DIR, FAULTS, RUN_JSON, RunDir, RunDirError, UNDO_JOURNAL};
+use crate::rundir::{CLUSTER, CLUSTER_DIR, FAULTS, HISTORY, RUN_JSON, RunDir, RunDirError, UNDO_JOURNAL};
 
 /// How a run is carried out, or a sweep: then each of its runs has a directory of its own in this one.
 #[derive(Clone)]
@@ -374,11 +376,23 @@ impl Run<'_> {
         }
         let ended_early = loaded.reasons.iter().any(|r| r.exit == ExitReason::Aborted);
         self.judge(loaded, &watched, record)?;
+        self.drop_history(record);
         if self.options.interrupt.is_set() && !ended_early {
             let text = "a signal came after the load; what is said of the load stands".to_owned();
             record.reasons.push(Reason { exit: ExitReason::Aborted, text });
         }
         Ok(())
+    }
+
+    /// Removes the history of a run that passed, if that is what the scenario wants.
+    fn drop_history(&mut self, record: &RunRecord) {
+        let is_wanted = self.plan.verify.and_then(|v| v.history).is_some_and(|h| h.only_on_failure);
+        if !is_wanted || record.verdict != Some(Verdict::Pass) {
+            return;
+        }
+        if let Err(error) = std::fs::remove_file(self.options.dir.file(HISTORY)) {
+            (self.tell)(Progress::Note(&format!("cannot remove {HISTORY}: {error}")));
+        }
     }
 
     fn watch(&self, bootstrap: &[String]) -> Result<Watcher, RunError> {
@@ -415,7 +429,7 @@ fn first_record(plan: &Plan) -> RunRecord {
         wall_s: 0.0,
         warmup_s: None,
         warm: None,
-        guarantee: plan.verify.map(|v| judge::guarantee_in_words(&v.guarantee)),
+        guarantee: plan.verify.map(|v| findings::guarantee_in_words(&v.guarantee)),
         evidence: plan.evidence.to_owned(),
         verify: None,
         not_looked_for: Vec::new(),

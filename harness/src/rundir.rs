@@ -34,6 +34,10 @@ pub const INTERVALS: &str = "intervals.ndjson";
 pub const FAULTS: &str = "faults.ndjson";
 /// Name of the cluster watcher's history.
 pub const CLUSTER: &str = "cluster.ndjson";
+/// Name of what the checkers were told.
+pub const HISTORY: &str = "history.zst";
+/// Name of what a recheck came to.
+pub const RECHECK_JSON: &str = "recheck.json";
 /// Name of the findings with their witnesses.
 pub const VIOLATIONS: &str = "violations.json";
 /// Name of what librdkafka logged, where it is a driver.

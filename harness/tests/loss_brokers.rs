@@ -106,6 +106,10 @@ fn run(acks: &str) -> (Option<i32>, Value) {
     lose_the_leader(&cluster);
     let code = child.wait().unwrap().code();
     let record = serde_json::from_slice(&std::fs::read(out.join("latest/run.json")).unwrap()).unwrap();
+    let rechecked = Command::new(GAUNTLET).arg("recheck").arg(out.join("latest")).output().unwrap();
+    let said = String::from_utf8_lossy(&rechecked.stdout);
+    assert_eq!(rechecked.status.code(), code, "{said}");
+    assert!(said.contains("the same as in run.json"), "{said}");
     cluster.shutdown().unwrap();
     (code, record)
 }

@@ -91,6 +91,11 @@ fn reports(case: &Case) -> (String, quick_junit::Report) {
     (html, quick_junit::Report::deserialize_from_str(&xml).unwrap())
 }
 
+/// Checks the newest run again.
+fn recheck(case: &Case) -> Output {
+    Command::new(GAUNTLET).arg("recheck").arg(case.latest()).output().unwrap()
+}
+
 /// Failures and errors together.
 fn red(report: &quick_junit::Report) -> usize {
     report.failures + report.errors
@@ -157,6 +162,12 @@ fn a_quiet_cluster_passes_and_its_topic_is_gone_afterwards() {
         .unwrap();
     assert!(String::from_utf8_lossy(&page.stdout).contains(&format!("report  {}\n", elsewhere.display())));
     assert_eq!(std::fs::read_to_string(elsewhere).unwrap(), html);
+    let rechecked = recheck(&case);
+    assert_eq!(rechecked.status.code(), Some(0), "{}", text(&rechecked));
+    assert!(
+        text(&rechecked).contains("40 000 checked in")
+            && text(&rechecked).contains("the same as in run.json")
+    );
     let two_in_one =
         Command::new(GAUNTLET).args(["report", "--out", "x"]).arg(case.latest()).output().unwrap();
     assert_eq!(two_in_one.status.code(), Some(2));
@@ -250,7 +261,7 @@ fn a_broken_expectation_fails_with_its_value() {
         "broken",
         "{ shape: constant, rate: 2k/s, warmup: 1s, duration: 4s, drain: 20s }",
         // A count, so that a busy host can't make it unknown.
-        "expect: [verify.checked > 1M, { that: verify.checked > 1M, severity: warn }]\n",
+        "expect: [verify.checked > 1M, { that: verify.checked > 1M, severity: warn }]\nverify: { keep_history: on-failure }\n",
     );
     let (output, record) = case.run();
     assert_verdict(&output, &record, "FAIL", 99);
@@ -259,6 +270,8 @@ fn a_broken_expectation_fails_with_its_value() {
     assert_eq!(broken["observed"], 10_000.0);
     let throughput = record["produce"]["throughput"].as_f64().unwrap();
     assert!((1_000.0..3_000.0).contains(&throughput), "{throughput}");
+    let rechecked = recheck(&case);
+    assert_eq!(rechecked.status.code(), Some(0), "the check itself found nothing: {}", text(&rechecked));
 }
 
 #[test]
@@ -282,7 +295,8 @@ fn acks_0_has_no_latency_and_loss_is_counted_against_sent() {
 #[test]
 fn unlimited_sends_exactly_so_many_messages_and_a_topic_that_nobody_read_is_read_in_the_end() {
     let _alone = alone();
-    let case = foreign("flat", "{ shape: unlimited, messages: 200_000, warmup: 0s, drain: 30s }", "");
+    let load = "{ shape: unlimited, messages: 200_000, warmup: 0s, drain: 30s }";
+    let case = foreign("flat", load, "verify: { keep_history: on-failure }\n");
     let path = case.dir.path().join("case.yaml");
     let yaml = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, yaml.replace("workload: {", "workload: { consumers: [],")).unwrap();
@@ -291,6 +305,9 @@ fn unlimited_sends_exactly_so_many_messages_and_a_topic_that_nobody_read_is_read
     assert_eq!(record["verify"]["acked"], 200_000);
     assert_eq!(record["verify"]["checked"], 200_000);
     assert_eq!(record["load"]["target_rate"], Value::Null);
+    let rechecked = recheck(&case);
+    assert_eq!(rechecked.status.code(), Some(2), "{}", text(&rechecked));
+    assert!(text(&rechecked).contains("has no history: `verify.keep_history`"), "{}", text(&rechecked));
 }
 
 fn local(name: &str, faults: &str, load: &str, expect: &str) -> Case {
@@ -423,6 +440,9 @@ fn a_gauntlet_that_is_killed_leaves_a_readable_directory_and_no_broker() {
     let (html, report) = reports(&case);
     assert_eq!(red(&report), 1);
     assert!(html.contains("freeze"), "the page names the fault that was acting");
+    let rechecked = recheck(&case);
+    assert_eq!(rechecked.status.code(), Some(5), "{}", text(&rechecked));
+    assert!(text(&rechecked).contains("partitions is cut off"), "{}", text(&rechecked));
     assert_no_broker_of(case.dir.path());
 }
 

@@ -130,6 +130,8 @@ pub struct Interval {
     pub lag: Vec<(u64, u64)>,
     /// First and last ack of each partition in this interval, and the longest time without one.
     pub acks: Vec<AckSpan>,
+    /// What the checkers of a reader were told, by partition, where that is kept.
+    pub history: Vec<(u32, Vec<u8>)>,
 }
 
 impl Interval {
@@ -148,6 +150,7 @@ impl Interval {
             client: None,
             lag: Vec::new(),
             acks: Vec::new(),
+            history: Vec::new(),
         }
     }
 }

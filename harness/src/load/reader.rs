@@ -74,6 +74,8 @@ pub struct CheckPlan {
     pub examples_max: usize,
     /// Fragments that a checker may hold.
     pub fragments_max: usize,
+    /// What the checkers are told goes along with every interval.
+    pub keep_history: bool,
 }
 
 struct Partition {
@@ -117,8 +119,6 @@ const BROKEN_DESCRIBED_MAX: usize = 8;
 pub struct ReaderEnd {
     /// The report of each partition that was checked.
     pub reports: Vec<PartitionReport>,
-    /// Partitions that did not reach their end, with position and end.
-    pub short: Vec<(usize, i64, i64)>,
     /// Batches that could not be read, described.
     pub broken: Vec<String>,
     /// Number of batches that could not be read.
@@ -139,19 +139,7 @@ impl Reader {
             .assigned
             .iter()
             .map(|(&partition, &start)| {
-                let shard = plan.check.as_ref().map(|check| {
-                    Shard::new(ShardConfig {
-                        run: plan.run,
-                        topic: plan.topic.clone(),
-                        partition: partition as u32,
-                        other_topics: check.other_topics.clone(),
-                        created_by_run: check.created_by_run,
-                        in_order: check.in_order,
-                        start_offset: start,
-                        witness_limit: check.examples_max,
-                        fragment_limit: check.fragments_max,
-                    })
-                });
+                let shard = plan.check.as_ref().map(|check| shard(&plan, check, partition, start));
                 (
                     partition,
                     Partition { shard, state: None, position: start, log_start: 0, broken_batches: 0 },
@@ -196,6 +184,13 @@ impl Reader {
             .sum()
     }
 
+    /// What the checkers were told since this was called last, by partition.
+    fn take_history(&mut self) -> Vec<(u32, Vec<u8>)> {
+        let shards = self.partitions.iter_mut().filter_map(|(index, p)| Some((*index, p.shard.as_mut()?)));
+        let told = shards.map(|(index, shard)| (index as u32, shard.take_history()));
+        told.filter(|(_, events)| !events.is_empty()).collect()
+    }
+
     fn send_interval(&mut self, at_ns: u64, is_last: bool) {
         self.lag_samples.push((at_ns, self.lag()));
         let interval = Interval {
@@ -204,6 +199,7 @@ impl Reader {
             lateness: self.last_lateness,
             reader: Some(self.last_stats.clone()),
             lag: std::mem::take(&mut self.lag_samples),
+            history: self.take_history(),
             ..Interval::empty(Origin::Reader(self.plan.reader), at_ns)
         };
         // The collector only goes away when the run is being torn down; nobody is left to tell.
@@ -246,6 +242,9 @@ impl Reader {
     pub fn note_broken(&mut self, partition: usize, why: &dyn std::fmt::Display) {
         if let Some(state) = self.partitions.get_mut(&partition) {
             state.broken_batches += 1;
+            if let Some(shard) = &mut state.shard {
+                shard.unreadable_batch(&why.to_string());
+            }
         }
         if self.broken.len() < BROKEN_DESCRIBED_MAX {
             self.broken.push(format!("{}-{partition}: {why}", self.plan.topic));
@@ -313,27 +312,48 @@ impl Reader {
     /// `end_is_final`: the end offsets were taken after the last ack with every replica in sync.
     pub fn finish(mut self, end_is_final: bool, reader_was_limit: bool) -> ReaderEnd {
         self.accept_settlements();
-        self.send_interval(gauntlet_wire::monotonic_ns(), true);
-        let mut end =
-            ReaderEnd { reports: Vec::new(), short: Vec::new(), broken: self.broken, broken_batches: 0 };
-        for (index, partition) in self.partitions {
+        let read_end = |index: usize, position: i64| {
             let known_end = self.ends.get(index);
-            let end_offset = known_end.unwrap_or(partition.position);
-            if partition.position < end_offset {
-                end.short.push((index, partition.position, end_offset));
+            ReadEnd {
+                position,
+                end_offset: known_end.unwrap_or(position),
+                end_is_final: end_is_final && known_end.is_some(),
+                reader_was_limit,
             }
-            end.broken_batches += partition.broken_batches;
-            if let Some(shard) = partition.shard {
-                end.reports.push(shard.finish(&ReadEnd {
-                    position: partition.position,
-                    end_offset,
-                    end_is_final: end_is_final && known_end.is_some(),
-                    reader_was_limit,
-                }));
+        };
+        let mut ends = Vec::new();
+        for (index, partition) in &mut self.partitions {
+            let end = read_end(*index, partition.position);
+            if let Some(shard) = &mut partition.shard {
+                shard.note_end(&end);
             }
+            ends.push(end);
         }
-        end
+        self.send_interval(gauntlet_wire::monotonic_ns(), true);
+        let broken_batches = self.partitions.values().map(|p| p.broken_batches).sum();
+        let shards = self.partitions.into_values().map(|partition| partition.shard);
+        let reports = shards.zip(&ends).filter_map(|(shard, end)| Some(shard?.finish(end))).collect();
+        ReaderEnd { reports, broken: self.broken, broken_batches }
     }
+}
+
+/// The checker of a partition that is read from `start`.
+fn shard(plan: &ReaderPlan, check: &CheckPlan, partition: usize, start: i64) -> Shard {
+    let mut shard = Shard::new(ShardConfig {
+        run: plan.run,
+        topic: plan.topic.clone(),
+        partition: partition as u32,
+        other_topics: check.other_topics.clone(),
+        created_by_run: check.created_by_run,
+        in_order: check.in_order,
+        start_offset: start,
+        witness_limit: check.examples_max,
+        fragment_limit: check.fragments_max,
+    });
+    if check.keep_history {
+        shard.keep_history();
+    }
+    shard
 }
 
 /// Identity and body of a record in one piece: the value, or what is in its identity header and then the value.

@@ -415,7 +415,9 @@ fn reader_block(consumers: &file::Consumers, topics: &[TopicPlan]) -> ReaderBloc
 
 /// What the run is judged by: what the scenario declares, else what its weakest producer gives.
 fn verify(scenario: &Scenario, plan: &Plan) -> Option<VerifyPlan> {
-    let file::Verify::On { guarantee, final_read_timeout, max_examples } = scenario.verify else {
+    let file::Verify::On { guarantee, final_read_timeout, max_examples, keep_history, history_max } =
+        scenario.verify
+    else {
         return None;
     };
     let derived = plan
@@ -442,6 +444,10 @@ fn verify(scenario: &Scenario, plan: &Plan) -> Option<VerifyPlan> {
         derived,
         final_read: final_read_timeout.to_std(),
         examples_max: usize::from(max_examples),
+        history: (keep_history != file::KeepHistory::Never).then(|| HistoryPlan {
+            bytes_max: history_max.get(),
+            only_on_failure: keep_history == file::KeepHistory::OnFailure,
+        }),
     })
 }
 

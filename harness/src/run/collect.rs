@@ -15,6 +15,7 @@ use super::host_usage::HostTicks;
 use super::stability::{Look, Stability};
 use crate::cluster_view::InSync;
 use crate::external::programs::{ProgramUsage, Programs};
+use crate::history::HistoryWriter;
 use crate::hlog;
 use crate::intervals::{ClientSecond, IntervalLine, Second, SlotLine};
 use crate::load::{ClientStats, Interval, Origin};
@@ -110,6 +111,7 @@ pub(crate) struct Collector {
     lag_of: BTreeMap<u16, u64>,
     seen: Totals,
     stability: Stability,
+    history: Option<HistoryWriter>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -121,12 +123,13 @@ struct Totals {
 }
 
 impl Collector {
-    /// `origin_ns` is when the load begins; `programs` are counted as this process is.
+    /// `origin_ns` is when the load begins; `programs` are counted as this process is; what checkers were told goes to `history`.
     pub(crate) fn new(
         dir: &RunDir,
         intervals: Receiver<Interval>,
         origin_ns: u64,
         programs: Arc<Programs>,
+        history: Option<HistoryWriter>,
     ) -> Result<Self, RunDirError> {
         let usage = usage_now(0, &programs);
         Ok(Collector {
@@ -144,6 +147,7 @@ impl Collector {
             lag_of: BTreeMap::new(),
             seen: Totals { cpu_ns: usage.cpu_ns, ..Totals::default() },
             stability: Stability::new(origin_ns),
+            history,
         })
     }
 
@@ -240,6 +244,11 @@ impl Collector {
                 }
             }
             Origin::Reader(reader) => {
+                if let Some(history) = &mut self.history {
+                    for (partition, events) in &interval.history {
+                        history.add(reader, *partition, events);
+                    }
+                }
                 for (at_ns, lag) in &interval.lag {
                     self.lag_of.insert(reader, *lag);
                     self.collected.lag.push((*at_ns, self.lag_of.values().sum()));
@@ -335,7 +344,13 @@ impl Collector {
         line.write(&mut self.lines)?;
         // A crash of ours must not cost more than the second under way.
         self.lines.flush()?;
-        self.hlog.flush()
+        self.hlog.flush()?;
+        self.history.as_mut().map_or(Ok(()), HistoryWriter::flush)
+    }
+
+    /// Whether not all that the checkers were told could be kept.
+    pub(super) fn history_is_full(&self) -> bool {
+        self.history.as_ref().is_some_and(HistoryWriter::is_full)
     }
 
     /// Ends collecting.
@@ -427,7 +442,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = RunDir::create(&root.path().join("late"), "late", "1").unwrap();
         let (sender, intervals) = crossbeam_channel::unbounded();
-        let mut collector = Collector::new(&dir, intervals, 0, Arc::default()).unwrap();
+        let mut collector = Collector::new(&dir, intervals, 0, Arc::default(), None).unwrap();
         let heard = |origin, at_ns, is_last| {
             let interval = Interval { is_last, ..Interval::empty(origin, at_ns) };
             sender.send(interval).unwrap();

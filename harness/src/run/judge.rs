@@ -6,104 +6,23 @@ use gauntlet_chaos::clocks::RecoveryTime;
 use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_reports::evaluate::Outcome;
 use gauntlet_reports::record::{
-    ClientRecord, EndToEndRecord, ExpectRecord, FaultEntry, FaultTimes, FindingRecord, LatencyMs, LoadRecord,
-    ProduceRecord, Reason, RecoverySeconds, RunRecord, RunState, SlipMs, UnavailableSeconds, VerifyCounts,
-    WindowRecord,
+    ClientRecord, EndToEndRecord, ExpectRecord, FaultEntry, FaultTimes, LatencyMs, LoadRecord, ProduceRecord,
+    Reason, RecoverySeconds, RunRecord, RunState, SlipMs, UnavailableSeconds, WindowRecord,
 };
 use gauntlet_reports::{ExitReason, Severity, Verdict, evaluate};
-use gauntlet_verify::{Context, Evidence, FindingClass, Guarantee, Judgement, Order, Summary, judge};
-use serde::Serialize;
 
 use super::collect::errors_by_name;
+use super::findings::{Checked, Judged, not_looked_for};
 use super::measure::{FaultSeen, Measurement, Raw, ours_ratio};
 use super::{History, Loaded, Progress, Run, RunError};
 use crate::hlog::{self, Series, SlotHistograms};
-use crate::load::reader::ReaderEnd;
-use crate::plan::DriverPlan;
 use crate::recorder::LatencyHistogram;
 use crate::rundir::{HISTOGRAMS, VIOLATIONS};
 use crate::windows::Measured;
 
-/// What takes more than a client that is not ours shows as a reader: which replica told a watermark, in which leader epoch; and
-/// the headers of batches.
-const NOT_SHOWN_BY_OTHERS: [FindingClass; 6] = [
-    FindingClass::HighWatermarkRegression,
-    FindingClass::LastStableOffsetRegression,
-    FindingClass::DuplicateAfterEpochBump,
-    FindingClass::SequenceGap,
-    FindingClass::SequenceRepeat,
-    FindingClass::ZombieWrite,
-];
-
 /// The highest of some levels.
 fn highest(levels: &[f64]) -> Option<f64> {
     levels.iter().copied().reduce(f64::max)
-}
-
-/// A guarantee in the words of its parts.
-pub fn guarantee_in_words(guarantee: &Guarantee) -> String {
-    let mut parts = Vec::new();
-    if guarantee.durable {
-        parts.push("durable");
-    }
-    if guarantee.unique {
-        parts.push("unique");
-    }
-    match guarantee.ordered {
-        Order::All => parts.push("ordered"),
-        Order::Acked => parts.push("ordered among acked records"),
-        Order::None => {}
-    }
-    if guarantee.atomic {
-        parts.push("atomic");
-    }
-    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
-}
-
-/// The findings of a run with their witnesses, as `violations.json` keeps them.
-#[derive(Serialize)]
-struct Findings<'a> {
-    summary: &'a Summary,
-    evidence: &'a Evidence,
-    broken_batches: &'a [String],
-}
-
-/// All partitions together.
-struct Checked {
-    summary: Summary,
-    evidence: Evidence,
-    /// Topics with their counts, by name.
-    topics: BTreeMap<String, Summary>,
-    short: Vec<String>,
-    broken: Vec<String>,
-    broken_batches: u64,
-}
-
-fn merge(readers: &[ReaderEnd], examples: usize) -> Checked {
-    let mut all = Checked {
-        summary: Summary::default(),
-        evidence: Evidence::new(examples),
-        topics: BTreeMap::new(),
-        short: Vec::new(),
-        broken: Vec::new(),
-        broken_batches: 0,
-    };
-    for reader in readers {
-        for report in &reader.reports {
-            all.summary.merge(&report.summary);
-            all.evidence.merge(&report.evidence);
-            all.topics.entry(report.topic.clone()).or_default().merge(&report.summary);
-        }
-        all.short.extend(
-            reader
-                .short
-                .iter()
-                .map(|(p, position, end)| format!("partition {p} was read to {position} of {end}")),
-        );
-        all.broken.extend(reader.broken.iter().cloned());
-        all.broken_batches += reader.broken_batches;
-    }
-    all
 }
 
 impl Run<'_> {
@@ -116,7 +35,7 @@ impl Run<'_> {
     ) -> Result<(), RunError> {
         (self.tell)(Progress::Phase("judging"));
         let histograms = self.read_histograms(&loaded)?;
-        let checked = merge(&loaded.readers, self.plan.verify.map_or(0, |v| v.examples_max));
+        let checked = Checked::of(&loaded.readers, self.plan.verify.map_or(0, |v| v.examples_max));
         let Loaded { collected, records, times, warm, mut reasons, mut unknowns, .. } = loaded;
         let measurement = Measurement::new(Raw {
             plan: self.plan,
@@ -124,7 +43,7 @@ impl Run<'_> {
             histograms: &histograms,
             records,
             history: &watched.history,
-            summary: self.plan.verify.is_some().then(|| checked.summary.clone()),
+            summary: self.plan.verify.is_some().then(|| checked.summary().clone()),
             warm,
             cut_short: reasons
                 .iter()
@@ -176,86 +95,15 @@ impl Run<'_> {
             (self.tell)(Progress::Note("NOT VERIFIED: `verify` is off"));
             return Ok(0);
         };
-        record.verify = Some(counts_of(&checked.summary));
-        if self.plan.readers.iter().any(|block| block.driver != DriverPlan::Wire) {
-            record.not_looked_for = NOT_SHOWN_BY_OTHERS.map(|class| class.to_string()).to_vec();
-        }
-        let unclean_election = self.plan.topics.iter().any(|t| self.plan.unclean_election(t));
-        let context = Context { unclean_election, ..Context::PLAIN };
-        let mut violations = 0;
-        for class in FindingClass::ALL {
-            let count = checked.summary.count_of(*class).unwrap_or(0);
-            if count == 0 {
-                continue;
-            }
-            let judgement = judge(*class, &verify.guarantee, &context);
-            if judgement == Judgement::Violation {
-                violations += count;
-                reasons.push(Reason { exit: ExitReason::Violation, text: format!("{count} x {class}") });
-            }
-            let exemplars = checked.evidence.get(*class);
-            record.findings.push(FindingRecord {
-                class: class.to_string(),
-                count,
-                judgement: match judgement {
-                    Judgement::Violation => "violation",
-                    Judgement::Expected => "expected",
-                    Judgement::NotAFinding => "not_a_finding",
-                }
-                .to_owned(),
-                examples: exemplars
-                    .map_or_else(Vec::new, |e| e.first().iter().map(ToString::to_string).collect()),
-            });
-        }
-        violations += self.judge_reading(checked, reasons, unknowns);
-        let findings = Findings {
-            summary: &checked.summary,
-            evidence: &checked.evidence,
-            broken_batches: &checked.broken,
-        };
-        let json = serde_json::to_vec_pretty(&findings).map_err(std::io::Error::from)?;
-        self.options.dir.replace(VIOLATIONS, &json)?;
+        let Judged { findings, violations, reasons: found, unknowns: unknown } =
+            checked.judge(&verify.guarantee, self.plan.allows_unclean_election());
+        record.verify = Some(checked.counts());
+        record.not_looked_for = not_looked_for(self.plan);
+        record.findings = findings;
+        reasons.extend(found);
+        unknowns.extend(unknown);
+        self.options.dir.replace(VIOLATIONS, &checked.to_json()?)?;
         Ok(violations)
-    }
-
-    /// What the reading itself says: batches that can't be read, logs that were not read to their end, topics on
-    /// which nothing happened, and faults of our own.
-    fn judge_reading(&self, checked: &Checked, reasons: &mut Vec<Reason>, unknowns: &mut Vec<String>) -> u64 {
-        if checked.broken_batches > 0 {
-            reasons.push(Reason {
-                exit: ExitReason::Violation,
-                text: format!(
-                    "{} batches could not be read; the first: {}",
-                    checked.broken_batches,
-                    checked.broken.first().map_or("?", String::as_str)
-                ),
-            });
-        }
-        unknowns.extend(checked.short.iter().map(|s| format!("not read to the end: {s}")));
-        if checked.summary.degraded {
-            unknowns
-                .push("the checker ran out of its share of memory; a clean result proves nothing".to_owned());
-        }
-        let ours = checked.summary.settled_twice + checked.summary.reread;
-        if ours > 0 {
-            reasons.push(Reason {
-                exit: ExitReason::InternalError,
-                text: format!("{ours} records were settled or read twice by gauntlet itself; this is a bug"),
-            });
-        }
-        for (topic, summary) in &checked.topics {
-            let sent = summary.acked + summary.unacknowledged;
-            if sent == 0 || summary.checked == 0 {
-                reasons.push(Reason {
-                    exit: ExitReason::ExpectationFailed,
-                    text: format!(
-                        "{topic}: {} records acked, {} checked; both must be above 0",
-                        summary.acked, summary.checked
-                    ),
-                });
-            }
-        }
-        checked.broken_batches
     }
 
     fn expect(&mut self, record: &mut RunRecord, measurement: &Measurement) {
@@ -355,23 +203,6 @@ fn expectation_reason(expect: &ExpectRecord) -> Option<Reason> {
                 expect.detail.reason.as_deref().unwrap_or("unknown")
             ),
         }),
-    }
-}
-
-fn counts_of(summary: &Summary) -> VerifyCounts {
-    VerifyCounts {
-        lost: summary.lost,
-        duplicates: summary.duplicates,
-        reordered: summary.reordered,
-        corrupt: summary.corrupt,
-        misrouted: summary.misrouted,
-        phantom: summary.phantom,
-        failed_but_present: summary.failed_but_present,
-        inconsistent_offsets: summary.inconsistent_offsets,
-        unseen: summary.unseen,
-        expired: summary.expired,
-        checked: summary.checked,
-        acked: summary.acked,
     }
 }
 

@@ -19,6 +19,7 @@ use super::measure::Times;
 use super::threads::{Fleet, Ground, Producers, Readers, Routes, Shared};
 use super::{Brokers, Loaded, Progress, Run, RunError, topics};
 use crate::cluster_view::ClusterView;
+use crate::history::{Head, HistoryWriter};
 use crate::intervals::Second;
 use crate::load::Control;
 use crate::load::reader::ReaderEnd;
@@ -131,7 +132,9 @@ impl Run<'_> {
         let readers = self.start_readers(&routes, starts, &shared, &mut fleet)?;
         let producers = Producers::start(self.plan, &routes, &shared, &mut fleet, self.options.stumble)?;
         let programs = Arc::clone(&fleet.programs);
-        let collector = Collector::new(&self.options.dir, incoming, origin_ns, Arc::clone(&programs))?;
+        let history = self.begin_history()?;
+        let collector =
+            Collector::new(&self.options.dir, incoming, origin_ns, Arc::clone(&programs), history)?;
         let mut phase = Phase {
             shared,
             seconds: Seconds {
@@ -173,6 +176,21 @@ impl Run<'_> {
             (self.tell)(Progress::Note("a program of `driver: external` is still there"));
         }
         drained
+    }
+
+    /// The file that what checkers are told goes to, if it is kept.
+    fn begin_history(&self) -> Result<Option<HistoryWriter>, RunError> {
+        let Some((verify, history)) = self.plan.verify.and_then(|v| Some((v, v.history?))) else {
+            return Ok(None);
+        };
+        let head = Head {
+            run_id: self.plan.run_id.clone(),
+            guarantee: verify.guarantee,
+            unclean_election: self.plan.allows_unclean_election(),
+            not_looked_for: super::findings::not_looked_for(self.plan),
+            examples_max: verify.examples_max,
+        };
+        Ok(Some(HistoryWriter::create(&self.options.dir, &head, history.bytes_max)?))
     }
 
     /// The brokers of a local cluster, if they are to be watched until they are warm.
@@ -424,6 +442,11 @@ impl Run<'_> {
         }
         seconds.collect(monotonic_ns())?;
         let collector = seconds.collector;
+        if collector.history_is_full() {
+            (self.tell)(Progress::Note(
+                "the history came to `verify.history_max`: what followed can't be judged again",
+            ));
+        }
         Ok(Loaded {
             base_slot: collector.base_slot(),
             collected: collector.finish(),

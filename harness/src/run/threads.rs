@@ -454,6 +454,7 @@ fn reader_plan(plan: &Plan, block: &ReaderBlock, index: u16, assigned: BTreeMap<
             in_order,
             examples_max: verify.examples_max,
             fragments_max: FRAGMENTS_MAX,
+            keep_history: verify.history.is_some(),
         }),
         assigned,
         window: block.window,

@@ -12,7 +12,7 @@ use super::written::{
     ClusterWritten, ExpectationWritten, FaultWritten, PartitionWritten, Role, ScenarioWritten, TargetWritten,
     TopicWritten, VerifyWritten, WorkloadWritten,
 };
-use crate::units::Duration;
+use crate::units::{Bytes, Duration};
 
 mod clients;
 mod load;
@@ -354,6 +354,8 @@ fn verify(written: Option<VerifyWritten>) -> Verify {
         guarantee: options.guarantee,
         final_read_timeout: options.final_read.map_or(Duration::from_secs(120), |read| read.timeout),
         max_examples: options.max_examples.unwrap_or(8),
+        keep_history: options.keep_history,
+        history_max: options.history_max.unwrap_or(Bytes::new(256 << 20)),
     }
 }
 

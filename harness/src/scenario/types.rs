@@ -303,7 +303,24 @@ pub enum Verify {
         final_read_timeout: Duration,
         /// Most examples that are kept of each kind of finding.
         max_examples: u16,
+        /// When the history of the check is kept.
+        keep_history: KeepHistory,
+        /// Longest that its file may get.
+        history_max: Bytes,
     },
+}
+
+/// When the history of the check is kept: what `gauntlet recheck` judges again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeepHistory {
+    /// Whatever the verdict.
+    #[default]
+    Always,
+    /// Unless the verdict is PASS.
+    OnFailure,
+    /// Not at all.
+    Never,
 }
 
 /// What a cluster is held to.

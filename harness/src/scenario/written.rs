@@ -399,11 +399,11 @@ pub(crate) struct FaultWritten {
 }
 
 /// Details of an action.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "FaultArgs")]
 #[serde(
     deny_unknown_fields,
-    expecting = "a map with `by`, or with `latency`, `jitter`, `bytes_per_second`, `link`, `direction`, or `peer`"
+    expecting = "a map with `by`, or with `latency`, `jitter`, `bytes_per_second`, `link`, `direction`, `peer`, or `api`"
 )]
 pub(crate) struct FaultArgsWritten {
     /// How a `quorum.loss` loses its voters; `pause` if left out.
@@ -420,6 +420,9 @@ pub(crate) struct FaultArgsWritten {
     pub(crate) direction: Option<Direction>,
     /// Only between the target and the node of this number; for faults of the network between nodes.
     pub(crate) peer: Option<u16>,
+    /// Only requests and responses of these APIs, by Kafka's names, e.g. Produce; for `network.black-hole`, `network.delay` and
+    /// `network.reset`.
+    pub(crate) api: Option<Vec<String>>,
 }
 
 /// Who is hit: `role` or `id`.
@@ -474,7 +477,10 @@ pub(crate) struct RecoverWritten {
 /// Demands of the check.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "VerifyOptions")]
-#[serde(deny_unknown_fields, expecting = "`off`, or a map with `guarantee`, `final_read`, or `max_examples`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "`off`, or a map with `guarantee`, `final_read`, `max_examples`, `keep_history`, or `history_max`"
+)]
 pub(crate) struct VerifyOptionsWritten {
     /// What the cluster is held to; derived from the configuration if left out.
     pub(crate) guarantee: Option<super::types::Guarantee>,
@@ -482,6 +488,11 @@ pub(crate) struct VerifyOptionsWritten {
     pub(crate) final_read: Option<FinalReadWritten>,
     /// Most examples that are kept of each kind of finding; 8 if left out.
     pub(crate) max_examples: Option<u16>,
+    /// When the history of the check is kept, for `gauntlet recheck`.
+    #[serde(default)]
+    pub(crate) keep_history: super::types::KeepHistory,
+    /// Longest that its file may get; 256MiB if left out. What comes after that is not kept.
+    pub(crate) history_max: Option<Bytes>,
 }
 
 /// The last read of topics that nobody read during the load.

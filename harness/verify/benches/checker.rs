@@ -2,7 +2,7 @@
 //!
 //! `decode` is identity and checksum alone; `check` is everything, with a settlement per batch of 400
 //! records (or of 4), from 1, 16 or 100 streams that take turns batch by batch. `settle_first` acks each batch before
-//! it is read, `read_first` after.
+//! it is read, `read_first` after; `history` is the first with the history kept and thrown away.
 //!
 //! Run with `cargo bench -p gauntlet-verify`; the throughput line gives records per second.
 
@@ -142,6 +142,20 @@ fn benchmarks(criterion: &mut Criterion) {
                 );
             });
         }
+        group.bench_function(format!("check/{streams}_streams_of_{batch_records}/history"), |bencher| {
+            bencher.iter_batched_ref(
+                || {
+                    let mut shard = Shard::new(config());
+                    shard.keep_history();
+                    shard
+                },
+                |shard| {
+                    check(shard, &log, true);
+                    black_box(shard.take_history());
+                },
+                BatchSize::LargeInput,
+            );
+        });
     }
     group.finish();
 }

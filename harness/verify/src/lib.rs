@@ -11,12 +11,14 @@
 //! | [`shard`]      | the checker of one partition; one file per anomaly, its definition on top  |
 //! | [`summary`]    | exact counts that merge                                                    |
 //! | [`witness`]    | the evidence behind a count                                                |
+//! | [`history`]    | what a checker was told, as bytes, and telling it again                    |
 //! | [`mutate`]     | planted faults: is each found, and nothing else?                           |
 //!
 //! Detection and policy are separate: a shard says what it found, [`judge`] says what that means.
 
 pub mod finding;
 pub mod guarantee;
+pub mod history;
 pub mod identity;
 pub mod interval_set;
 pub mod mutate;

@@ -49,6 +49,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::history::{Event, EventLog, ReadRun};
 use crate::identity::{CrcSeed, Identity, decode};
 use crate::interval_set::IntervalSet;
 use crate::outcome::{Outcome, Settlement};
@@ -72,7 +73,8 @@ pub use watermark::Watermarks;
 const OFFSET_MAX: i64 = i64::MAX / 2;
 
 /// What a shard has to know about its partition.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ShardConfig {
     /// Id of this run, as in every identity.
     pub run: u32,
@@ -212,6 +214,8 @@ pub struct Shard {
     watermarks: WatermarkHistory,
     limit_check: LimitCheck,
     tally: Tally,
+    /// What it was told and has not handed over, if it keeps that.
+    history: Option<EventLog>,
 }
 
 impl Shard {
@@ -240,7 +244,59 @@ impl Shard {
             limit_check: LimitCheck::default(),
             tally: Tally::new(&config),
             config,
+            history: None,
         }
+    }
+
+    /// From here on, remembers what it is told until somebody takes it; see [`crate::history`]. Call it first.
+    pub fn keep_history(&mut self) {
+        let mut history = EventLog::default();
+        history.note(&Event::Began(self.config.clone()));
+        self.history = Some(history);
+    }
+
+    /// What it was told since this was called last; nothing if it does not keep that.
+    pub fn take_history(&mut self) -> Vec<u8> {
+        self.history.as_mut().map(EventLog::take).unwrap_or_default()
+    }
+
+    /// No offset below this will be delivered any more.
+    pub fn position(&self) -> i64 {
+        self.open.as_ref().map_or(self.position, Run::end_offset)
+    }
+
+    /// Notes with what it will be asked to [`Shard::finish`], so that this can be taken before.
+    pub fn note_end(&mut self, end: &ReadEnd) {
+        self.flush();
+        self.note(|| Event::Ended(*end));
+    }
+
+    /// Notes an event, which is only made if somebody wants it.
+    fn note(&mut self, event: impl FnOnce() -> Event) {
+        if let Some(history) = &mut self.history {
+            history.note(&event());
+        }
+    }
+
+    /// Makes the call that an event stands for; [`Event::Began`], [`Event::Unreadable`] and [`Event::Ended`] stand for none.
+    pub(crate) fn tell(&mut self, event: &Event) {
+        match event {
+            Event::Settled(settlement) => self.settle(settlement),
+            Event::Batch(header) => self.begin_batch(header),
+            Event::Read(run) => drop(self.read_run(run)),
+            Event::Foreign(offset, bytes) => self.note_foreign_record(*offset, *bytes),
+            Event::Damaged(offset, value) => drop(self.record(*offset, value)),
+            Event::BatchEnded => self.end_batch(),
+            Event::Advanced(position) => self.advance(*position),
+            Event::LogStart(offset) => self.log_start(*offset),
+            Event::Watermarks(seen) => self.watermarks(seen),
+            Event::Began(_) | Event::Unreadable(_) | Event::Ended(_) => {}
+        }
+    }
+
+    /// Notes a batch that can't be read. Nothing but the history knows of it: which of its records are missed shows by itself.
+    pub fn unreadable_batch(&mut self, why: &str) {
+        self.note(|| Event::Unreadable(why.to_owned()));
     }
 
     /// The run, and the seed of this partition's checksums.
@@ -251,6 +307,7 @@ impl Shard {
     /// Takes the outcome of one produced batch. May come before or after its records are read.
     pub fn settle(&mut self, settlement: &Settlement) {
         self.flush();
+        self.note(|| Event::Settled(*settlement));
         let stream = self.streams.index_of(settlement.stream);
         let first = settlement.first_pseq;
         let range = first..first.saturating_add(u64::from(settlement.count));
@@ -314,6 +371,7 @@ impl Shard {
     /// Begins a batch of the log. Offsets between the position and its first record are gone.
     pub fn begin_batch(&mut self, header: &BatchHeader) {
         self.flush();
+        self.note(|| Event::Batch(*header));
         self.tally.summary.batches += 1;
         self.tally.summary.control_batches += u64::from(header.control);
         self.note_leader_epoch(header);
@@ -354,20 +412,29 @@ impl Shard {
 
     /// Starts a new run; false if the record was handed in before.
     fn open_run(&mut self, offset: i64, identity: &Identity) -> bool {
+        let (stream, first_pseq, sent_ns) = (identity.stream(), identity.pseq, identity.intended_ns);
+        self.read_run(&ReadRun { stream, first_pseq, first_offset: offset, count: 1, sent_ns })
+    }
+
+    /// Takes neighbouring records as one; false if the first was handed in before.
+    fn read_run(&mut self, read: &ReadRun) -> bool {
         self.flush();
-        if !self.is_next(offset) {
+        if !self.is_next(read.first_offset) {
+            self.note(|| Event::Read(*read));
             return false;
         }
-        if identity.pseq == u64::MAX {
+        if read.first_pseq == u64::MAX {
             // No dense sequence gets there, and the intervals below end past their last value.
-            self.pass_to(offset + 1);
-            self.note_impossible_pseq(offset, identity);
+            self.note(|| Event::Read(*read));
+            self.pass_to(read.first_offset + 1);
+            self.note_impossible_pseq(read);
             return true;
         }
-        self.open_key = identity.stream().packed();
-        self.open_sent_ns = identity.intended_ns;
-        let stream = self.streams.index_of(identity.stream());
-        self.open = Some(Run { stream, first_pseq: identity.pseq, first_offset: offset, count: 1 });
+        self.open_key = read.stream.packed();
+        self.open_sent_ns = read.sent_ns;
+        let stream = self.streams.index_of(read.stream);
+        let ReadRun { first_pseq, first_offset, count, .. } = *read;
+        self.open = Some(Run { stream, first_pseq, first_offset, count });
         true
     }
 
@@ -381,6 +448,7 @@ impl Shard {
     /// Ends the batch: none of its offsets will be delivered again.
     pub fn end_batch(&mut self) {
         self.flush();
+        self.note(|| Event::BatchEnded);
         if let Some(batch) = self.batch.take() {
             self.pass_to(batch.last_offset.saturating_add(1));
         }
@@ -390,12 +458,16 @@ impl Shard {
     /// Says which offset the reader fetches next. Nothing below will be delivered any more.
     pub fn advance(&mut self, position: i64) {
         self.flush();
+        if position > self.position {
+            self.note(|| Event::Advanced(position));
+        }
         self.skip_to(position);
         self.check_limit();
     }
 
     /// Says where the broker's log starts. Call it before moving past offsets that are gone.
     pub fn log_start(&mut self, offset: i64) {
+        self.note(|| Event::LogStart(offset));
         self.log_start = self.log_start.max(offset);
     }
 
@@ -413,7 +485,19 @@ impl Shard {
     }
 
     /// Judges what is still open and reports.
-    pub fn finish(mut self, end: &ReadEnd) -> PartitionReport {
+    pub fn finish(self, end: &ReadEnd) -> PartitionReport {
+        self.report(end, true)
+    }
+
+    /// Reports when nobody will ever say how it went on. What was read and not settled may well have been sent, and what was acked
+    /// and not read may well be there.
+    pub(crate) fn break_off(self) -> PartitionReport {
+        let position = self.position();
+        let end = ReadEnd { position, end_offset: position, end_is_final: false, reader_was_limit: true };
+        self.report(&end, false)
+    }
+
+    fn report(mut self, end: &ReadEnd, is_over: bool) -> PartitionReport {
         self.flush();
         self.skip_to(end.position);
         let end = ReadEnd { position: self.position, ..*end };
@@ -423,7 +507,9 @@ impl Shard {
         self.count_present(&mut tally);
         self.resolve_claims_left(&mut tally, &end);
         self.resolve_unplaced(&mut tally, &end);
-        self.resolve_unsettled(&mut tally);
+        if is_over {
+            self.resolve_unsettled(&mut tally);
+        }
         PartitionReport {
             topic: self.config.topic,
             partition: self.config.partition,
@@ -436,6 +522,12 @@ impl Shard {
     /// Applies the rules to the open run.
     fn flush(&mut self) {
         let Some(run) = self.open.take() else { return };
+        if self.history.is_some() {
+            let stream = self.streams.get(run.stream).key;
+            let Run { first_pseq, first_offset, count, .. } = run;
+            let sent_ns = self.open_sent_ns;
+            self.note(|| Event::Read(ReadRun { stream, first_pseq, first_offset, count, sent_ns }));
+        }
         self.position = run.end_offset();
         self.tally.summary.checked += run.count;
         self.real_time.note_sent(run.end_offset(), self.open_sent_ns);

@@ -3,32 +3,66 @@
 //! Random histories with every anomaly, read and settled in random interleavings: both must agree on
 //! every count. The model is written from the definitions and shares no code with the shard.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
+
 #[path = "reference/history.rs"]
 mod history;
 #[path = "reference/model.rs"]
 mod model;
 
-use gauntlet_verify::{PartitionReport, Shard, Summary};
+use gauntlet_verify::history::Replay;
+use gauntlet_verify::{PartitionReport, Shard, Summary, Watermarks};
 use history::{Event, History, Shape};
 use proptest::prelude::*;
 
 fn check(history: &History, fragment_limit: usize) -> PartitionReport {
     let mut shard = Shard::new(history.shard_config(fragment_limit));
-    for event in &history.events {
-        match event {
-            Event::Settle(settlement) => shard.settle(settlement),
-            Event::Batch(header, records) => {
-                shard.begin_batch(header);
-                for record in records {
-                    shard.record(record.offset, &record.value);
-                }
-                shard.end_batch();
+    history.events.iter().for_each(|event| tell(&mut shard, event));
+    shard.finish(&history.end)
+}
+
+fn tell(shard: &mut Shard, event: &Event) {
+    match event {
+        Event::Settle(settlement) => shard.settle(settlement),
+        Event::Batch(header, records) => {
+            shard.begin_batch(header);
+            for record in records {
+                shard.record(record.offset, &record.value);
             }
-            Event::LogStart(offset) => shard.log_start(*offset),
-            Event::Advance(position) => shard.advance(*position),
+            shard.end_batch();
+        }
+        Event::LogStart(offset) => shard.log_start(*offset),
+        Event::Advance(position) => shard.advance(*position),
+    }
+}
+
+/// Tells a shard everything, and some of it twice, with watermarks of three replicas in between; another one then hears of it from
+/// what the first wrote down, in pieces of so many events. Gives both reports.
+fn check_twice(history: &History, fragment_limit: usize, piece: usize) -> (PartitionReport, PartitionReport) {
+    let mut shard = Shard::new(history.shard_config(fragment_limit));
+    shard.keep_history();
+    let mut replay = Replay::default();
+    for (index, event) in history.events.iter().enumerate() {
+        tell(&mut shard, event);
+        match event {
+            Event::Batch(_, _) if index % 17 == 0 => tell(&mut shard, event),
+            Event::Batch(header, _) if index % 5 == 0 => shard.watermarks(&Watermarks {
+                replica: index as i32 % 3,
+                leader_epoch: header.leader_epoch,
+                high_watermark: header.last_offset - index as i64 % 7,
+                last_stable_offset: header.base_offset,
+            }),
+            _ => {}
+        }
+        if index % piece == 0 {
+            replay.tell(&shard.take_history()).unwrap();
         }
     }
-    shard.finish(&history.end)
+    shard.note_end(&history.end);
+    replay.tell(&shard.take_history()).unwrap();
+    let replayed = replay.finish().unwrap();
+    assert!(replayed.is_complete && replayed.unreadable.is_empty());
+    (shard.finish(&history.end), replayed.report)
 }
 
 proptest! {
@@ -48,6 +82,30 @@ proptest! {
         prop_assert_eq!(&report.summary, &model::judge(&history));
         prop_assert_eq!(report.summary.checked, report.summary.acked);
         prop_assert_eq!(report.evidence.iter().count(), 0);
+    }
+
+    /// What was written down is all that there is to know, also where precision was given up.
+    #[test]
+    fn told_again_it_says_the_same(seed in any::<u64>(), batches in 1usize..200, piece in 1usize..50, tight in any::<bool>()) {
+        let history = History::random(seed, Shape { batches, streams: 3, trouble: true });
+        let (first, again) = check_twice(&history, if tight { 16 } else { 1 << 20 }, piece);
+        prop_assert_eq!(first, again);
+    }
+
+    /// A clean history that breaks off anywhere shows nothing wrong: what is missing may yet have come.
+    #[test]
+    fn a_clean_history_that_breaks_off_shows_nothing(seed in any::<u64>(), batches in 1usize..40, until in 0usize..200) {
+        let history = History::random(seed, Shape { batches, streams: 3, trouble: false });
+        let mut shard = Shard::new(history.shard_config(1 << 20));
+        shard.keep_history();
+        history.events.iter().take(until).for_each(|event| tell(&mut shard, event));
+        let mut replay = Replay::default();
+        replay.tell(&shard.take_history()).unwrap();
+        let replayed = replay.finish().unwrap();
+        prop_assert_eq!(replayed.is_complete, false);
+        use gauntlet_verify::FindingClass as C;
+        let found: Vec<C> = replayed.report.evidence.iter().map(|(class, _)| class).filter(|class| *class != C::Unseen).collect();
+        prop_assert_eq!(found, vec![]);
     }
 
     /// Every finding that is counted has a witness, and the other way round.

@@ -112,6 +112,7 @@ fn reader(
         in_order: true,
         examples_max: 8,
         fragments_max: FRAGMENTS_MAX,
+        keep_history: false,
     });
     let plan = ReaderPlan {
         reader: index,

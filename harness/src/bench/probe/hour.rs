@@ -86,7 +86,8 @@ pub fn count(plan: HourPlan, dir: &Path) -> Result<Hour, ProbeError> {
     let failed = |error: crate::rundir::RunDirError| ProbeError::Incomplete(error.to_string());
     let run_dir = RunDir::create(dir, "hour", "1").map_err(failed)?;
     let (intervals, received) = unbounded();
-    let mut collector = Collector::new(&run_dir, received, ORIGIN_NS, Arc::default()).map_err(failed)?;
+    let mut collector =
+        Collector::new(&run_dir, received, ORIGIN_NS, Arc::default(), None).map_err(failed)?;
     let mut partitions: Vec<Partition> = (0..plan.partitions).map(Partition::new).collect();
     let (mut producer, mut reader) = (Recorder::default(), Recorder::default());
     let mut minutes = Vec::new();
@@ -149,6 +150,7 @@ fn send(
             (1..=10).map(|tenth| (at_ns - SECOND_NS + tenth * SECOND_NS / 10, 0)).collect()
         },
         acks: if is_producer { partitions.iter().map(span).collect() } else { Vec::new() },
+        history: Vec::new(),
     });
 }
 

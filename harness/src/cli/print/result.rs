@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use gauntlet_reports::quantity::{grouped, show};
-use gauntlet_reports::record::{ExpectRecord, FaultEntry, RunRecord, RunState};
+use gauntlet_reports::record::{ExpectRecord, FaultEntry, FindingRecord, RunRecord, RunState};
 use gauntlet_reports::{Severity, Verdict};
 
 use super::ms;
@@ -20,7 +20,20 @@ pub(in crate::cli) fn result(out: &mut impl Write, record: &RunRecord) -> std::i
     for expect in &record.expect {
         expectation(out, expect)?;
     }
-    for finding in record.findings.iter().filter(|f| f.judgement != "not_a_finding") {
+    findings(out, &record.findings, &record.not_looked_for)?;
+    for fault in &record.faults {
+        recovery(out, fault)?;
+    }
+    numbers(out, record)
+}
+
+/// What was found, with a few examples of each, and what could not be looked for.
+pub(super) fn findings(
+    out: &mut impl Write,
+    findings: &[FindingRecord],
+    not_looked_for: &[String],
+) -> std::io::Result<()> {
+    for finding in findings.iter().filter(|f| f.judgement != "not_a_finding") {
         writeln!(
             out,
             " {} {} x {}",
@@ -32,17 +45,11 @@ pub(in crate::cli) fn result(out: &mut impl Write, record: &RunRecord) -> std::i
             writeln!(out, "     {example}")?;
         }
     }
-    if !record.not_looked_for.is_empty() {
-        writeln!(
-            out,
-            " · not looked for: {}; a reader does not show what it takes",
-            record.not_looked_for.join(", ")
-        )?;
+    if !not_looked_for.is_empty() {
+        let classes = not_looked_for.join(", ");
+        writeln!(out, " · not looked for: {classes}; a reader does not show what it takes")?;
     }
-    for fault in &record.faults {
-        recovery(out, fault)?;
-    }
-    numbers(out, record)
+    Ok(())
 }
 
 /// The last lines: where everything is. `reports` are the files that were rendered.

@@ -6,6 +6,7 @@
 //! damaged record says about itself is no evidence, so its record counts as lost as well.
 
 use crate::finding::FindingClass;
+use crate::history::Event;
 use crate::identity::DecodeError;
 
 use super::Shard;
@@ -15,14 +16,15 @@ impl Shard {
     /// Sorts out a value that did not decode.
     #[cold]
     pub(super) fn note_unreadable(&mut self, offset: i64, value: &[u8], error: DecodeError) {
+        if error == DecodeError::Foreign {
+            return self.note_foreign_record(offset, value.len());
+        }
         self.flush();
+        self.note(|| Event::Damaged(offset, value.to_vec()));
         if !self.is_next(offset) {
             return;
         }
         self.pass_to(offset + 1);
-        if error == DecodeError::Foreign {
-            return self.note_foreign(offset, value);
-        }
         match self.home_of(value) {
             Some(home) => self.note_misrouted(offset, value, &home),
             None => self.note_corrupt(offset, error),

@@ -5,14 +5,21 @@
 //! phantom too; on any other topic it is *foreign*, and only counted.
 
 use crate::finding::FindingClass;
-use crate::identity::Identity;
+use crate::history::{Event, ReadRun};
 use crate::run::Run;
 
 use super::Shard;
 use super::tally::{Sighting, Tally};
 
 impl Shard {
-    pub(super) fn note_foreign(&mut self, offset: i64, value: &[u8]) {
+    /// Takes a record that this run did not write, of so many bytes.
+    pub(super) fn note_foreign_record(&mut self, offset: i64, bytes: usize) {
+        self.flush();
+        self.note(|| Event::Foreign(offset, bytes));
+        if !self.is_next(offset) {
+            return;
+        }
+        self.pass_to(offset + 1);
         let class = if self.config.created_by_run { FindingClass::Phantom } else { FindingClass::Foreign };
         match class {
             FindingClass::Phantom => self.tally.summary.phantom += 1,
@@ -25,20 +32,20 @@ impl Shard {
             count: 1,
             read_offset: Some(offset),
             batch: self.batch,
-            detail: Some(format!("{} bytes, not written by this run", value.len())),
+            detail: Some(format!("{bytes} bytes, not written by this run")),
             ..Sighting::default()
         };
         self.tally.witness(class, sighting);
     }
 
-    pub(super) fn note_impossible_pseq(&mut self, offset: i64, identity: &Identity) {
+    pub(super) fn note_impossible_pseq(&mut self, read: &ReadRun) {
         self.tally.summary.checked += 1;
         self.tally.summary.phantom += 1;
         let sighting = Sighting {
-            stream: Some(identity.stream()),
-            first_pseq: Some(identity.pseq),
+            stream: Some(read.stream),
+            first_pseq: Some(read.first_pseq),
             count: 1,
-            read_offset: Some(offset),
+            read_offset: Some(read.first_offset),
             batch: self.batch,
             ..Sighting::default()
         };

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::finding::FindingClass;
+use crate::history::Event;
 
 use super::Shard;
 use super::tally::Sighting;
@@ -36,6 +37,7 @@ pub(super) struct WatermarkHistory {
 impl Shard {
     /// Takes the watermarks of an answer, in the order in which the replica gave them.
     pub fn watermarks(&mut self, seen: &Watermarks) {
+        self.note(|| Event::Watermarks(*seen));
         let same_reign =
             |old: &Watermarks| old.replica == seen.replica && old.leader_epoch == seen.leader_epoch;
         let Some(old) = self.watermarks.highest.filter(same_reign) else {
