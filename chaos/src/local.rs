@@ -22,6 +22,7 @@ pub use format::FormatError;
 pub use ports::PortError;
 pub(crate) use ports::{ReservedPorts, broker_range};
 pub use readiness::NotReady;
+pub(crate) use security::operator_of;
 pub use security::{AccessError, LocalSecurity, Mechanism, Protocol};
 pub use spec::{Controllers, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError, is_heap};
 pub(crate) use topology::FIRST_CONTROLLER_ID;
@@ -31,6 +32,7 @@ use gauntlet_wire::{ConnectOptions, Permission, Security};
 
 use self::security::Access;
 use crate::error::ChaosError;
+use crate::fault::Admin;
 use crate::files::{
     FileError, OnPath, create_marked_dir, create_private_dir, remove_marked_dir, write_atomically,
 };
@@ -157,6 +159,11 @@ impl LocalCluster {
     #[must_use]
     pub fn operator(&self) -> ConnectOptions {
         ConnectOptions { security: self.access.operator.clone(), ..ConnectOptions::default() }
+    }
+
+    /// An operator's access to its brokers, for `limit` from now on.
+    pub(crate) fn admin(&self, limit: Duration) -> Admin {
+        Admin::new(self.broker_addresses(), self.access.operator.clone(), limit)
     }
 
     /// Whom ACLs have to name for the load; `None` if the cluster has none.

@@ -52,21 +52,26 @@ pub enum Target {
     NextOfRoll,
     /// So many voters that no majority is left: the active controller and, in the order of their ids, as many more as it takes.
     EnoughVoters,
+    /// No node: the cluster as a whole, which an operation is about.
+    Cluster,
 }
 
 /// Who was hit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResolvedTarget {
-    /// Kafka's `node.id` of each victim, ascending; at least one.
+    /// Kafka's `node.id` of each victim, ascending; none for an operation.
     pub nodes: Vec<i32>,
-    /// Their role at that moment, e.g. `leader of orders-0`.
+    /// Their role at that moment, e.g. `leader of orders-0`; or what the operation changes.
     pub why: String,
 }
 
 impl fmt::Display for ResolvedTarget {
-    /// `broker 2 (leader of orders-0)`, `brokers 1, 2, 3 (…)`, `controllers 101, 102 (…)`.
+    /// `broker 2 (leader of orders-0)`, `brokers 1, 2, 3 (…)`, `controllers 101, 102 (…)`; of an operation what it changes.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.nodes.is_empty() {
+            return out.write_str(&self.why);
+        }
         let is_controller = self.nodes.iter().all(|id| *id >= FIRST_CONTROLLER_ID);
         let what = if is_controller { "controller" } else { "broker" };
         let plural = if self.nodes.len() == 1 { "" } else { "s" };
@@ -140,7 +145,8 @@ impl Target {
             | Self::Broker { .. }
             | Self::AllBrokers
             | Self::NextOfRoll
-            | Self::EnoughVoters => None,
+            | Self::EnoughVoters
+            | Self::Cluster => None,
         }
     }
 
@@ -149,7 +155,7 @@ impl Target {
         let nodes = cluster.nodes().iter().map(|node| node.node.id).collect();
         let serves = |node: &&LocalNode| node.node.client_port.is_some();
         let brokers = cluster.nodes().iter().filter(serves).map(|node| node.node.id).collect();
-        if matches!(self, Self::Broker { .. } | Self::AllBrokers) {
+        if matches!(self, Self::Broker { .. } | Self::AllBrokers | Self::Cluster) {
             // Named nodes need no answer from a cluster that may be down.
             return Ok(View { nodes, brokers, ..View::default() });
         }
@@ -169,7 +175,7 @@ impl Target {
         let registered = connection.metadata(Some(&[]))?.brokers.iter().map(|broker| broker.id).collect();
         // Asked for only where it matters: the answer comes from the controller, which may be what is down.
         let quorum = match self {
-            Self::LeaderOf { .. } | Self::Broker { .. } | Self::AllBrokers => None,
+            Self::LeaderOf { .. } | Self::Broker { .. } | Self::AllBrokers | Self::Cluster => None,
             Self::ActiveController
             | Self::NotController
             | Self::LowestPartitionLeaderNotController { .. }
@@ -204,6 +210,7 @@ impl Target {
             Self::AllBrokers => {
                 Ok(ResolvedTarget { nodes: view.brokers.clone(), why: "all brokers".to_owned() })
             }
+            Self::Cluster => Ok(ResolvedTarget { nodes: Vec::new(), why: "the cluster".to_owned() }),
             Self::NextOfRoll => next_of_roll(view, rolled),
             Self::EnoughVoters => enough_voters(view),
             Self::LeaderOf { topic, partition } => {
@@ -354,6 +361,8 @@ mod tests {
         let none = BTreeSet::new();
         let all = Target::AllBrokers.choose(&view(&[], None, &[]), &none).unwrap();
         assert_eq!(all.to_string(), "brokers 1, 2, 3 (all brokers)");
+        let nobody = Target::Cluster.choose(&view(&[], None, &[]), &none).unwrap();
+        assert_eq!((nobody.to_string().as_str(), nobody.nodes.len()), ("the cluster", 0));
         let enough = |voters: &[i32], controller| {
             let view = View { voters: voters.to_vec(), ..view(&[1], Some(controller), &[]) };
             Target::EnoughVoters.choose(&view, &none).unwrap()
