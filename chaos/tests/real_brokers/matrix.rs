@@ -115,6 +115,9 @@ fn rows() -> Vec<Row> {
     let loss_by_pause = row(loss(LossBy::Pause), Target::EnoughVoters, Shape::Combined);
     rows.push(ci(Row { killed_in_ci_test: true, ..loss_by_pause }));
     rows.push(row(loss(LossBy::Kill), Target::EnoughVoters, Shape::Combined));
+    for (operation, _) in operations::rows() {
+        rows.push(ci(row(Do::Operation { operation }, Target::Cluster, Shape::Combined)));
+    }
     for shape in Shape::DIRECT {
         for action in [Do::BrokerKill, stop.clone(), Do::BrokerPause, restart.clone(), Do::BrokerBounce] {
             rows.push(row(action, Target::ActiveController, shape));
@@ -126,9 +129,6 @@ fn rows() -> Vec<Row> {
     rows.push(row(roll, Target::NextOfRoll, Shape::Isolated));
     for network::NetworkRow { action, target, in_ci_test, killed_in_ci_test } in network::rows() {
         rows.push(Row { in_ci_test, killed_in_ci_test, ..row(action, target, Shape::Proxied) });
-    }
-    for (operation, _) in operations::rows() {
-        rows.push(ci(row(Do::Operation { operation }, Target::Cluster, Shape::Combined)));
     }
     rows
 }
