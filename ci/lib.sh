@@ -71,3 +71,28 @@ json_string() {
 
 # field NAME TEXT: a member of a JSON object, and the comma behind it.
 field() { printf '  "%s": %s,\n' "$1" "$(json_string "$2")"; }
+
+# The commit that is checked out. What a tree did that nobody else has is marked as such.
+commit_as_built() {
+    local mark=""
+    [[ -z "$(git status --porcelain --untracked-files=no)" ]] || mark=", changed"
+    say "$(git rev-parse HEAD)$mark"
+}
+
+# evidence COMMAND COMMIT ROWS: a JSON object of what COMMAND saw, one line of JSON per row in the file ROWS, and where.
+evidence() {
+    local row separator=""
+    say "{"
+    field commit "$2"
+    field written_at "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+    field command "$1"
+    field host "$(nproc) cores of $(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)"
+    field kernel "$(uname -sr)"
+    field java "$(java_version)"
+    printf '  "rows": ['
+    while read -r row; do
+        printf '%s\n    %s' "$separator" "$row"
+        separator=","
+    done <"$3"
+    printf '\n  ]\n}\n'
+}

@@ -38,7 +38,9 @@ use crate::kafka_home::{Java, KafkaHome, KafkaVersion};
 use crate::process::ProcessIdentity;
 use crate::proxy::Rule;
 use crate::random::kafka_uuid;
-use crate::supervisor::{Launcher, NodeCommand, NodeStatus, SignalTimes, Supervisor, SupervisorConfig};
+use crate::supervisor::{
+    Launcher, NodeCommand, NodeState, NodeStatus, SignalTimes, Supervisor, SupervisorConfig,
+};
 use crate::target::{Target, TargetError};
 
 /// Where a cluster keeps its files. Relative paths are made absolute.
@@ -139,6 +141,16 @@ impl LocalCluster {
     #[must_use]
     pub fn bootstrap(&self) -> Vec<String> {
         self.nodes.iter().filter_map(|node| node.node.client_addr()).collect()
+    }
+
+    /// As [`LocalCluster::bootstrap`], those first that neither stand still nor are gone: of others an answer is only waited for.
+    pub(crate) fn bootstrap_of_running(&self) -> Vec<String> {
+        let statuses = self.statuses().unwrap_or_default();
+        let runs = |id: i32| statuses.iter().any(|s| s.node == id && s.state == NodeState::Running);
+        let mut addresses: Vec<(bool, String)> =
+            self.broker_addresses().into_iter().map(|(id, addr)| (!runs(id), addr)).collect();
+        addresses.sort_by_key(|(stands, _)| *stands);
+        addresses.into_iter().map(|(_, addr)| addr).collect()
     }
 
     /// `host:port` of every broker, by id.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gauntlet_wire::{ConnectOptions, Connection, TopicMetadata, WireError};
+use gauntlet_wire::{ConnectOptions, Connection, PartitionMetadata, TopicMetadata, WireError};
 use serde::{Deserialize, Serialize};
 
 use crate::local::{FIRST_CONTROLLER_ID, LocalCluster, LocalNode};
@@ -25,6 +25,13 @@ const RETRY: Duration = Duration::from_millis(50);
 pub enum Target {
     /// The leader of one partition.
     LeaderOf {
+        /// Topic.
+        topic: String,
+        /// Partition index.
+        partition: i32,
+    },
+    /// Every replica of one partition but its leader.
+    FollowersOf {
         /// Topic.
         topic: String,
         /// Partition index.
@@ -134,7 +141,9 @@ impl Target {
 
     fn topic(&self) -> Option<&str> {
         match self {
-            Self::LeaderOf { topic, .. } | Self::LowestPartitionLeaderNotController { topic } => Some(topic),
+            Self::LeaderOf { topic, .. }
+            | Self::FollowersOf { topic, .. }
+            | Self::LowestPartitionLeaderNotController { topic } => Some(topic),
             Self::ActiveController
             | Self::NotController
             | Self::Broker { .. }
@@ -155,7 +164,7 @@ impl Target {
         }
         let options = ConnectOptions { timeout: ANSWER_LIMIT, ..cluster.operator() };
         let mut last = TargetError::Vacant("the cluster has no brokers".to_owned());
-        for addr in cluster.bootstrap() {
+        for addr in cluster.bootstrap_of_running() {
             match self.ask(&addr, &options) {
                 Ok(view) => return Ok(View { nodes, brokers, ..view }),
                 Err(error) => last = error.into(),
@@ -169,7 +178,7 @@ impl Target {
         let registered = connection.metadata(Some(&[]))?.brokers.iter().map(|broker| broker.id).collect();
         // Asked for only where it matters: the answer comes from the controller, which may be what is down.
         let quorum = match self {
-            Self::LeaderOf { .. } | Self::Broker { .. } | Self::AllBrokers => None,
+            Self::LeaderOf { .. } | Self::FollowersOf { .. } | Self::Broker { .. } | Self::AllBrokers => None,
             Self::ActiveController
             | Self::NotController
             | Self::LowestPartitionLeaderNotController { .. }
@@ -214,6 +223,7 @@ impl Target {
                     None => vacant(format!("{topic} has no partition {partition}")),
                 }
             }
+            Self::FollowersOf { topic, partition } => followers(view, topic, *partition),
             Self::LowestPartitionLeaderNotController { topic } => {
                 let controller = active_controller(view)?;
                 let found = leaders(view, topic)?.into_iter().find_map(|(index, leader)| {
@@ -263,12 +273,31 @@ fn enough_voters(view: &View) -> Result<ResolvedTarget, TargetError> {
     Ok(ResolvedTarget { nodes: voters, why })
 }
 
+/// While there is a leader: who follows nobody is no follower.
+fn followers(view: &View, topic: &str, partition: i32) -> Result<ResolvedTarget, TargetError> {
+    let vacant = |why: String| Err(TargetError::Vacant(why));
+    let Some(found) = partitions(view, topic)?.iter().find(|found| found.index == partition) else {
+        return vacant(format!("{topic} has no partition {partition}"));
+    };
+    let Some(leader) = found.leader else { return vacant(format!("{topic}-{partition} has no leader")) };
+    let mut nodes: Vec<i32> = found.replicas.iter().copied().filter(|node| *node != leader).collect();
+    nodes.sort_unstable();
+    match nodes.is_empty() {
+        true => vacant(format!("{topic}-{partition} has one replica, and no followers")),
+        false => {
+            Ok(ResolvedTarget { nodes, why: format!("followers of {topic}-{partition}, led by {leader}") })
+        }
+    }
+}
+
 /// Partition index and leader of each partition, by index.
 fn leaders(view: &View, name: &str) -> Result<Vec<(i32, Option<i32>)>, TargetError> {
+    Ok(partitions(view, name)?.iter().map(|partition| (partition.index, partition.leader)).collect())
+}
+
+fn partitions<'a>(view: &'a View, name: &str) -> Result<&'a [PartitionMetadata], TargetError> {
     match &view.topic {
-        Some(topic) if topic.error.is_ok() => {
-            Ok(topic.partitions.iter().map(|partition| (partition.index, partition.leader)).collect())
-        }
+        Some(topic) if topic.error.is_ok() => Ok(&topic.partitions),
         Some(topic) => Err(TargetError::Vacant(format!("topic {name}: {}", topic.error))),
         None => Err(TargetError::Vacant(format!("no broker described topic {name}"))),
     }
@@ -276,7 +305,7 @@ fn leaders(view: &View, name: &str) -> Result<Vec<(i32, Option<i32>)>, TargetErr
 
 #[cfg(test)]
 mod tests {
-    use gauntlet_wire::{ErrorCode, PartitionMetadata};
+    use gauntlet_wire::ErrorCode;
 
     use super::*;
 
@@ -286,7 +315,7 @@ mod tests {
             error: ErrorCode::NONE,
             leader: *leader,
             leader_epoch: 0,
-            replicas: Vec::new(),
+            replicas: vec![3, 1, 2],
             isr: Vec::new(),
             elr: None,
             offline: Vec::new(),
@@ -363,6 +392,24 @@ mod tests {
         assert_eq!(enough(&[1, 2, 3, 4], 2).nodes, [1, 2], "two of four elect nobody");
         let told = enough(&[103, 102, 101], 102).to_string();
         assert_eq!(told, "controllers 101, 102 (2 of 3 voters, the active controller 102 included)");
+    }
+
+    #[test]
+    fn followers_are_all_replicas_but_the_leader() {
+        let followers = Target::FollowersOf { topic: "t".to_owned(), partition: 1 };
+        let choose = |view: &View| followers.choose(view, &BTreeSet::new());
+        let led = view(&[1, 2, 3], None, &[Some(1), Some(3)]);
+        assert_eq!(choose(&led).unwrap().to_string(), "brokers 1, 2 (followers of t-1, led by 3)");
+        let mut alone = led.clone();
+        alone.topic.as_mut().unwrap().partitions[1].replicas = vec![3];
+        for (view, message) in [
+            (view(&[1], None, &[Some(1), None]), "t-1 has no leader"),
+            (view(&[1], None, &[Some(1)]), "t has no partition 1"),
+            (alone, "t-1 has one replica, and no followers"),
+        ] {
+            let error = choose(&view).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
     }
 
     #[test]

@@ -318,6 +318,7 @@ fn network(fault: &NetworkFault) -> String {
 fn target(target: &Target) -> String {
     match target {
         Target::LeaderOf { topic, partition } => format!("the leader of {topic}-{partition}"),
+        Target::FollowersOf { topic, partition } => format!("the followers of {topic}-{partition}"),
         Target::ActiveController => "the active controller".to_owned(),
         Target::NotController => "the first broker that is not the active controller".to_owned(),
         Target::LowestPartitionLeaderNotController { topic } => {

@@ -159,6 +159,9 @@ fn target(scenario: &Scenario, fault: &file::Fault, index: usize, seed: u64) -> 
             // Before a fault every partition has a leader, so the lowest that has one is 0.
             file::PartitionChoice::Lowest => Target::LeaderOf { topic: topic.clone(), partition: 0 },
         },
+        file::Target::Followers { topic, partition } => {
+            Target::FollowersOf { topic: topic.clone(), partition: *partition as i32 }
+        }
         file::Target::Controller => Target::ActiveController,
         file::Target::Broker { not_controller: true } => Target::NotController,
         file::Target::Broker { not_controller: false } => match &scenario.cluster {

@@ -11,7 +11,9 @@ use gauntlet_reports::record::{
     WindowRecord,
 };
 use gauntlet_reports::{ExitReason, Severity, Verdict, evaluate};
-use gauntlet_verify::{Context, Evidence, FindingClass, Guarantee, Judgement, Order, Summary, judge};
+use gauntlet_verify::{
+    Context, Evidence, FindingClass, Guarantee, Judgement, Order, PartitionReport, Summary, judge,
+};
 use serde::Serialize;
 
 use super::collect::errors_by_name;
@@ -64,13 +66,52 @@ pub fn guarantee_in_words(guarantee: &Guarantee) -> String {
 #[derive(Serialize)]
 struct Findings<'a> {
     summary: &'a Summary,
+    partitions: &'a [PartitionCounts],
     evidence: &'a Evidence,
     broken_batches: &'a [String],
+}
+
+/// What became of the records of one partition: enough to compare it with somebody else's count of its log, which holds
+/// `acked - lost + duplicates + indeterminate_present + unacknowledged_present + failed_but_present` of the run's records.
+#[derive(Serialize)]
+struct PartitionCounts {
+    topic: String,
+    partition: u32,
+    /// Where reading ended.
+    position: i64,
+    acked: u64,
+    lost: u64,
+    duplicates: u64,
+    indeterminate_present: u64,
+    unacknowledged_present: u64,
+    failed_but_present: u64,
+    corrupt: u64,
+    checked: u64,
+}
+
+impl From<&PartitionReport> for PartitionCounts {
+    fn from(report: &PartitionReport) -> Self {
+        let summary = &report.summary;
+        PartitionCounts {
+            topic: report.topic.clone(),
+            partition: report.partition,
+            position: report.end.position,
+            acked: summary.acked,
+            lost: summary.lost,
+            duplicates: summary.duplicates,
+            indeterminate_present: summary.indeterminate_present,
+            unacknowledged_present: summary.unacknowledged_present,
+            failed_but_present: summary.failed_but_present,
+            corrupt: summary.corrupt,
+            checked: summary.checked,
+        }
+    }
 }
 
 /// All partitions together.
 struct Checked {
     summary: Summary,
+    partitions: Vec<PartitionCounts>,
     evidence: Evidence,
     /// Topics with their counts, by name.
     topics: BTreeMap<String, Summary>,
@@ -82,6 +123,7 @@ struct Checked {
 fn merge(readers: &[ReaderEnd], examples: usize) -> Checked {
     let mut all = Checked {
         summary: Summary::default(),
+        partitions: Vec::new(),
         evidence: Evidence::new(examples),
         topics: BTreeMap::new(),
         short: Vec::new(),
@@ -91,6 +133,7 @@ fn merge(readers: &[ReaderEnd], examples: usize) -> Checked {
     for reader in readers {
         for report in &reader.reports {
             all.summary.merge(&report.summary);
+            all.partitions.push(report.into());
             all.evidence.merge(&report.evidence);
             all.topics.entry(report.topic.clone()).or_default().merge(&report.summary);
         }
@@ -210,6 +253,7 @@ impl Run<'_> {
         violations += self.judge_reading(checked, reasons, unknowns);
         let findings = Findings {
             summary: &checked.summary,
+            partitions: &checked.partitions,
             evidence: &checked.evidence,
             broken_batches: &checked.broken,
         };

@@ -9,8 +9,8 @@ use super::types::{
     LocalCluster, PartitionChoice, Recover, Report, Scenario, Target, Topic, Verify, Window, Workload,
 };
 use super::written::{
-    ClusterWritten, ExpectationWritten, FaultWritten, PartitionWritten, Role, ScenarioWritten, TargetWritten,
-    TopicWritten, VerifyWritten, WorkloadWritten,
+    ClusterWritten, ExpectationWritten, FaultWritten, PartitionOfWritten, PartitionWritten, Role,
+    ScenarioWritten, TargetWritten, TopicWritten, VerifyWritten, WorkloadWritten,
 };
 use crate::units::Duration;
 
@@ -289,11 +289,11 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
             path: &format!("{path}.{field}"),
             message: format!("`{field}` does not fit this target"),
             label: why,
-            help: "targets are { role: leader, of: { topic, partition } }, { role: controller }, { role: broker }, and { id: N }",
+            help: "targets are { role: leader, of: { topic, partition } }, { role: followers, of: { topic, partition } }, { role: controller }, { role: broker }, and { id: N }",
         });
     };
-    if written.of.is_some() && written.role != Some(Role::Leader) {
-        refuse("of", "only for `role: leader`");
+    if written.of.is_some() && !matches!(written.role, Some(Role::Leader | Role::Followers)) {
+        refuse("of", "only for `role: leader` and `role: followers`");
     }
     if written.not.is_some() && !matches!(written.role, Some(Role::Leader | Role::Broker)) {
         refuse("not", "only for `role: leader` and `role: broker`");
@@ -329,6 +329,7 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
             });
             Target::Leader { topic: topics[0].name.clone(), partition: PartitionChoice::Lowest }
         }
+        (Some(Role::Followers), _, of) => followers(of, path, topics, problems),
         (Some(Role::Controller), _, _) => Target::Controller,
         (Some(Role::Broker), _, _) => Target::Broker { not_controller: written.not.is_some() },
         (None, Some(id), _) => Target::Id(id),
@@ -342,6 +343,30 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
             Target::Controller
         }
     }
+}
+
+/// Those of one partition: who follows is said of partitions, and the followers of several may be everybody.
+fn followers(
+    of: Option<PartitionOfWritten>,
+    path: &str,
+    topics: &[Topic],
+    problems: &mut Problems<'_>,
+) -> Target {
+    let named = of.and_then(|of| match of.partition {
+        PartitionWritten::Number(number) => Some((of.topic, number)),
+        PartitionWritten::Lowest => None,
+    });
+    let Some((topic, partition)) = named else {
+        problems.add(Finding {
+            path,
+            message: "`role: followers` needs `of` with the number of a partition".to_owned(),
+            label: "followers in which partition?",
+            help: "write { role: followers, of: { topic: NAME, partition: 0 } }",
+        });
+        return Target::Followers { topic: topics[0].name.clone(), partition: 0 };
+    };
+    let topic = topic_name(topic, &format!("{path}.of.topic"), topics, problems);
+    Target::Followers { topic, partition }
 }
 
 fn verify(written: Option<VerifyWritten>) -> Verify {

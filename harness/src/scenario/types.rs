@@ -79,9 +79,7 @@ impl Scenario {
         scenario.workload.producers.iter_mut().for_each(|producers| fill(&mut producers.topic));
         scenario.workload.consumers.iter_mut().for_each(|consumers| fill(&mut consumers.topic));
         for fault in &mut scenario.faults {
-            if let Target::Leader { topic, .. } = &mut fault.target {
-                fill(topic);
-            }
+            fault.target.topic_mut().into_iter().for_each(fill);
         }
         fill(&mut scenario.report.dir);
         scenario

@@ -429,7 +429,7 @@ pub(crate) struct FaultArgsWritten {
 pub(crate) struct TargetWritten {
     /// Role that the target has when the fault is due.
     pub(crate) role: Option<Role>,
-    /// Partition whose leader is meant; for `role: leader`.
+    /// Partition whose leader or followers are meant; for `role: leader` and `role: followers`.
     pub(crate) of: Option<PartitionOfWritten>,
     /// Spares the node that is the active controller when the fault is due.
     pub(crate) not: Option<NotController>,
@@ -443,6 +443,8 @@ pub(crate) struct TargetWritten {
 pub(crate) enum Role {
     /// Leader of a partition.
     Leader,
+    /// Every replica of a partition but its leader.
+    Followers,
     /// The active controller of the KRaft quorum.
     Controller,
     /// Any broker, drawn with the seed.

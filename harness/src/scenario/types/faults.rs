@@ -262,6 +262,13 @@ pub enum Target {
         /// Which of its partitions.
         partition: PartitionChoice,
     },
+    /// Every replica of a partition but its leader.
+    Followers {
+        /// Topic, one of the scenario's. May hold `${run.id}`.
+        topic: String,
+        /// Which of its partitions.
+        partition: u32,
+    },
     /// The active controller of the KRaft quorum.
     Controller,
     /// A broker that is drawn with the seed.
@@ -275,6 +282,19 @@ pub enum Target {
     AllBrokers,
     /// Enough voters of the quorum, for `quorum.loss`.
     EnoughVoters,
+}
+
+impl Target {
+    /// The topic that it names.
+    #[must_use]
+    pub fn topic_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Leader { topic, .. } | Self::Followers { topic, .. } => Some(topic),
+            Self::Controller | Self::Broker { .. } | Self::Id(_) | Self::AllBrokers | Self::EnoughVoters => {
+                None
+            }
+        }
+    }
 }
 
 /// Which partition's leader is hit.

@@ -155,6 +155,7 @@ fn target(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Problem
     let path = format!("{path}.target");
     match &fault.target {
         Target::Leader { topic, partition } => leader(&path, topic, *partition, scenario, problems),
+        Target::Followers { topic, partition } => followers(&path, topic, *partition, scenario, problems),
         Target::Id(id) => node(&path, *id, scenario, problems),
         Target::Broker { not_controller: true } => needs_another_broker(&path, scenario, problems),
         Target::Controller
@@ -187,6 +188,24 @@ fn leader(
         }
         (PartitionChoice::LowestNotController, _) => needs_another_broker(path, scenario, problems),
         _ => {}
+    }
+}
+
+fn followers(path: &str, name: &str, partition: u32, scenario: &Scenario, problems: &mut Problems<'_>) {
+    leader(path, name, PartitionChoice::Number(partition), scenario, problems);
+    let brokers = match &scenario.cluster {
+        Cluster::Local(local) => local.brokers,
+        // Refused with all faults.
+        Cluster::Bootstrap(_) => return,
+    };
+    let replicas = scenario.topic(name).map(|topic| topic.replication_factor.unwrap_or(brokers));
+    if replicas == Some(1) {
+        problems.add(Finding {
+            path,
+            message: format!("partitions of topic `{name}` have one replica"),
+            label: "there are no followers",
+            help: "raise the topic's `replication_factor`, or hit the leader",
+        });
     }
 }
 
