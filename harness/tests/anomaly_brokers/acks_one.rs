@@ -53,7 +53,7 @@ fn what_a_leader_alone_acked_is_lost_with_it() {
 fn what_all_replicas_acked_survives_the_same() {
     let _alone = alone();
     let (ended, logs) = run(Side::Control);
-    ended.expect_verdict("PASS", 0);
+    ended.expect_pass();
     ended.expect_agreement(&logs);
     assert_eq!(ended.count("acked"), 6_800, "17 s at 400 per second");
     // Without idempotence, a batch that a follower got and nobody acked is sent again: that is at-least-once.

@@ -128,6 +128,19 @@ impl Ended {
         assert_eq!(self.code, Some(code), "{}", self.story());
     }
 
+    /// That it passed. On a host that is busy itself, nobody may know whose fault it was that records were late: findings need no quiet
+    /// host, and no other doubt is accepted.
+    pub(crate) fn expect_pass(&self) {
+        if self.record["verdict"] != "INCONCLUSIVE" {
+            return self.expect_verdict("PASS", 0);
+        }
+        let reasons = self.record["reasons"].as_array().unwrap();
+        let texts: Vec<&str> = reasons.iter().filter_map(|reason| reason["text"].as_str()).collect();
+        let busy = "late because of gauntlet or the host, not the broker";
+        assert!(texts.iter().all(|text| text.contains(busy)), "{}", self.story());
+        assert_eq!(self.code, Some(5), "{}", self.story());
+    }
+
     /// A count of the checker.
     pub(crate) fn count(&self, name: &str) -> u64 {
         self.findings["summary"][name].as_u64().unwrap_or_else(|| panic!("{name}\n{}", self.story()))

@@ -13,7 +13,7 @@ fn what_kafkas_tools_count_is_what_the_checker_counts() {
     let rest = "workload: { payload: { size: 400B, format: json }, producers: { count: 2 } }\n";
     let yaml = stage::scenario("clean", PARTITIONS, 6, rest);
     let ended = Ended::of("nothing", Side::Control, &yaml);
-    ended.expect_verdict("PASS", 0);
+    ended.expect_pass();
     ended.expect_only(&[]);
     assert_eq!(ended.count("acked"), 2_800, "7 s at 400 per second");
     let logs = Logs::dump(&stage::all_logs("clean", PARTITIONS));

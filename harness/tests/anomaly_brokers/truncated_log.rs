@@ -66,7 +66,7 @@ fn a_tail_that_is_gone_from_one_follower_comes_back() {
     start(&[follower]);
     stage::wait_until("every replica in sync", topic, |partition| partition.isr.len() == 3);
     let ended = running.end();
-    ended.expect_verdict("PASS", 0);
+    ended.expect_pass();
     ended.expect_only(&[]);
     let logs = Logs::dump(&all_logs(topic, 1));
     ended.expect_agreement(&logs);

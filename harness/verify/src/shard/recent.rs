@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn copies_are_kept_apart() {
         let mut reads = RecentReads::default();
-        let seen: IntervalSet = [2..4].into_iter().collect();
+        let mut seen = IntervalSet::new();
+        seen.insert(2..4);
         reads.note(&run(0, 10, 6), &seen);
         let expected = [(run(0, 10, 2), true), (run(2, 12, 2), false), (run(4, 14, 2), true)];
         assert_eq!(taken(&mut reads, 0).as_deref(), Some(&expected[..]));
