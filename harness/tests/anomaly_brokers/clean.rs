@@ -18,7 +18,7 @@ fn what_kafkas_tools_count_is_what_the_checker_counts() {
     assert_eq!(ended.count("acked"), 2_800, "7 s at 400 per second");
     let logs = Logs::dump(&stage::all_logs("clean", PARTITIONS));
     ended.expect_agreement(&logs);
-    let consumed = consume(stage::cluster(), "clean");
+    let consumed = consume(stage::cluster(), "clean", ended.count("acked"));
     for (partition, replicas) in &logs.partitions {
         assert!(replicas.len() == 3 && replicas.values().all(|log| log.records > 0), "{logs:#?}");
         assert_eq!(consumed[partition], replicas["broker-1"].records, "the console consumer");

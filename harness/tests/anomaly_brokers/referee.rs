@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::program::text;
 
-/// How long the console consumer waits for a next record, milliseconds.
-const CONSOLE_WAITS_MS: &str = "3000";
+/// How long the console consumer waits for a next record, milliseconds. Its first one waits for the coordinator of its group, whose
+/// topic may have to be made.
+const CONSOLE_WAITS_MS: &str = "60000";
 
 /// The log of one replica, as DumpLogSegments shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,11 +139,12 @@ impl Dump {
     }
 }
 
-/// How many records the console consumer gets of each partition, from the beginning to the end.
-pub(crate) fn consume(cluster: &LocalCluster, topic: &str) -> BTreeMap<u32, u64> {
+/// How many records the console consumer gets of each partition, from the beginning on, `records` in all.
+pub(crate) fn consume(cluster: &LocalCluster, topic: &str, records: u64) -> BTreeMap<u32, u64> {
     let mut command = kafka_tool("org.apache.kafka.tools.consumer.ConsoleConsumer");
     command.args(["--bootstrap-server", &cluster.bootstrap().join(","), "--topic", topic]);
     command.args(["--from-beginning", "--timeout-ms", CONSOLE_WAITS_MS]);
+    command.args(["--max-messages", &records.to_string()]);
     for what in ["print.partition=true", "print.offset=true", "print.value=false"] {
         command.args(["--formatter-property", what]);
     }
