@@ -158,8 +158,9 @@ pub fn distrust_victims(records: &[FaultRecord]) -> Distrust {
         let from_ns = record.injected_ns.or(record.heal_began_ns);
         if let (Some(target), Some(from_ns)) = (&record.target, from_ns) {
             let catch_up_ns = match record.action.undo() {
-                UndoAction::Resume | UndoAction::Reconnect => CATCH_UP_NS,
-                UndoAction::Start => 0,
+                Some(UndoAction::Resume | UndoAction::Reconnect) => CATCH_UP_NS,
+                // An operation makes nobody unbelievable: it has no victims.
+                Some(UndoAction::Start) | None => 0,
             };
             let to_ns = record.healed_ns.map_or(u64::MAX, |healed_ns| healed_ns.saturating_add(catch_up_ns));
             for node in &target.nodes {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use gauntlet_wire::WireError;
+
 use crate::files::FileError;
 use crate::kafka_home::{JavaError, KafkaHomeError};
 use crate::local::{AccessError, FormatError, NotReady, SpecError};
@@ -54,6 +56,15 @@ pub enum ChaosError {
     #[error("{why}")]
     NotSeenToAct {
         /// What was seen instead.
+        why: String,
+    },
+    /// A broker could not be asked, or refused.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// An operation that can't be done, or not be undone, as things are. Nothing was changed.
+    #[error("{why}")]
+    Refused {
+        /// What is in its way.
         why: String,
     },
     /// A directory whose name can't be given to a broker.

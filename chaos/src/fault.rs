@@ -2,31 +2,45 @@
 //!
 //! Three things can be done to a process, and some to the network around it (`network`), one file each and all of one shape: `apply` returns once the effect was *seen* (an order that was given proves nothing),
 //! and `heal` brings the victim back from whatever state it is in: before the effect, after half of it, or healed already.
-//! So healing twice is harmless, and so is healing what never acted. Every fault is one of these, done to one node or to
-//! several (`all_at_once`), and left for a time or healed at once.
+//! So healing twice is harmless, and so is healing what never acted. A fault of nodes is one of these, done to one node or to
+//! several (`all_at_once`), and left for a time or healed at once. The others are operations of the cluster (`operations`), of the same
+//! shape, that hit no node.
 //!
-//! These functions do not know of schedule or journal; [`crate::injector`] keeps "journal first" and "one fault per node".
+//! These functions do not know of schedule or journal; [`crate::injector`] keeps "journal first" and "one fault per node" (`claim`).
 
 mod all_at_once;
 mod broker_kill;
 mod broker_pause;
 mod broker_stop;
+mod claim;
 mod network;
+mod operations;
 mod record;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use claim::Claim;
 pub use network::{Direction, NetworkFault, NetworkKind};
+pub(crate) use operations::{ACT_LIMIT, Admin};
+pub use operations::{
+    ConfigBefore, ConfigChange, ElectionPreferred, LeaderImbalance, Operation, OperationUndo,
+    PartitionBefore, PartitionReassign, Placement, QuotaBefore, QuotaChange, ReassignBefore,
+    TopicAddPartitions,
+};
 pub use record::FaultRecord;
 
 use crate::error::ChaosError;
-use crate::journal::{PendingUndo, Undo, UndoAction};
+use crate::journal::{PendingUndo, Planned, Undo, UndoAction};
 use crate::local::LocalCluster;
 use crate::process::ProcessIdentity;
 use crate::supervisor::{NodeState, NodeStatus, SignalTimes};
 use crate::target::Target;
+
+/// How long the brokers may take to show what was before an operation, replicas that move back included. As long as a victim may take
+/// to be whole again.
+pub(crate) const UNDO_LIMIT: Duration = Duration::from_secs(60);
 
 /// A fault of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,16 +53,16 @@ pub struct FaultSpec {
     pub target: Target,
     /// When, nanoseconds after the run's origin.
     pub at_ns: u64,
-    /// How long after it took effect it is healed; `None`: when the run ends. Zero for an action that starts its victim
-    /// again at once ([`FaultAction::is_bounce`]).
+    /// How long after it took effect it is healed; `None`: when the run ends. Zero for an action that does not last
+    /// ([`FaultAction::is_momentary`]).
     pub recover_after: Option<Duration>,
     /// Name of the fault before it: this one begins when that one is healed and every replica is in sync again, and not at
     /// all if that one went wrong.
     pub follows: Option<String>,
 }
 
-/// What is done to one node or to several at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What is done to one node, to several at once, or to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultAction {
     /// SIGKILL. Acts when the process is gone; heals by starting the node on its old data.
@@ -86,6 +100,12 @@ pub enum FaultAction {
         /// What, on which links.
         fault: NetworkFault,
     },
+    /// Brokers are told to do or to be something, as by Kafka's tools. Acts when they show it; heals when they show what was
+    /// before.
+    Operation {
+        /// What.
+        operation: Operation,
+    },
 }
 
 /// How nodes are lost.
@@ -98,9 +118,16 @@ pub enum LossBy {
     Kill,
 }
 
-/// What is done to the process of a victim.
+/// What a fault is aimed at, and what is done to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Means {
+pub(crate) enum Aim<'a> {
+    Nodes(Means),
+    Cluster(&'a Operation),
+}
+
+/// What is done to a victim: its process, or the network around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Means {
     Kill,
     Stop { deadline: Duration },
     Pause,
@@ -121,12 +148,13 @@ impl FaultAction {
             Self::BrokerKillAll => "broker.kill-all",
             Self::QuorumLoss { .. } => "quorum.loss",
             Self::Network { fault } => fault.name(),
+            Self::Operation { operation } => operation.name(),
         }
     }
 
-    /// Whether its victim is started again at once: such a fault does not last.
+    /// Whether it does not last: its victim is started again at once, or there is nothing to undo.
     #[must_use]
-    pub fn is_bounce(&self) -> bool {
+    pub fn is_momentary(&self) -> bool {
         match self {
             Self::BrokerRestart { .. } | Self::BrokerBounce | Self::BrokerRollingRestart { .. } => true,
             Self::BrokerKill
@@ -135,21 +163,21 @@ impl FaultAction {
             | Self::BrokerKillAll
             | Self::QuorumLoss { .. }
             | Self::Network { .. } => false,
+            Self::Operation { operation } => operation.is_momentary(),
         }
     }
 
-    /// What the journal must say of each victim before this is done.
+    /// What the journal must say of each victim before this is done; `None` for operations, whose journal says what was before.
     #[must_use]
-    pub fn undo(&self) -> UndoAction {
-        match self.means() {
-            Means::Kill | Means::Stop { .. } => UndoAction::Start,
-            Means::Pause => UndoAction::Resume,
-            Means::Network(_) => UndoAction::Reconnect,
+    pub fn undo(&self) -> Option<UndoAction> {
+        match self.aim() {
+            Aim::Nodes(means) => Some(means.undo()),
+            Aim::Cluster(_) => None,
         }
     }
 
-    fn means(&self) -> Means {
-        match self {
+    pub(crate) fn aim(&self) -> Aim<'_> {
+        Aim::Nodes(match self {
             Self::BrokerKill
             | Self::BrokerBounce
             | Self::BrokerKillAll
@@ -161,41 +189,52 @@ impl FaultAction {
             }
             Self::BrokerPause | Self::QuorumLoss { by: LossBy::Pause } => Means::Pause,
             Self::Network { fault } => Means::Network(*fault),
+            Self::Operation { operation } => return Aim::Cluster(operation),
+        })
+    }
+}
+
+impl Means {
+    pub(crate) fn undo(self) -> UndoAction {
+        match self {
+            Self::Kill | Self::Stop { .. } => UndoAction::Start,
+            Self::Pause => UndoAction::Resume,
+            Self::Network(_) => UndoAction::Reconnect,
         }
     }
 
     /// Does it to all `nodes` at once, as the fault of this name; returns when the effect was seen on each: when the first signal was sent, and when the
     /// last effect was seen. On an error it may still have been done in part: heal.
     pub(crate) fn apply(
-        &self,
+        self,
         name: &str,
         cluster: &LocalCluster,
         nodes: &[i32],
     ) -> Result<SignalTimes, ChaosError> {
-        match self.means() {
-            Means::Kill => all_at_once::apply(nodes, |node| broker_kill::apply(cluster, node)),
-            Means::Stop { deadline } => {
+        match self {
+            Self::Kill => all_at_once::apply(nodes, |node| broker_kill::apply(cluster, node)),
+            Self::Stop { deadline } => {
                 all_at_once::apply(nodes, |node| broker_stop::apply(cluster, node, deadline))
             }
-            Means::Pause => all_at_once::apply(nodes, |node| broker_pause::apply(cluster, node)),
-            Means::Network(fault) => fault.apply(name, cluster, nodes),
+            Self::Pause => all_at_once::apply(nodes, |node| broker_pause::apply(cluster, node)),
+            Self::Network(fault) => fault.apply(name, cluster, nodes),
         }
     }
 
     /// Brings `node`, whose process before the fault was `victim`, back; returns when a process of it runs. Harmless when
     /// one does already.
     pub(crate) fn heal(
-        &self,
+        self,
         name: &str,
         cluster: &LocalCluster,
         node: i32,
         victim: ProcessIdentity,
     ) -> Result<(), ChaosError> {
-        match self.means() {
-            Means::Kill => broker_kill::heal(cluster, node),
-            Means::Stop { .. } => broker_stop::heal(cluster, node, victim),
-            Means::Pause => broker_pause::heal(cluster, node),
-            Means::Network(_) => network::heal(name, cluster),
+        match self {
+            Self::Kill => broker_kill::heal(cluster, node),
+            Self::Stop { .. } => broker_stop::heal(cluster, node, victim),
+            Self::Pause => broker_pause::heal(cluster, node),
+            Self::Network(_) => network::heal(name, cluster),
         }
     }
 }
@@ -218,11 +257,13 @@ fn start_if_gone(cluster: &LocalCluster, node: i32) -> Result<(), ChaosError> {
 /// The run itself undoes what its journal says: a backstop for faults whose own healing failed.
 impl Undo for LocalCluster {
     fn undo(&self, pending: &PendingUndo) -> Result<(), String> {
-        let node = pending.planned.node;
-        let undone = match pending.planned.undo {
-            UndoAction::Resume => broker_pause::heal(self, node),
-            UndoAction::Start => start_if_gone(self, node),
-            UndoAction::Reconnect => network::heal(&pending.planned.fault, self),
+        let undone = match &pending.planned {
+            Planned::Operation(planned) => planned.undo.undo(&self.admin(UNDO_LIMIT)),
+            Planned::Process(planned) => match planned.undo {
+                UndoAction::Resume => broker_pause::heal(self, planned.node),
+                UndoAction::Start => start_if_gone(self, planned.node),
+                UndoAction::Reconnect => network::heal(&planned.fault, self),
+            },
         };
         undone.map_err(|error| error.to_string())
     }

@@ -5,7 +5,8 @@
 //!
 //! - Journal first: nothing is injected whose undoing is not on disk.
 //! - A fault that hits several nodes claims and journals all of them before it touches one.
-//! - One fault per node at a time. A second one is refused and says so in its record: healing one would end the other.
+//! - One fault per node at a time, and per property, quota, or placement of a topic ([`Claim`]). A second one is refused and says so in its
+//!   record: healing one would end the other.
 //! - What failed half-way is healed at once: "not seen to act" is no proof that it did not act.
 //! - Once the run ends ([`Injector::heal_all`]) nothing new is injected and everything is healed, from whatever step it is in.
 //!
@@ -23,9 +24,10 @@ use std::time::Duration;
 pub use events::{FaultEvent, FaultStep};
 
 use crate::clock::monotonic_ns;
-use crate::fault::{FaultRecord, FaultSpec};
+use crate::fault::{Claim, FaultAction, FaultRecord, FaultSpec};
 use crate::journal::{UndoJournal, undo_pending};
 use crate::local::LocalCluster;
+use crate::target::Target;
 use steps::FaultThread;
 
 /// Most faults of one run; each costs a thread.
@@ -48,11 +50,19 @@ pub enum InjectorError {
         /// What it is to follow.
         before: String,
     },
-    /// A bounce has no duration.
-    #[error("fault {name} starts its victim again at once: it can't last")]
-    BounceLasts {
+    /// What is over at once has no duration.
+    #[error("fault {name} is over at once: it can't last")]
+    MomentLasts {
         /// Its name.
         name: String,
+    },
+    /// An operation hits no node, and everything else hits some.
+    #[error("fault {name}, {action}, does not fit its target")]
+    Misaimed {
+        /// Its name.
+        name: String,
+        /// What it does.
+        action: &'static str,
     },
     /// Two faults can't be told apart.
     #[error("two faults are named {name}")]
@@ -102,8 +112,8 @@ struct Shared {
 struct State {
     /// Set once, by [`Injector::heal_all`].
     ending: bool,
-    /// Which node is under which fault.
-    claimed: BTreeMap<i32, String>,
+    /// What is under which fault.
+    claimed: BTreeMap<Claim, String>,
     /// Faults that are over, or will never be injected.
     over: BTreeSet<String>,
     /// Threads that are not done.
@@ -137,7 +147,7 @@ impl Injector {
     ) -> Result<Self, InjectorError> {
         check(&specs)?;
         let planned = |spec: &FaultSpec| {
-            FaultRecord::planned(&spec.name, spec.action, origin_ns.saturating_add(spec.at_ns))
+            FaultRecord::planned(&spec.name, spec.action.clone(), origin_ns.saturating_add(spec.at_ns))
         };
         let records = specs.iter().map(planned).collect();
         let follows =
@@ -185,7 +195,7 @@ impl Injector {
         let _alone = self.backstop.lock().unwrap_or_else(PoisonError::into_inner);
         match undo_pending(&self.shared.journal, self.shared.cluster.as_ref()) {
             Ok(report) => problems.extend(
-                report.failed.iter().map(|(pending, why)| format!("{}: {why}", pending.planned.fault)),
+                report.failed.iter().map(|(pending, why)| format!("{}: {why}", pending.planned.fault())),
             ),
             Err(error) => problems.push(error.to_string()),
         }
@@ -276,8 +286,11 @@ fn check(specs: &[FaultSpec]) -> Result<(), InjectorError> {
     let mut ends_by_itself = BTreeMap::new();
     for spec in specs {
         let name = || spec.name.clone();
-        if spec.action.is_bounce() && spec.recover_after != Some(Duration::ZERO) {
-            return Err(InjectorError::BounceLasts { name: name() });
+        if spec.action.is_momentary() && spec.recover_after != Some(Duration::ZERO) {
+            return Err(InjectorError::MomentLasts { name: name() });
+        }
+        if matches!(spec.action, FaultAction::Operation { .. }) != (spec.target == Target::Cluster) {
+            return Err(InjectorError::Misaimed { name: name(), action: spec.action.name() });
         }
         if let Some(before) = &spec.follows
             && ends_by_itself.get(before) != Some(&true)
@@ -294,8 +307,7 @@ fn check(specs: &[FaultSpec]) -> Result<(), InjectorError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::FaultAction;
-    use crate::target::Target;
+    use crate::fault::{ElectionPreferred, Operation};
 
     #[test]
     fn faults_that_can_not_be_told_apart_are_refused() {
@@ -318,7 +330,13 @@ mod tests {
         }
         let bounce = FaultSpec { action: FaultAction::BrokerBounce, ..spec.clone() };
         let error = check(&[bounce]).unwrap_err().to_string();
-        assert_eq!(error, "fault a starts its victim again at once: it can't last");
+        assert_eq!(error, "fault a is over at once: it can't last");
+        let election = Operation::ElectionPreferred(ElectionPreferred { topic: "orders".to_owned() });
+        let action = FaultAction::Operation { operation: election };
+        let misaimed = FaultSpec { action, ..brief };
+        let error = check(std::slice::from_ref(&misaimed)).unwrap_err().to_string();
+        assert_eq!(error, "fault a, election.preferred, does not fit its target");
+        assert!(check(&[FaultSpec { target: Target::Cluster, ..misaimed }]).is_ok());
         let error = check(&[spec.clone(), spec.clone()]).unwrap_err().to_string();
         assert_eq!(error, "two faults are named a");
         let error = check(&vec![spec; 257]).unwrap_err().to_string();

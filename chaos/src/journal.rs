@@ -15,18 +15,22 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use gauntlet_wire::Security;
 pub use leftovers::{Leftover, Leftovers, RunLeftovers, undo_run};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::monotonic_ns;
+use crate::fault::{Admin, OperationUndo};
 use crate::files::{FileError, OnPath};
 use crate::process::ProcessIdentity;
 
 /// Name of the journal in a run directory.
 pub const JOURNAL_FILE: &str = "undo.journal";
-/// Largest journal that is read: at under 300 bytes a line, more faults than any run injects. A larger file is not ours.
-const JOURNAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Largest journal that is read. A line has under 300 bytes, or about 50 per partition of a topic whose replicas are moved: more than
+/// any run writes. A larger file is not ours.
+const JOURNAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// What makes a fault undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,89 @@ pub enum UndoAction {
 }
 
 /// A fault that is about to be injected.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Planned {
+    /// Something is done to a node.
+    Process(PlannedUndo),
+    /// Brokers are told something.
+    Operation(PlannedOperation),
+}
+
+impl Planned {
+    /// Name of the fault.
+    #[must_use]
+    pub fn fault(&self) -> &str {
+        match self {
+            Self::Process(planned) => &planned.fault,
+            Self::Operation(planned) => &planned.fault,
+        }
+    }
+
+    /// The victim and what undoes it, where there is a victim.
+    #[must_use]
+    pub fn process(&self) -> Option<&PlannedUndo> {
+        match self {
+            Self::Process(planned) => Some(planned),
+            Self::Operation(_) => None,
+        }
+    }
+
+    /// What was before, where brokers are told something.
+    #[must_use]
+    pub fn operation(&self) -> Option<&PlannedOperation> {
+        match self {
+            Self::Process(_) => None,
+            Self::Operation(planned) => Some(planned),
+        }
+    }
+}
+
+impl From<PlannedUndo> for Planned {
+    fn from(planned: PlannedUndo) -> Self {
+        Self::Process(planned)
+    }
+}
+
+impl From<PlannedOperation> for Planned {
+    fn from(planned: PlannedOperation) -> Self {
+        Self::Operation(planned)
+    }
+}
+
+/// An operation of the cluster that is about to begin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedOperation {
+    /// Name of the fault.
+    pub fault: String,
+    /// The `cluster.id`: by the time that somebody undoes this, another cluster may listen at these addresses.
+    pub cluster_id: String,
+    /// Where it can be undone.
+    pub brokers: Vec<BrokerAddress>,
+    /// What was before it.
+    pub undo: OperationUndo,
+}
+
+/// A broker of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerAddress {
+    /// Kafka's `node.id`.
+    pub id: i32,
+    /// `host:port`.
+    pub addr: String,
+}
+
+impl PlannedOperation {
+    /// An operator's access to its cluster for `limit`; `None` if none of its brokers answers, or another cluster's.
+    pub(crate) fn admin(&self, security: Security, limit: Duration) -> Option<Admin> {
+        let addresses = self.brokers.iter().map(|broker| (broker.id, broker.addr.clone())).collect();
+        let admin = Admin::new(addresses, security, limit);
+        (admin.cluster_id().as_ref() == Some(&self.cluster_id)).then_some(admin)
+    }
+}
+
+/// A fault of a node that is about to be injected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedUndo {
@@ -55,21 +142,22 @@ pub struct PlannedUndo {
 }
 
 /// An entry of the journal that was not marked undone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PendingUndo {
     /// Its number in this journal, from 0.
     pub id: u64,
     /// CLOCK_MONOTONIC when it was written, nanoseconds.
     pub at_ns: u64,
     /// What to undo.
-    pub planned: PlannedUndo,
+    pub planned: Planned,
 }
 
 /// One line of the file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case", deny_unknown_fields)]
 enum Line {
     Begin { id: u64, at_ns: u64, planned: PlannedUndo },
+    BeginOperation { id: u64, at_ns: u64, planned: PlannedOperation },
     Undone { id: u64, at_ns: u64 },
 }
 
@@ -135,10 +223,13 @@ impl UndoJournal {
     }
 
     /// Writes an entry and returns once it is on disk. Only then may the fault be injected. Gives the entry's id.
-    pub fn begin(&self, planned: &PlannedUndo) -> Result<u64, JournalError> {
+    pub fn begin(&self, planned: impl Into<Planned>) -> Result<u64, JournalError> {
         let mut state = self.lock();
-        let id = state.next_id;
-        let line = Line::Begin { id, at_ns: monotonic_ns(), planned: planned.clone() };
+        let (id, at_ns) = (state.next_id, monotonic_ns());
+        let line = match planned.into() {
+            Planned::Process(planned) => Line::Begin { id, at_ns, planned },
+            Planned::Operation(planned) => Line::BeginOperation { id, at_ns, planned },
+        };
         // Counted even if syncing fails: the id may be in the file.
         state.next_id += 1;
         self.append(&mut state, &line)?;
@@ -190,7 +281,7 @@ pub trait Undo {
 }
 
 /// What [`undo_pending`] did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct UndoReport {
     /// Entries that are undone now.
     pub undone: Vec<PendingUndo>,
@@ -232,11 +323,13 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, JournalError> {
             Some(whole) => serde_json::from_slice::<Line>(whole).map_err(|error| error.to_string()),
             None => Err("no line end".to_owned()),
         };
+        let mut begins = |id, at_ns, planned| {
+            next_id = next_id.max(id + 1);
+            open.insert(id, PendingUndo { id, at_ns, planned });
+        };
         match parsed {
-            Ok(Line::Begin { id, at_ns, planned }) => {
-                next_id = next_id.max(id + 1);
-                open.insert(id, PendingUndo { id, at_ns, planned });
-            }
+            Ok(Line::Begin { id, at_ns, planned }) => begins(id, at_ns, Planned::Process(planned)),
+            Ok(Line::BeginOperation { id, at_ns, planned }) => begins(id, at_ns, Planned::Operation(planned)),
             Ok(Line::Undone { id, .. }) => {
                 open.remove(&id);
             }

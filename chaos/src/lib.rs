@@ -34,7 +34,7 @@ pub mod watcher;
 
 pub use cache::{NoCacheDir, cache_dir};
 pub use error::ChaosError;
-pub use fault::{FaultAction, FaultRecord, FaultSpec, LossBy, NetworkFault, NetworkKind};
+pub use fault::{FaultAction, FaultRecord, FaultSpec, LossBy, NetworkFault, NetworkKind, Operation};
 pub use files::FileError;
 pub use history::ClusterHistory;
 pub use injector::{FaultEvent, FaultStep, Injector};

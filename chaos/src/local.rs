@@ -22,6 +22,7 @@ pub use format::FormatError;
 pub use ports::PortError;
 pub(crate) use ports::{ReservedPorts, broker_range};
 pub use readiness::NotReady;
+pub(crate) use security::operator_of;
 pub use security::{AccessError, LocalSecurity, Mechanism, Protocol};
 pub use spec::{Controllers, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError, is_heap};
 pub(crate) use topology::FIRST_CONTROLLER_ID;
@@ -31,6 +32,7 @@ use gauntlet_wire::{ConnectOptions, Permission, Security};
 
 use self::security::Access;
 use crate::error::ChaosError;
+use crate::fault::Admin;
 use crate::files::{
     FileError, OnPath, create_marked_dir, create_private_dir, remove_marked_dir, write_atomically,
 };
@@ -38,7 +40,9 @@ use crate::kafka_home::{Java, KafkaHome, KafkaVersion};
 use crate::process::ProcessIdentity;
 use crate::proxy::Rule;
 use crate::random::kafka_uuid;
-use crate::supervisor::{Launcher, NodeCommand, NodeStatus, SignalTimes, Supervisor, SupervisorConfig};
+use crate::supervisor::{
+    Launcher, NodeCommand, NodeState, NodeStatus, SignalTimes, Supervisor, SupervisorConfig,
+};
 use crate::target::{Target, TargetError};
 
 /// Where a cluster keeps its files. Relative paths are made absolute.
@@ -141,6 +145,16 @@ impl LocalCluster {
         self.nodes.iter().filter_map(|node| node.node.client_addr()).collect()
     }
 
+    /// As [`LocalCluster::bootstrap`], those first that neither stand still nor are gone: of others an answer is only waited for.
+    pub(crate) fn bootstrap_of_running(&self) -> Vec<String> {
+        let statuses = self.statuses().unwrap_or_default();
+        let runs = |id: i32| statuses.iter().any(|s| s.node == id && s.state == NodeState::Running);
+        let mut addresses: Vec<(bool, String)> =
+            self.broker_addresses().into_iter().map(|(id, addr)| (!runs(id), addr)).collect();
+        addresses.sort_by_key(|(stands, _)| *stands);
+        addresses.into_iter().map(|(_, addr)| addr).collect()
+    }
+
     /// `host:port` of every broker, by id.
     #[must_use]
     pub fn broker_addresses(&self) -> BTreeMap<i32, String> {
@@ -157,6 +171,11 @@ impl LocalCluster {
     #[must_use]
     pub fn operator(&self) -> ConnectOptions {
         ConnectOptions { security: self.access.operator.clone(), ..ConnectOptions::default() }
+    }
+
+    /// An operator's access to its brokers, for `limit` from now on.
+    pub(crate) fn admin(&self, limit: Duration) -> Admin {
+        Admin::new(self.broker_addresses(), self.access.operator.clone(), limit)
     }
 
     /// Whom ACLs have to name for the load; `None` if the cluster has none.

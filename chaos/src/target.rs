@@ -6,7 +6,7 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gauntlet_wire::{ConnectOptions, Connection, TopicMetadata, WireError};
+use gauntlet_wire::{ConnectOptions, Connection, PartitionMetadata, TopicMetadata, WireError};
 use serde::{Deserialize, Serialize};
 
 use crate::local::{FIRST_CONTROLLER_ID, LocalCluster, LocalNode};
@@ -25,6 +25,13 @@ const RETRY: Duration = Duration::from_millis(50);
 pub enum Target {
     /// The leader of one partition.
     LeaderOf {
+        /// Topic.
+        topic: String,
+        /// Partition index.
+        partition: i32,
+    },
+    /// Every replica of one partition but its leader.
+    FollowersOf {
         /// Topic.
         topic: String,
         /// Partition index.
@@ -52,21 +59,26 @@ pub enum Target {
     NextOfRoll,
     /// So many voters that no majority is left: the active controller and, in the order of their ids, as many more as it takes.
     EnoughVoters,
+    /// No node: the cluster as a whole, which an operation is about.
+    Cluster,
 }
 
 /// Who was hit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResolvedTarget {
-    /// Kafka's `node.id` of each victim, ascending; at least one.
+    /// Kafka's `node.id` of each victim, ascending; none for an operation.
     pub nodes: Vec<i32>,
-    /// Their role at that moment, e.g. `leader of orders-0`.
+    /// Their role at that moment, e.g. `leader of orders-0`; or what the operation changes.
     pub why: String,
 }
 
 impl fmt::Display for ResolvedTarget {
-    /// `broker 2 (leader of orders-0)`, `brokers 1, 2, 3 (…)`, `controllers 101, 102 (…)`.
+    /// `broker 2 (leader of orders-0)`, `brokers 1, 2, 3 (…)`, `controllers 101, 102 (…)`; of an operation what it changes.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.nodes.is_empty() {
+            return out.write_str(&self.why);
+        }
         let is_controller = self.nodes.iter().all(|id| *id >= FIRST_CONTROLLER_ID);
         let what = if is_controller { "controller" } else { "broker" };
         let plural = if self.nodes.len() == 1 { "" } else { "s" };
@@ -134,13 +146,16 @@ impl Target {
 
     fn topic(&self) -> Option<&str> {
         match self {
-            Self::LeaderOf { topic, .. } | Self::LowestPartitionLeaderNotController { topic } => Some(topic),
+            Self::LeaderOf { topic, .. }
+            | Self::FollowersOf { topic, .. }
+            | Self::LowestPartitionLeaderNotController { topic } => Some(topic),
             Self::ActiveController
             | Self::NotController
             | Self::Broker { .. }
             | Self::AllBrokers
             | Self::NextOfRoll
-            | Self::EnoughVoters => None,
+            | Self::EnoughVoters
+            | Self::Cluster => None,
         }
     }
 
@@ -149,13 +164,13 @@ impl Target {
         let nodes = cluster.nodes().iter().map(|node| node.node.id).collect();
         let serves = |node: &&LocalNode| node.node.client_port.is_some();
         let brokers = cluster.nodes().iter().filter(serves).map(|node| node.node.id).collect();
-        if matches!(self, Self::Broker { .. } | Self::AllBrokers) {
+        if matches!(self, Self::Broker { .. } | Self::AllBrokers | Self::Cluster) {
             // Named nodes need no answer from a cluster that may be down.
             return Ok(View { nodes, brokers, ..View::default() });
         }
         let options = ConnectOptions { timeout: ANSWER_LIMIT, ..cluster.operator() };
         let mut last = TargetError::Vacant("the cluster has no brokers".to_owned());
-        for addr in cluster.bootstrap() {
+        for addr in cluster.bootstrap_of_running() {
             match self.ask(&addr, &options) {
                 Ok(view) => return Ok(View { nodes, brokers, ..view }),
                 Err(error) => last = error.into(),
@@ -169,7 +184,11 @@ impl Target {
         let registered = connection.metadata(Some(&[]))?.brokers.iter().map(|broker| broker.id).collect();
         // Asked for only where it matters: the answer comes from the controller, which may be what is down.
         let quorum = match self {
-            Self::LeaderOf { .. } | Self::Broker { .. } | Self::AllBrokers => None,
+            Self::LeaderOf { .. }
+            | Self::FollowersOf { .. }
+            | Self::Broker { .. }
+            | Self::AllBrokers
+            | Self::Cluster => None,
             Self::ActiveController
             | Self::NotController
             | Self::LowestPartitionLeaderNotController { .. }
@@ -204,6 +223,7 @@ impl Target {
             Self::AllBrokers => {
                 Ok(ResolvedTarget { nodes: view.brokers.clone(), why: "all brokers".to_owned() })
             }
+            Self::Cluster => Ok(ResolvedTarget { nodes: Vec::new(), why: "the cluster".to_owned() }),
             Self::NextOfRoll => next_of_roll(view, rolled),
             Self::EnoughVoters => enough_voters(view),
             Self::LeaderOf { topic, partition } => {
@@ -214,6 +234,7 @@ impl Target {
                     None => vacant(format!("{topic} has no partition {partition}")),
                 }
             }
+            Self::FollowersOf { topic, partition } => followers(view, topic, *partition),
             Self::LowestPartitionLeaderNotController { topic } => {
                 let controller = active_controller(view)?;
                 let found = leaders(view, topic)?.into_iter().find_map(|(index, leader)| {
@@ -263,12 +284,31 @@ fn enough_voters(view: &View) -> Result<ResolvedTarget, TargetError> {
     Ok(ResolvedTarget { nodes: voters, why })
 }
 
+/// While there is a leader: who follows nobody is no follower.
+fn followers(view: &View, topic: &str, partition: i32) -> Result<ResolvedTarget, TargetError> {
+    let vacant = |why: String| Err(TargetError::Vacant(why));
+    let Some(found) = partitions(view, topic)?.iter().find(|found| found.index == partition) else {
+        return vacant(format!("{topic} has no partition {partition}"));
+    };
+    let Some(leader) = found.leader else { return vacant(format!("{topic}-{partition} has no leader")) };
+    let mut nodes: Vec<i32> = found.replicas.iter().copied().filter(|node| *node != leader).collect();
+    nodes.sort_unstable();
+    match nodes.is_empty() {
+        true => vacant(format!("{topic}-{partition} has one replica, and no followers")),
+        false => {
+            Ok(ResolvedTarget { nodes, why: format!("followers of {topic}-{partition}, led by {leader}") })
+        }
+    }
+}
+
 /// Partition index and leader of each partition, by index.
 fn leaders(view: &View, name: &str) -> Result<Vec<(i32, Option<i32>)>, TargetError> {
+    Ok(partitions(view, name)?.iter().map(|partition| (partition.index, partition.leader)).collect())
+}
+
+fn partitions<'a>(view: &'a View, name: &str) -> Result<&'a [PartitionMetadata], TargetError> {
     match &view.topic {
-        Some(topic) if topic.error.is_ok() => {
-            Ok(topic.partitions.iter().map(|partition| (partition.index, partition.leader)).collect())
-        }
+        Some(topic) if topic.error.is_ok() => Ok(&topic.partitions),
         Some(topic) => Err(TargetError::Vacant(format!("topic {name}: {}", topic.error))),
         None => Err(TargetError::Vacant(format!("no broker described topic {name}"))),
     }
@@ -276,7 +316,7 @@ fn leaders(view: &View, name: &str) -> Result<Vec<(i32, Option<i32>)>, TargetErr
 
 #[cfg(test)]
 mod tests {
-    use gauntlet_wire::{ErrorCode, PartitionMetadata};
+    use gauntlet_wire::ErrorCode;
 
     use super::*;
 
@@ -286,7 +326,7 @@ mod tests {
             error: ErrorCode::NONE,
             leader: *leader,
             leader_epoch: 0,
-            replicas: Vec::new(),
+            replicas: vec![3, 1, 2],
             isr: Vec::new(),
             elr: None,
             offline: Vec::new(),
@@ -354,6 +394,8 @@ mod tests {
         let none = BTreeSet::new();
         let all = Target::AllBrokers.choose(&view(&[], None, &[]), &none).unwrap();
         assert_eq!(all.to_string(), "brokers 1, 2, 3 (all brokers)");
+        let nobody = Target::Cluster.choose(&view(&[], None, &[]), &none).unwrap();
+        assert_eq!((nobody.to_string().as_str(), nobody.nodes.len()), ("the cluster", 0));
         let enough = |voters: &[i32], controller| {
             let view = View { voters: voters.to_vec(), ..view(&[1], Some(controller), &[]) };
             Target::EnoughVoters.choose(&view, &none).unwrap()
@@ -363,6 +405,24 @@ mod tests {
         assert_eq!(enough(&[1, 2, 3, 4], 2).nodes, [1, 2], "two of four elect nobody");
         let told = enough(&[103, 102, 101], 102).to_string();
         assert_eq!(told, "controllers 101, 102 (2 of 3 voters, the active controller 102 included)");
+    }
+
+    #[test]
+    fn followers_are_all_replicas_but_the_leader() {
+        let followers = Target::FollowersOf { topic: "t".to_owned(), partition: 1 };
+        let choose = |view: &View| followers.choose(view, &BTreeSet::new());
+        let led = view(&[1, 2, 3], None, &[Some(1), Some(3)]);
+        assert_eq!(choose(&led).unwrap().to_string(), "brokers 1, 2 (followers of t-1, led by 3)");
+        let mut alone = led.clone();
+        alone.topic.as_mut().unwrap().partitions[1].replicas = vec![3];
+        for (view, message) in [
+            (view(&[1], None, &[Some(1), None]), "t-1 has no leader"),
+            (view(&[1], None, &[Some(1)]), "t has no partition 1"),
+            (alone, "t-1 has one replica, and no followers"),
+        ] {
+            let error = choose(&view).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
     }
 
     #[test]

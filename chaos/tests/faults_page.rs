@@ -40,7 +40,7 @@ fn render(evidence: &Value) -> String {
         "# Faults, as seen on real brokers\n\n\
          Written by `{}` at {} from commit {}: Kafka {}, Java {}, {}, {}.\n\n\
          Each row was injected on a running cluster, seen to act by somebody who did not inject it, healed, and healed again, which \
-         changed no process. Then the run was killed with SIGKILL in the middle of the fault: the last column is how long its \
+         changed no process, and after operations of the cluster nothing that brokers tell. Then the run was killed with SIGKILL in the middle of the fault: the last column is how long its \
          supervisor took until no process and no data of the cluster were left, with nothing left in the undo journal. Brokers \
          are missed after 3 s here (`broker.session.timeout.ms`); with several victims or turns, the longest counts.\n",
         text(evidence, "command"),

@@ -9,11 +9,13 @@ use std::time::Duration;
 use super::{FaultEvent, FaultStep, Shared, Waited};
 use crate::clock::monotonic_ns;
 use crate::error::ChaosError;
-use crate::fault::{FaultRecord, FaultSpec, status_of};
-use crate::journal::{JournalError, PlannedUndo};
+use crate::fault::{
+    ACT_LIMIT, Aim, Claim, FaultRecord, FaultSpec, Means, Operation, OperationUndo, UNDO_LIMIT, status_of,
+};
+use crate::journal::{BrokerAddress, JournalError, PlannedOperation, PlannedUndo};
 use crate::process::ProcessIdentity;
 use crate::supervisor::{NodeState, NodeStatus};
-use crate::target::TargetError;
+use crate::target::{ResolvedTarget, TargetError};
 
 /// How long a victim may take to be whole again. Starting a broker takes 3 to 15 s here, longer after an unclean stop of large
 /// logs.
@@ -24,7 +26,7 @@ const IN_SYNC_LIMIT: Duration = Duration::from_secs(120);
 /// Pause between two looks at them.
 const IN_SYNC_POLL: Duration = Duration::from_millis(100);
 
-/// Why a fault was not injected. In each case nothing was done to any node.
+/// Why a fault was not injected. In each case nothing was done to any node, nor to the cluster.
 #[derive(Debug, thiserror::Error)]
 enum NotInjected {
     #[error("the run ended before it was due")]
@@ -33,8 +35,8 @@ enum NotInjected {
     Before { before: String, why: String },
     #[error(transparent)]
     Target(#[from] TargetError),
-    #[error("node {node} is under fault {other} already")]
-    Claimed { node: i32, other: String },
+    #[error("{claim} is under fault {other} already")]
+    Claimed { claim: Claim, other: String },
     #[error("node {} can't be a victim: it is {}", .0.node, .0.state)]
     NotRunning(NodeStatus),
     #[error(transparent)]
@@ -47,6 +49,20 @@ enum NotInjected {
 struct Victim {
     node: i32,
     process: ProcessIdentity,
+    journal_id: u64,
+}
+
+/// What is hit.
+enum Hit {
+    /// Nodes.
+    Nodes { means: Means, victims: Vec<Victim> },
+    /// The cluster, by an operation that is claimed and, if it can be undone, journaled.
+    Cluster { operation: Operation, undo: Option<JournaledUndo> },
+}
+
+/// What was before an operation, and its entry in the journal.
+struct JournaledUndo {
+    before: OperationUndo,
     journal_id: u64,
 }
 
@@ -77,10 +93,10 @@ impl FaultThread {
     /// From waiting to healed.
     pub(super) fn run(mut self) {
         match self.prepare() {
-            Ok(victims) => {
-                self.inject(&victims);
+            Ok(hit) => {
+                self.inject(&hit);
                 self.hold();
-                self.heal(&victims);
+                self.heal(&hit);
             }
             Err(why) => {
                 let error = why.to_string();
@@ -90,17 +106,28 @@ impl FaultThread {
         }
     }
 
-    /// Waits until it is due, finds the victims, claims them and writes the journal.
-    fn prepare(&mut self) -> Result<Vec<Victim>, NotInjected> {
+    /// Waits until it is due, finds what is hit, claims it and writes the journal.
+    fn prepare(&mut self) -> Result<Hit, NotInjected> {
         if self.shared.wait_until(Some(self.record.planned_at_ns)) == Waited::Ending {
             return Err(NotInjected::RunEnded);
         }
         if let Some(before) = self.spec.follows.clone() {
             self.await_turn(&before)?;
         }
+        let action = self.spec.action.clone();
+        let (hit, target) = match action.aim() {
+            Aim::Nodes(means) => self.prepare_nodes(means)?,
+            Aim::Cluster(operation) => self.prepare_operation(operation)?,
+        };
+        self.record.target = Some(target.clone());
+        self.publish(FaultStep::Injecting { target }, monotonic_ns());
+        Ok(hit)
+    }
+
+    fn prepare_nodes(&self, means: Means) -> Result<(Hit, ResolvedTarget), NotInjected> {
         let cluster = &self.shared.cluster;
         let target = self.spec.target.resolve(cluster, &self.rolled(), || !self.shared.lock().ending)?;
-        self.claim(&target.nodes)?;
+        self.claim(target.nodes.iter().copied().map(Claim::Node).collect())?;
         let mut processes = Vec::new();
         for node in &target.nodes {
             let status = status_of(cluster, *node)?;
@@ -109,10 +136,28 @@ impl FaultThread {
             }
             processes.push((*node, status.process));
         }
-        let victims = self.write_journal(&processes)?;
-        self.record.target = Some(target.clone());
-        self.publish(FaultStep::Injecting { target }, monotonic_ns());
-        Ok(victims)
+        let victims = self.write_journal(means, &processes)?;
+        Ok((Hit::Nodes { means, victims }, target))
+    }
+
+    fn prepare_operation(&self, operation: &Operation) -> Result<(Hit, ResolvedTarget), NotInjected> {
+        let cluster = &self.shared.cluster;
+        // First, so that what is read is not what another fault is going to undo.
+        self.claim(operation.claims())?;
+        let before = operation.before(&cluster.admin(ACT_LIMIT))?;
+        let undo = before.map(|before| {
+            let address = |(id, addr)| BrokerAddress { id, addr };
+            let planned = PlannedOperation {
+                fault: self.spec.name.clone(),
+                cluster_id: cluster.cluster_id().to_owned(),
+                brokers: cluster.broker_addresses().into_iter().map(address).collect(),
+                undo: before.clone(),
+            };
+            let journal_id = self.shared.journal.begin(planned)?;
+            Ok::<_, JournalError>(JournaledUndo { before, journal_id })
+        });
+        let hit = Hit::Cluster { operation: operation.clone(), undo: undo.transpose()? };
+        Ok((hit, ResolvedTarget { nodes: Vec::new(), why: operation.to_string() }))
     }
 
     /// Waits until the fault `before` is over and every replica is in sync again.
@@ -155,29 +200,33 @@ impl FaultThread {
         nodes
     }
 
-    /// Takes the nodes, all or none, unless the run ends or another fault has one. Released when this thread ends.
-    fn claim(&self, nodes: &[i32]) -> Result<(), NotInjected> {
+    /// Takes all or none, unless the run ends or another fault has one. Released when this thread ends.
+    fn claim(&self, claims: Vec<Claim>) -> Result<(), NotInjected> {
         let mut state = self.shared.lock();
         if state.ending {
             return Err(NotInjected::RunEnded);
         }
-        let taken = nodes.iter().find_map(|node| Some((*node, state.claimed.get(node)?.clone())));
-        if let Some((node, other)) = taken {
-            return Err(NotInjected::Claimed { node, other });
+        let taken = claims.iter().find_map(|claim| Some((claim.clone(), state.claimed.get(claim)?.clone())));
+        if let Some((claim, other)) = taken {
+            return Err(NotInjected::Claimed { claim, other });
         }
-        for node in nodes {
-            state.claimed.insert(*node, self.spec.name.clone());
+        for claim in claims {
+            state.claimed.insert(claim, self.spec.name.clone());
         }
         Ok(())
     }
 
     /// Writes an entry for each victim. If one can't be written, those before it undo nothing: none was hit.
-    fn write_journal(&self, processes: &[(i32, ProcessIdentity)]) -> Result<Vec<Victim>, NotInjected> {
-        let undo = self.spec.action.undo();
+    fn write_journal(
+        &self,
+        means: Means,
+        processes: &[(i32, ProcessIdentity)],
+    ) -> Result<Vec<Victim>, NotInjected> {
+        let undo = means.undo();
         let mut victims: Vec<Victim> = Vec::new();
         for &(node, process) in processes {
             let planned = PlannedUndo { fault: self.spec.name.clone(), node, process, undo };
-            match self.shared.journal.begin(&planned) {
+            match self.shared.journal.begin(planned) {
                 Ok(journal_id) => victims.push(Victim { node, process, journal_id }),
                 Err(error) => {
                     for victim in victims {
@@ -191,9 +240,18 @@ impl FaultThread {
         Ok(victims)
     }
 
-    fn inject(&mut self, victims: &[Victim]) {
-        let nodes: Vec<i32> = victims.iter().map(|victim| victim.node).collect();
-        match self.spec.action.apply(&self.spec.name, &self.shared.cluster, &nodes) {
+    fn inject(&mut self, hit: &Hit) {
+        let cluster = &self.shared.cluster;
+        let applied = match hit {
+            Hit::Nodes { means, victims } => {
+                let nodes: Vec<i32> = victims.iter().map(|victim| victim.node).collect();
+                means.apply(&self.spec.name, cluster, &nodes)
+            }
+            Hit::Cluster { operation, undo } => {
+                operation.apply(undo.as_ref().map(|undo| &undo.before), &cluster.admin(ACT_LIMIT))
+            }
+        };
+        match applied {
             Ok(times) => {
                 self.record.injected_ns = Some(times.sent_ns);
                 self.record.took_effect_ns = Some(times.seen_ns);
@@ -220,11 +278,16 @@ impl FaultThread {
         self.shared.wait_until(Some(took_effect_ns.saturating_add(nanoseconds(recover_after))));
     }
 
-    fn heal(&mut self, victims: &[Victim]) {
+    fn heal(&mut self, hit: &Hit) {
         let began_ns = monotonic_ns();
         self.record.heal_began_ns = Some(began_ns);
         self.publish(FaultStep::HealBegan, began_ns);
-        match self.bring_back(victims) {
+        let healed = match hit {
+            Hit::Nodes { means, victims } => self.bring_back(*means, victims),
+            Hit::Cluster { undo: Some(undo), .. } => self.put_back(undo),
+            Hit::Cluster { undo: None, .. } => Ok(began_ns),
+        };
+        match healed {
             Ok(healed_ns) => {
                 self.record.healed_ns = Some(healed_ns);
                 self.publish(FaultStep::Healed, healed_ns);
@@ -236,10 +299,20 @@ impl FaultThread {
         }
     }
 
+    /// Undoes an operation and marks the journal; gives the time when that was seen.
+    fn put_back(&self, undo: &JournaledUndo) -> Result<u64, String> {
+        let undone = undo.before.undo(&self.shared.cluster.admin(UNDO_LIMIT));
+        undone.map_err(|error| error.to_string())?;
+        let healed_ns = monotonic_ns();
+        self.shared.journal.mark_undone(undo.journal_id).map_err(|error| error.to_string())?;
+        Ok(healed_ns)
+    }
+
     /// Heals every victim, marks the journal, and waits until all are whole; gives the time when that was seen. What fails for
     /// one does not keep the others from being healed.
-    fn bring_back(&self, victims: &[Victim]) -> Result<u64, String> {
-        let started: Vec<Result<(), String>> = victims.iter().map(|victim| self.undo(victim)).collect();
+    fn bring_back(&self, means: Means, victims: &[Victim]) -> Result<u64, String> {
+        let started: Vec<Result<(), String>> =
+            victims.iter().map(|victim| self.undo(means, victim)).collect();
         // Only now: brokers that were all down come back together, as a voter alone can't even be registered.
         let limit_ns = monotonic_ns().saturating_add(nanoseconds(HEAL_LIMIT));
         let mut problems: Vec<String> = Vec::new();
@@ -253,9 +326,8 @@ impl FaultThread {
         if problems.is_empty() { Ok(healed_ns) } else { Err(problems.join("; ")) }
     }
 
-    fn undo(&self, victim: &Victim) -> Result<(), String> {
-        let healed =
-            self.spec.action.heal(&self.spec.name, &self.shared.cluster, victim.node, victim.process);
+    fn undo(&self, means: Means, victim: &Victim) -> Result<(), String> {
+        let healed = means.heal(&self.spec.name, &self.shared.cluster, victim.node, victim.process);
         healed.map_err(|error| error.to_string())?;
         // The process is there: what may still go wrong is not undone by doing it again.
         self.shared.journal.mark_undone(victim.journal_id).map_err(|error| error.to_string())

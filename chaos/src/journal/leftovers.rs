@@ -1,34 +1,63 @@
 //! Undoing after everybody is dead: the run, and its supervisor too.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use gauntlet_wire::Security;
 use nix::sys::signal::Signal;
 
-use super::{JOURNAL_FILE, JournalError, PendingUndo, Undo, UndoAction, UndoJournal, undo_pending};
+use super::{JOURNAL_FILE, JournalError, PendingUndo, Planned, Undo, UndoAction, UndoJournal, undo_pending};
+use crate::fault::UNDO_LIMIT;
+use crate::local::operator_of;
 use crate::process::ProcessIdentity;
 use crate::supervisor::read_identity;
 
 /// Undoes by what the journal itself says, without any supervisor. For a command that finds the journal of a run that is gone.
-#[derive(Clone, Copy, Debug)]
-pub struct Leftovers;
+#[derive(Clone, Debug)]
+pub struct Leftovers {
+    /// Where the cluster keeps its state.
+    pub cluster_dir: PathBuf,
+}
+
+impl Leftovers {
+    /// How an operator connects. Where nothing says so, nothing is secured.
+    fn security(&self) -> Security {
+        operator_of(&self.cluster_dir).unwrap_or_default()
+    }
+
+    /// Whether what was hit is still there: its process, or a broker of its cluster.
+    fn is_there(&self, planned: &Planned) -> bool {
+        match planned {
+            Planned::Process(planned) => planned.process.is_alive(),
+            Planned::Operation(planned) => planned.admin(self.security(), Duration::ZERO).is_some(),
+        }
+    }
+}
 
 impl Undo for Leftovers {
     /// Resumes the very process that was paused, if it still is there. A node that was ended stays so: its supervisor is gone
-    /// and with it the cluster that it could come back to. So is the proxy that a fault of the network was in.
+    /// and with it the cluster that it could come back to. So is the proxy that a fault of the network was in. An operation is
+    /// undone as long as a broker of its cluster answers.
     fn undo(&self, pending: &PendingUndo) -> Result<(), String> {
-        let process = pending.planned.process;
-        match pending.planned.undo {
-            UndoAction::Resume => process
-                .signal(Signal::SIGCONT)
-                .map(|_| ())
-                .map_err(|error| format!("cannot resume {process}: {error}")),
-            UndoAction::Start | UndoAction::Reconnect => Ok(()),
+        match &pending.planned {
+            Planned::Process(planned) => match planned.undo {
+                UndoAction::Resume => planned
+                    .process
+                    .signal(Signal::SIGCONT)
+                    .map(|_| ())
+                    .map_err(|error| format!("cannot resume {}: {error}", planned.process)),
+                UndoAction::Start | UndoAction::Reconnect => Ok(()),
+            },
+            Planned::Operation(planned) => match planned.admin(self.security(), UNDO_LIMIT) {
+                Some(admin) => planned.undo.undo(&admin).map_err(|error| error.to_string()),
+                None => Ok(()),
+            },
         }
     }
 }
 
 /// What there was to undo of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RunLeftovers {
     /// It never opened a journal: no fault was about to be injected.
     NoJournal,
@@ -42,11 +71,11 @@ pub enum RunLeftovers {
 }
 
 /// A fault that nobody had marked undone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Leftover {
     /// The entry.
     pub pending: PendingUndo,
-    /// Whether its victim was still there. If not, nothing was left of the fault but the entry.
+    /// Whether its victim, or a broker of its cluster, was still there. If not, nothing was left of the fault but the entry.
     pub was_alive: bool,
     /// Why it could not be undone, if so. It stays pending then.
     pub error: Option<String>,
@@ -62,13 +91,15 @@ pub fn undo_run(run_dir: &Path, cluster_dir: &Path) -> Result<RunLeftovers, Jour
         return Ok(RunLeftovers::GoesOn { supervisor });
     }
     let journal = UndoJournal::open(run_dir)?;
-    let alive: Vec<ProcessIdentity> =
-        journal.pending()?.iter().map(|p| p.planned.process).filter(|process| process.is_alive()).collect();
-    let report = undo_pending(&journal, &Leftovers)?;
+    let leftovers = Leftovers { cluster_dir: cluster_dir.to_path_buf() };
+    let pending = journal.pending()?;
+    let alive: Vec<u64> =
+        pending.iter().filter(|pending| leftovers.is_there(&pending.planned)).map(|p| p.id).collect();
+    let report = undo_pending(&journal, &leftovers)?;
     let undone = report.undone.into_iter().map(|pending| (pending, None));
     let failed = report.failed.into_iter().map(|(pending, why)| (pending, Some(why)));
     let leftover = |(pending, error): (PendingUndo, Option<String>)| Leftover {
-        was_alive: alive.contains(&pending.planned.process),
+        was_alive: alive.contains(&pending.id),
         pending,
         error,
     };
@@ -80,8 +111,9 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
+    use crate::fault::{ConfigBefore, OperationUndo};
     use crate::files::write_atomically;
-    use crate::journal::PlannedUndo;
+    use crate::journal::{BrokerAddress, PlannedOperation, PlannedUndo};
     use crate::supervisor::IDENTITY_FILE;
 
     /// A process of ours that does nothing, ended when dropped.
@@ -105,7 +137,7 @@ mod tests {
     }
 
     fn entry(journal: &UndoJournal, node: i32, process: ProcessIdentity, undo: UndoAction) {
-        journal.begin(&PlannedUndo { fault: format!("fault-{node}"), node, process, undo }).unwrap();
+        journal.begin(PlannedUndo { fault: format!("fault-{node}"), node, process, undo }).unwrap();
     }
 
     #[test]
@@ -120,11 +152,31 @@ mod tests {
         paused.process().signal(Signal::SIGSTOP).unwrap();
 
         let RunLeftovers::Undone(undone) = undo_run(run.path(), &cluster).unwrap() else { panic!() };
-        let told: Vec<(i32, bool, Option<String>)> =
-            undone.into_iter().map(|l| (l.pending.planned.node, l.was_alive, l.error)).collect();
+        let told: Vec<(i32, bool, Option<String>)> = undone
+            .into_iter()
+            .map(|l| (l.pending.planned.process().unwrap().node, l.was_alive, l.error))
+            .collect();
         assert_eq!(told, [(2, false, None), (1, true, None)]);
         assert!(!paused.process().all_threads_stopped().unwrap());
         assert_eq!(undo_run(run.path(), &cluster).unwrap(), RunLeftovers::Undone(Vec::new()));
+    }
+
+    /// Nobody listens where its brokers were: nothing is left to undo, and that is said.
+    #[test]
+    fn an_operation_on_a_cluster_that_is_gone_is_no_obstacle() {
+        let run = tempfile::tempdir().unwrap();
+        let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let journal = UndoJournal::open(run.path()).unwrap();
+        let of = gauntlet_wire::ConfigResource::Topic("orders".to_owned());
+        let entries = [("retention.ms".to_owned(), None)].into();
+        let undo = OperationUndo::Config(ConfigBefore { of, entries });
+        let (fault, cluster_id) = ("shorter".to_owned(), "id".to_owned());
+        let brokers = vec![BrokerAddress { id: 1, addr }];
+        journal.begin(PlannedOperation { fault, cluster_id, brokers, undo }).unwrap();
+        let RunLeftovers::Undone(undone) = undo_run(run.path(), run.path()).unwrap() else { panic!() };
+        let [left] = &undone[..] else { panic!("{undone:?}") };
+        assert_eq!((left.was_alive, &left.error), (false, &None));
+        assert_eq!(undo_run(run.path(), run.path()).unwrap(), RunLeftovers::Undone(Vec::new()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::fault::{ConfigBefore, PartitionBefore, Placement, QuotaBefore, ReassignBefore};
 
 fn planned(node: i32) -> PlannedUndo {
     let process = ProcessIdentity { pid: 1000 + node, start_ticks: 7 };
@@ -25,7 +26,7 @@ struct Healer {
 
 impl Undo for Healer {
     fn undo(&self, pending: &PendingUndo) -> Result<(), String> {
-        let node = pending.planned.node;
+        let node = pending.planned.process().unwrap().node;
         self.asked.borrow_mut().push(node);
         if self.stubborn.contains(&node) { Err("stubborn".to_owned()) } else { Ok(()) }
     }
@@ -35,7 +36,7 @@ impl Undo for Healer {
 fn the_lines_on_disk() {
     let base = tempfile::tempdir().unwrap();
     let journal = UndoJournal::open(base.path()).unwrap();
-    let id = journal.begin(&planned(2)).unwrap();
+    let id = journal.begin(planned(2)).unwrap();
     journal.mark_undone(id).unwrap();
     let text = fs::read_to_string(base.path().join("undo.journal")).unwrap();
     let lines: Vec<&str> = text.lines().collect();
@@ -44,6 +45,46 @@ fn the_lines_on_disk() {
     let rest = r#""planned":{"fault":"fault on 2","node":2,"process":{"pid":1002,"start_ticks":7},"undo":"resume"}}"#;
     assert!(lines[0].ends_with(rest), "{text}");
     assert!(lines[1].starts_with(r#"{"entry":"undone","id":0,"at_ns":"#), "{text}");
+}
+
+/// Every kind of what was before an operation is read as it was written.
+#[test]
+fn operations_survive_the_file() {
+    let of = gauntlet_wire::ConfigResource::Broker(2);
+    let entries = BTreeMap::from([("a".to_owned(), Some("1".to_owned())), ("b".to_owned(), None)]);
+    let config = ConfigBefore { of, entries };
+    let partitions = vec![PartitionBefore { index: 0, replicas: vec![2, 1], preferred_led: true }];
+    let placement = Placement { topic: "orders".to_owned(), partitions };
+    let user = Some(gauntlet_wire::QuotaName::Named("alice".to_owned()));
+    let of = gauntlet_wire::QuotaEntity { user, client_id: None };
+    let limits = BTreeMap::from([
+        ("producer_byte_rate".to_owned(), Some(1e6)),
+        ("request_percentage".to_owned(), None),
+    ]);
+    let throttled = ReassignBefore { placement: placement.clone(), throttles: vec![config.clone()] };
+    let undo = [
+        OperationUndo::Config(config),
+        OperationUndo::Reassign(throttled),
+        OperationUndo::Leaders(placement),
+        OperationUndo::Quota(QuotaBefore { of, limits }),
+    ];
+    let planned: Vec<Planned> = undo
+        .into_iter()
+        .map(|undo| {
+            let brokers = vec![BrokerAddress { id: 1, addr: "127.0.0.1:9".to_owned() }];
+            let (fault, cluster_id) = ("op".to_owned(), "id".to_owned());
+            Planned::Operation(PlannedOperation { fault, cluster_id, brokers, undo })
+        })
+        .collect();
+    let base = tempfile::tempdir().unwrap();
+    let journal = UndoJournal::open(base.path()).unwrap();
+    for planned in planned.iter().rev() {
+        journal.begin(planned.clone()).unwrap();
+    }
+    let read: Vec<Planned> = journal.pending().unwrap().into_iter().map(|pending| pending.planned).collect();
+    assert_eq!(read, planned);
+    let text = fs::read_to_string(base.path().join(JOURNAL_FILE)).unwrap();
+    assert!(text.starts_with(r#"{"entry":"begin_operation","id":0,"at_ns":"#), "{text}");
 }
 
 #[test]
@@ -55,9 +96,9 @@ fn a_journal_that_does_not_exist_has_nothing_pending() {
 #[test]
 fn ids_go_on_after_a_reopening() {
     let base = tempfile::tempdir().unwrap();
-    let first = UndoJournal::open(base.path()).unwrap().begin(&planned(1)).unwrap();
+    let first = UndoJournal::open(base.path()).unwrap().begin(planned(1)).unwrap();
     let journal = UndoJournal::open(base.path()).unwrap();
-    let second = journal.begin(&planned(2)).unwrap();
+    let second = journal.begin(planned(2)).unwrap();
     assert_eq!(ids(&journal.pending().unwrap()), [second, first], "latest first");
 }
 
@@ -66,7 +107,7 @@ fn undo_goes_latest_first_and_a_failure_stays_pending() {
     let base = tempfile::tempdir().unwrap();
     let journal = UndoJournal::open(base.path()).unwrap();
     for node in 1..=3 {
-        journal.begin(&planned(node)).unwrap();
+        journal.begin(planned(node)).unwrap();
     }
     let healer = Healer { stubborn: BTreeSet::from([2]), ..Healer::default() };
     let report = undo_pending(&journal, &healer).unwrap();
@@ -86,7 +127,7 @@ fn undo_goes_latest_first_and_a_failure_stays_pending() {
 fn a_last_line_of_zeros_is_torn_but_garbage_in_the_middle_is_refused() {
     let base = tempfile::tempdir().unwrap();
     let path = base.path().join(JOURNAL_FILE);
-    UndoJournal::open(base.path()).unwrap().begin(&planned(1)).unwrap();
+    UndoJournal::open(base.path()).unwrap().begin(planned(1)).unwrap();
     let whole = fs::read(&path).unwrap();
     fs::write(&path, [&whole[..], &[0; 40], b"\n"].concat()).unwrap();
     assert_eq!(ids(&read_pending(&path).unwrap()), [0]);
@@ -114,7 +155,7 @@ proptest! {
         let mut open = BTreeSet::new();
         for (begins, id) in ops {
             if begins {
-                open.insert(journal.begin(&planned(1)).unwrap());
+                open.insert(journal.begin(planned(1)).unwrap());
             } else {
                 journal.mark_undone(id).unwrap();
                 open.remove(&id);
@@ -132,7 +173,7 @@ proptest! {
         prop_assert_eq!(&ids(&read_pending(&path).unwrap()), &expected);
 
         let journal = UndoJournal::open(base.path()).unwrap();
-        let id = journal.begin(&planned(9)).unwrap();
+        let id = journal.begin(planned(9)).unwrap();
         expected.insert(0, id);
         prop_assert_eq!(&ids(&journal.pending().unwrap()), &expected);
         undo_pending(&journal, &Healer::default()).unwrap();

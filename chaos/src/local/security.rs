@@ -19,15 +19,18 @@ use gauntlet_wire::security::{
     ClientIdentity, Login, ScramHash, Secret, Security, Tls, TlsConfigError, TlsSettings, Trust,
 };
 use gauntlet_wire::{ConnectOptions, Connection, Permission, WireError};
+use serde::{Deserialize, Serialize};
 
 use self::authority::Authority;
-use crate::files::{FileError, write_atomically};
+use crate::files::{FileError, OnPath, write_atomically};
 use crate::random::random_bytes;
 
 /// The super user.
 const BROKER: &str = "broker";
 /// The user of the load.
 const LOAD: &str = "gauntlet";
+/// File that says how the operator connects, beside the brokers' own files, which have the same secrets in them.
+const OPERATOR_FILE: &str = "operator.json";
 /// Pause between two looks at whether brokers have applied something.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -186,12 +189,8 @@ impl Access {
             write_atomically(&paths.trust, authority.pem().as_bytes())?;
             paths.load.as_ref().map_or(Ok(()), |path| write_identity(path, &load))?;
             let shown = |identity: ClientIdentity| asks.then_some(identity);
-            let tls = |identity| {
-                let trust = Trust::Pem(authority.pem());
-                Tls::new(&TlsSettings { trust, identity, verify_host: true })
-            };
-            access.operator.tls = Some(tls(shown(broker))?);
-            access.load.tls = Some(tls(shown(load))?);
+            access.operator.tls = Some(tls(authority.pem(), shown(broker))?);
+            access.load.tls = Some(tls(authority.pem(), shown(load))?);
             stores = Some(paths);
         }
         if let Some(mechanism) = spec.protocol.mechanism() {
@@ -202,6 +201,12 @@ impl Access {
             access.operator.login = Some(Arc::new(Login::plain(BROKER, operator_password.clone())));
             access.load.login = Some(Arc::new(load));
         }
+        OperatorFile {
+            password: spec.protocol.mechanism().map(|_| operator_password.expose().to_owned()),
+            trust: stores.as_ref().map(|stores| stores.trust.clone()),
+            identity: stores.as_ref().filter(|stores| stores.load.is_some()).map(|stores| stores.key.clone()),
+        }
+        .write(dir)?;
         access.secured = Some(Secured { spec, operator_password, load_password, stores });
         Ok(access)
     }
@@ -278,6 +283,52 @@ impl Access {
     fn options(&self) -> ConnectOptions {
         ConnectOptions { security: self.operator.clone(), ..ConnectOptions::default() }
     }
+}
+
+fn tls(authority: String, identity: Option<ClientIdentity>) -> Result<Tls, TlsConfigError> {
+    Tls::new(&TlsSettings { trust: Trust::Pem(authority), identity, verify_host: true })
+}
+
+/// How the operator connects, for whoever has to undo something when the run that made the cluster is dead.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OperatorFile {
+    /// Of the super user, where there is a log-in.
+    password: Option<String>,
+    /// Certificate of the authority, where there is TLS.
+    trust: Option<PathBuf>,
+    /// Key and certificate, where brokers ask for them.
+    identity: Option<PathBuf>,
+}
+
+impl OperatorFile {
+    fn write(&self, dir: &Path) -> Result<(), FileError> {
+        let path = dir.join(OPERATOR_FILE);
+        let text = serde_json::to_vec(self).map_err(std::io::Error::from).on("encode", &path)?;
+        write_atomically(&path, &text)
+    }
+}
+
+/// How the operator of the cluster in `dir` connects; without secrets if it has none. Fails if the file is there and can't be used.
+pub(crate) fn operator_of(dir: &Path) -> Result<Security, AccessError> {
+    let path = dir.join(OPERATOR_FILE);
+    let mut security = Security::default();
+    if !path.exists() {
+        return Ok(security);
+    }
+    let read = |path: &Path| std::fs::read_to_string(path).on("read", path);
+    let file: OperatorFile =
+        serde_json::from_str(&read(&path)?).map_err(std::io::Error::from).on("read", &path)?;
+    if let Some(trust) = &file.trust {
+        let identity = file.identity.as_deref().map(read).transpose()?;
+        // Key and chain are in one file, and each reader takes what it looks for.
+        let identity =
+            identity.map(|pem| ClientIdentity { chain_pem: pem.clone(), key_pem: Secret::new(pem) });
+        security.tls = Some(tls(read(trust)?, identity)?);
+    }
+    let login = |password: String| Arc::new(Login::plain(BROKER, Secret::new(password)));
+    security.login = file.password.map(login);
+    Ok(security)
 }
 
 /// Writes key and certificate, for the owner's eyes only.

@@ -21,8 +21,8 @@ use super::page_cache::PageCacheTrimmer;
 use super::protocol::{ExitRecord, Reply, Request, SignalTimes};
 use crate::clock::monotonic_ns;
 use crate::files::{OnPath, remove_marked_dir, write_atomically};
-use crate::journal::{JournalError, PendingUndo, UndoAction, UndoJournal};
-use crate::local::ReservedPorts;
+use crate::journal::{JournalError, PendingUndo, PlannedOperation, UndoAction, UndoJournal};
+use crate::local::{ReservedPorts, operator_of};
 use crate::process::ProcessIdentity;
 use crate::proxy::{Front, Nodes, Proxy, ProxyError};
 
@@ -37,6 +37,9 @@ const EVENTS_MAX: usize = 256;
 const KILL_LIMIT: Duration = Duration::from_secs(30);
 /// With kept data, how long nodes may take to stop in order before they are killed.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How long it may take to undo the operations of a dead run, all together. With the last answer that is waited for it is under the 10 s
+/// in which a supervisor is to be done.
+const UNDO_LIMIT: Duration = Duration::from_secs(6);
 /// Longest wait of the loop when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -338,7 +341,7 @@ impl SupervisorProcess {
             ));
         }
         if let Some(journal) = journal {
-            mark_ended(&journal).map_err(|error| error.to_string())?;
+            mark_ended(&journal, config.remove_dir.is_none()).map_err(|error| error.to_string())?;
         }
         match &config.remove_dir {
             Some(dir) => remove_marked_dir(dir).map_err(|error| error.to_string()),
@@ -347,7 +350,8 @@ impl SupervisorProcess {
     }
 
     /// Takes all rules of the network out of force, and resumes what is paused, by what the journal says and by what we did
-    /// ourselves: a paused process would see no SIGTERM, and a broker that is cut off can't hand over what it leads. Gives the journal, if there is one. One that can't be read must not keep the nodes alive.
+    /// ourselves: a paused process would see no SIGTERM, and a broker that is cut off can't hand over what it leads. Then operations
+    /// are undone, which needs brokers. Gives the journal, if there is one. One that can't be read must not keep the nodes alive.
     fn heal(&self, config: &SupervisorConfig) -> Option<UndoJournal> {
         let opened = config.undo_journal.as_deref().filter(|path| path.exists()).map(UndoJournal::open_file);
         let (journal, pending) = match opened.map(|journal| journal.and_then(|j| j.pending().map(|p| (j, p))))
@@ -362,13 +366,17 @@ impl SupervisorProcess {
         if let Some(proxy) = &self.proxy {
             log(&format!("healing: the network: {:?}", proxy.remove(None)));
         }
-        let resume = |pending: &PendingUndo| pending.planned.undo == UndoAction::Resume;
-        let journaled: Vec<i32> = pending.iter().filter(|p| resume(p)).map(|p| p.planned.node).collect();
+        let processes = pending.iter().filter_map(|pending| pending.planned.process());
+        let paused = processes.filter(|planned| planned.undo == UndoAction::Resume);
+        let journaled: Vec<i32> = paused.map(|planned| planned.node).collect();
         for node in self.children.live_ids() {
             if journaled.contains(&node) || self.children.is_paused(node) {
                 let resumed = self.children.signal(node, Signal::SIGCONT);
                 log(&format!("healing: resume node {node}: {resumed:?}"));
             }
+        }
+        if let Some(journal) = &journal {
+            undo_operations(journal, &pending, &config.state_dir);
         }
         journal
     }
@@ -399,11 +407,37 @@ impl SupervisorProcess {
     }
 }
 
-/// Marks every pending fault of `journal`: all nodes are gone, so nothing is left of any fault.
-fn mark_ended(journal: &UndoJournal) -> Result<(), JournalError> {
+/// Undoes the operations among what is pending, latest first, and marks those that are undone.
+fn undo_operations(journal: &UndoJournal, pending: &[PendingUndo], state_dir: &Path) {
+    let deadline = Instant::now() + UNDO_LIMIT;
+    let operations = pending.iter().filter_map(|pending| Some((pending.id, pending.planned.operation()?)));
+    for (id, planned) in operations {
+        let undone = undo_operation(planned, state_dir, deadline.saturating_duration_since(Instant::now()))
+            .and_then(|()| journal.mark_undone(id).map_err(|error| error.to_string()));
+        log(&match undone {
+            Ok(()) => format!("healing: fault {} is undone", planned.fault),
+            Err(why) => format!("healing: fault {} is not undone: {why}", planned.fault),
+        });
+    }
+}
+
+fn undo_operation(planned: &PlannedOperation, state_dir: &Path, left: Duration) -> Result<(), String> {
+    let security = operator_of(state_dir).map_err(|error| error.to_string())?;
+    let admin = planned.admin(security, left).ok_or("no broker answers")?;
+    planned.undo.undo(&admin).map_err(|error| error.to_string())
+}
+
+/// Marks pending faults of `journal`: all nodes are gone, so nothing is left of any fault but, in data that is kept, of an operation
+/// that could not be undone.
+fn mark_ended(journal: &UndoJournal, data_is_kept: bool) -> Result<(), JournalError> {
     for pending in journal.pending()? {
+        let fault = pending.planned.fault();
+        if data_is_kept && pending.planned.operation().is_some() {
+            log(&format!("fault {fault} stays in the data that is kept"));
+            continue;
+        }
         journal.mark_undone(pending.id)?;
-        log(&format!("fault {} on node {} ended with it", pending.planned.fault, pending.planned.node));
+        log(&format!("fault {fault} ended with its nodes"));
     }
     Ok(())
 }

@@ -149,7 +149,8 @@ fn a_pause_ends_with_the_run(cluster: &Arc<LocalCluster>) -> TestResult {
     assert!(process.all_threads_stopped()?);
     let pending = stage.journal.pending()?;
     assert_eq!(pending.len(), 1);
-    assert_eq!((pending[0].planned.process, pending[0].planned.undo), (process, UndoAction::Resume));
+    let planned = pending[0].planned.process().ok_or("not of a process")?;
+    assert_eq!((planned.process, planned.undo), (process, UndoAction::Resume));
     let blind = |history: &ClusterHistory| {
         let is_blind = |o: &Observation| o.seen_by == victim && matches!(o.change, Change::Blind { .. });
         history.observations().any(is_blind)

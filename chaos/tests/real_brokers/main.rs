@@ -7,6 +7,7 @@
 mod faults;
 mod matrix;
 mod network;
+mod operations;
 mod support;
 
 use std::ffi::OsString;
@@ -154,7 +155,8 @@ fn a_killed_run_leaves_nothing() -> TestResult {
     let journal = base.path().join("undo.journal");
     let pending = read_pending(&journal)?;
     assert_eq!(pending.len(), 1, "{pending:?}");
-    assert_eq!(pending[0].planned.process, run.brokers[1]);
+    let victim = pending[0].planned.process().map(|planned| planned.process);
+    assert_eq!(victim, Some(run.brokers[1]));
     run.child.kill()?;
     run.child.wait()?;
     let everything = run.brokers.iter().chain([&run.supervisor]);
@@ -174,7 +176,8 @@ fn a_killed_supervisor_takes_its_brokers_along() -> TestResult {
     eventually("all brokers are gone", || run.brokers.iter().all(|process| !process.is_alive()))?;
     // Nobody could mark the journal: whoever finds it does.
     let journal = UndoJournal::open(base.path())?;
-    assert_eq!(undo_pending(&journal, &Leftovers)?.undone.len(), 1);
+    let leftovers = Leftovers { cluster_dir: base.path().join("data") };
+    assert_eq!(undo_pending(&journal, &leftovers)?.undone.len(), 1);
     assert_eq!(journal.pending()?, []);
     Ok(())
 }
@@ -197,7 +200,7 @@ fn kept_data_is_stopped_in_order_and_stays() -> TestResult {
     assert!(supervisor.signal(Signal::SIGHUP)?);
     assert_eq!(state_of(&cluster, 1)?, NodeState::Running);
     let pause = PlannedUndo { fault: "pause".to_owned(), node: 1, process: broker, undo: UndoAction::Resume };
-    journal.begin(&pause)?;
+    journal.begin(pause)?;
     assert!(broker.signal(Signal::SIGSTOP)?);
     assert!(supervisor.signal(Signal::SIGTERM)?);
     eventually("supervisor and broker are gone", || !supervisor.is_alive() && !broker.is_alive())?;

@@ -24,8 +24,8 @@ use gauntlet_wire::{ConnectOptions, Connection, NewTopic};
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 
-use super::network;
 use super::support::{LIMIT, Run, TestResult, dirs, eventually, launcher, listed, process_of, quick, report};
+use super::{network, operations};
 
 /// Where rows are appended, one JSON object a line.
 const ROWS: &str = "GAUNTLET_FAULT_ROWS";
@@ -105,18 +105,21 @@ fn rows() -> Vec<Row> {
     let roll = Do::BrokerRollingRestart { deadline_ms: STOP };
     let loss = |by| Do::QuorumLoss { by };
     let mut rows = Vec::new();
-    for action in [Do::BrokerKill, stop, Do::BrokerPause] {
+    for action in [Do::BrokerKill, stop.clone(), Do::BrokerPause] {
         rows.push(row(action, Target::NotController, Shape::Combined));
     }
-    rows.push(ci(row(restart, Target::NotController, Shape::Combined)));
+    rows.push(ci(row(restart.clone(), Target::NotController, Shape::Combined)));
     rows.push(row(Do::BrokerBounce, Target::NotController, Shape::Combined));
-    rows.push(ci(row(roll, Target::NextOfRoll, Shape::Combined)));
+    rows.push(ci(row(roll.clone(), Target::NextOfRoll, Shape::Combined)));
     rows.push(ci(row(Do::BrokerKillAll, Target::AllBrokers, Shape::Combined)));
     let loss_by_pause = row(loss(LossBy::Pause), Target::EnoughVoters, Shape::Combined);
     rows.push(ci(Row { killed_in_ci_test: true, ..loss_by_pause }));
     rows.push(row(loss(LossBy::Kill), Target::EnoughVoters, Shape::Combined));
+    for (operation, _) in operations::rows() {
+        rows.push(ci(row(Do::Operation { operation }, Target::Cluster, Shape::Combined)));
+    }
     for shape in Shape::DIRECT {
-        for action in [Do::BrokerKill, stop, Do::BrokerPause, restart, Do::BrokerBounce] {
+        for action in [Do::BrokerKill, stop.clone(), Do::BrokerPause, restart.clone(), Do::BrokerBounce] {
             rows.push(row(action, Target::ActiveController, shape));
         }
     }
@@ -137,15 +140,19 @@ impl Row {
     }
 
     fn fault(&self) -> String {
-        match self.action {
+        match &self.action {
             FaultAction::QuorumLoss { by: LossBy::Pause } => "quorum.loss by pause".to_owned(),
             FaultAction::QuorumLoss { by: LossBy::Kill } => "quorum.loss by kill".to_owned(),
-            FaultAction::Network { fault } => network::words(&fault),
+            FaultAction::Network { fault } => network::words(fault),
             action => action.name().to_owned(),
         }
     }
 
     fn whom(&self) -> &'static str {
+        if let FaultAction::Operation { operation } = &self.action {
+            let rows = operations::rows().into_iter();
+            return rows.filter(|(row, _)| row == operation).map(|(_, whom)| whom).next().unwrap_or("nobody");
+        }
         match self.target {
             Target::ActiveController => "the active controller",
             Target::NextOfRoll => "each broker in turn",
@@ -160,23 +167,26 @@ impl Row {
         let turns = if self.target == Target::NextOfRoll { self.shape.brokers() } else { 1 };
         let spec = |turn: u16| FaultSpec {
             name: format!("fault#{turn}"),
-            action: self.action,
+            action: self.action.clone(),
             target: self.target.clone(),
             at_ns: 0,
-            recover_after: self.action.is_bounce().then_some(Duration::ZERO),
+            recover_after: self.action.is_momentary().then_some(Duration::ZERO),
             follows: (turn > 1).then(|| format!("fault#{}", turn - 1)),
         };
         (1..=turns).map(spec).collect()
     }
 
     fn pauses(&self) -> bool {
-        self.action.undo() == UndoAction::Resume
+        self.action.undo() == Some(UndoAction::Resume)
     }
 }
 
 /// One cluster of a shape for all rows that need it, started by the first one.
 #[derive(Default)]
 pub(crate) struct Clusters([Mutex<Option<Started>>; Shape::ALL.len()]);
+
+/// A test on a cluster that it leaves as it found it.
+type OnCluster = fn(&Arc<LocalCluster>) -> TestResult;
 
 /// A cluster and where its files are.
 type Started = (Arc<LocalCluster>, TempDir);
@@ -218,10 +228,25 @@ pub(crate) fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
             Trial::test(format!("catalogue, killed: {name}"), move || a_killed_run_leaves_nothing(&row));
         trials.push(killed.with_ignored_flag(!killed_in_ci_test));
     }
+    let more: [(&str, OnCluster); 4] = [
+        ("what_can_not_be_done_changes_nothing", operations::what_can_not_be_done_changes_nothing),
+        ("one_operation_at_a_time", operations::one_operation_at_a_time),
+        ("undone_without_the_broker_that_was_asked", operations::undone_without_the_broker_that_was_asked),
+        ("whoever_finds_the_journal_can_undo", operations::whoever_finds_the_journal_can_undo),
+    ];
+    for (name, test) in more {
+        let clusters = Arc::clone(clusters);
+        trials
+            .push(Trial::test(format!("operations: {name}"), move || test(&clusters.get(Shape::Combined)?)));
+    }
     trials
 }
 
 fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
+    if let FaultAction::Operation { operation } = &row.action {
+        let (records, seen) = operations::acts_and_heals(operation, cluster)?;
+        return tell(row, cluster, &records, &seen);
+    }
     let base = tempfile::tempdir()?;
     let journal = Arc::new(UndoJournal::open(base.path())?);
     let topic = topic_of(row, cluster)?;
@@ -232,7 +257,7 @@ fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
     let (sender, events) = mpsc::channel();
     let shared = (Arc::clone(cluster), Arc::clone(&journal));
     let injector = Injector::start(shared.0, row.specs(), monotonic_ns(), shared.1, sender)?;
-    let seen = if row.action.is_bounce() {
+    let seen = if row.action.is_momentary() {
         let records = injector.join();
         bounced(row, cluster, &before, &records)?
     } else {
@@ -340,7 +365,7 @@ fn bounced(
 }
 
 /// Everybody lists everybody, every replica is in sync, and there is an active controller.
-fn healthy(cluster: &LocalCluster, topic: &str) -> TestResult {
+pub(crate) fn healthy(cluster: &LocalCluster, topic: &str) -> TestResult {
     let all: Vec<i32> = cluster.broker_addresses().into_keys().collect();
     eventually("all brokers list all brokers", || {
         cluster.bootstrap().iter().all(|addr| listed(addr).is_ok_and(|ids| ids == all))
@@ -367,9 +392,9 @@ fn heals_again(
     for record in records {
         for node in victims(std::slice::from_ref(record)) {
             let process = before.iter().find(|(id, _)| *id == node).ok_or("a stranger")?.1;
-            let planned =
-                PlannedUndo { fault: record.name.clone(), node, process, undo: record.action.undo() };
-            cluster.undo(&PendingUndo { id: 0, at_ns: 0, planned })?;
+            let undo = record.action.undo().ok_or("nothing to undo")?;
+            let planned = PlannedUndo { fault: record.name.clone(), node, process, undo };
+            cluster.undo(&PendingUndo { id: 0, at_ns: 0, planned: planned.into() })?;
         }
     }
     injector.heal_all()?;
@@ -384,7 +409,11 @@ fn a_killed_run_leaves_nothing(row: &Row) -> TestResult {
     let mut run = Run::start(base.path(), &row.name())?;
     let journal = base.path().join("undo.journal");
     let pending = read_pending(&journal)?;
-    if matches!(row.action.undo(), UndoAction::Resume | UndoAction::Reconnect) {
+    let lasts = match &row.action {
+        FaultAction::Operation { operation } => !operation.is_momentary(),
+        action => matches!(action.undo(), Some(UndoAction::Resume | UndoAction::Reconnect)),
+    };
+    if lasts {
         assert!(!pending.is_empty());
     }
     run.child.kill()?;
@@ -403,6 +432,10 @@ fn a_killed_run_leaves_nothing(row: &Row) -> TestResult {
     }
     let gone_s = killed.elapsed().as_secs_f64();
     assert_eq!(read_pending(&journal)?, [], "nothing is left to undo");
+    if let (FaultAction::Operation { .. }, true) = (&row.action, lasts) {
+        let log = std::fs::read_to_string(base.path().join("logs/supervisor.log"))?;
+        assert!(log.contains("healing: fault fault#1 is undone"), "{log}");
+    }
     append(&serde_json::json!({
         "row": "killed_run",
         "fault": row.fault(),
@@ -421,13 +454,16 @@ pub(crate) fn begin(base: &std::path::Path, name: &str) -> Result<(Arc<LocalClus
     let dirs = gauntlet_chaos::ClusterDirs { undo_journal, ..dirs(base)? };
     let cluster = Arc::new(LocalCluster::start(&row.shape.spec(), &dirs, &launcher())?);
     topic_of(&row, &cluster)?;
+    if let FaultAction::Operation { operation } = &row.action {
+        operations::set_stage(operation, &cluster)?;
+    }
     let (sender, events) = mpsc::channel();
     let injector = Injector::start(Arc::clone(&cluster), row.specs(), monotonic_ns(), journal, sender)?;
     await_effect(&events)?;
     Ok((cluster, injector))
 }
 
-fn await_effect(events: &Receiver<FaultEvent>) -> TestResult {
+pub(crate) fn await_effect(events: &Receiver<FaultEvent>) -> TestResult {
     loop {
         let event = events.recv_timeout(LIMIT)?;
         match event.step {
@@ -498,7 +534,10 @@ fn tell(row: &Row, cluster: &LocalCluster, records: &[FaultRecord], seen: &str) 
         "seen": seen,
         "acts_after_s": rounded(acts_s),
         "heals_in_s": rounded(heals_s),
-        "healing_again": "changes no process",
+        "healing_again": match row.action {
+            FaultAction::Operation { .. } => "changes nothing",
+            _ => "changes no process",
+        },
     }))
 }
 

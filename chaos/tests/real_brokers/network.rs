@@ -6,15 +6,10 @@ use gauntlet_chaos::fault::{Direction, NetworkFault, NetworkKind};
 use gauntlet_chaos::proxy::{Link, Links};
 use gauntlet_chaos::{FaultAction, LocalCluster, Target};
 use gauntlet_wire::admin::connect_first;
-use gauntlet_wire::batch::{BatchBuilder, BatchStamp, RecordSpec};
-use gauntlet_wire::codec::Codec;
 use gauntlet_wire::{ConnectOptions, Connection, ErrorCode, PartitionMetadata};
-use kafka_protocol::messages::TopicName;
-use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use kafka_protocol::protocol::StrBytes;
 use libtest_mimic::Failed;
 
-use super::support::{LIMIT, TestResult, eventually};
+use super::support::{LIMIT, TestResult, eventually, produce};
 
 /// The latency that a row has.
 const LATENCY: Duration = Duration::from_millis(150);
@@ -255,28 +250,7 @@ impl Stage<'_> {
 
     /// Sends one record of so many bytes to the victim.
     fn produce(&self, partition: i32, acks: i16, bytes: usize) -> Result<ErrorCode, Failed> {
-        let mut batch = BatchBuilder::new(Codec::None);
-        let spec = RecordSpec {
-            timestamp_ms: 1_700_000_000_000,
-            key: None,
-            value_bytes: bytes,
-            own_header: None,
-            headers: &[],
-        };
-        batch.append(&spec, |value| value.fill(7));
-        let records = batch.seal(BatchStamp::NONE).bytes().clone();
-        let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
-        let topic = TopicName(StrBytes::from_string(self.topic.to_owned()));
-        let request =
-            ProduceRequest::default().with_acks(acks).with_timeout_ms(60_000).with_topic_data(vec![
-                TopicProduceData::default().with_name(topic).with_partition_data(vec![data]),
-            ]);
-        let options = ConnectOptions { timeout: LIMIT, ..ConnectOptions::default() };
-        // From 13 on topics have ids in it.
-        let response =
-            Connection::connect(&self.address(self.victim)?, &options)?.call_capped(&request, 12)?;
-        let answers = response.responses.first().and_then(|topic| topic.partition_responses.first());
-        Ok(ErrorCode(answers.ok_or("no answer")?.error_code))
+        produce(&self.address(self.victim)?, self.topic, partition, acks, bytes)
     }
 }
 

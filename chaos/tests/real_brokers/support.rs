@@ -13,7 +13,12 @@ use gauntlet_chaos::{
     ClusterDirs, FaultAction, FaultSpec, FaultStep, Injector, Jvm, Launcher, LocalCluster, LocalSpec, Target,
     UndoJournal, cache_dir,
 };
-use gauntlet_wire::{ConnectOptions, Connection};
+use gauntlet_wire::batch::{BatchBuilder, BatchStamp, RecordSpec};
+use gauntlet_wire::codec::Codec;
+use gauntlet_wire::{ConnectOptions, Connection, ErrorCode};
+use kafka_protocol::messages::TopicName;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use kafka_protocol::protocol::StrBytes;
 use libtest_mimic::Failed;
 
 pub(crate) const SUPERVISE: &str = "--hidden-supervise";
@@ -128,6 +133,37 @@ pub(crate) fn listed(addr: &str) -> Result<Vec<i32>, Failed> {
         .collect();
     ids.sort_unstable();
     Ok(ids)
+}
+
+/// Sends one record of so many bytes to the broker at `addr`.
+pub(crate) fn produce(
+    addr: &str,
+    topic: &str,
+    partition: i32,
+    acks: i16,
+    bytes: usize,
+) -> Result<ErrorCode, Failed> {
+    let mut batch = BatchBuilder::new(Codec::None);
+    let spec = RecordSpec {
+        timestamp_ms: 1_700_000_000_000,
+        key: None,
+        value_bytes: bytes,
+        own_header: None,
+        headers: &[],
+    };
+    batch.append(&spec, |value| value.fill(7));
+    let records = batch.seal(BatchStamp::NONE).bytes().clone();
+    let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
+    let topic = TopicName(StrBytes::from_string(topic.to_owned()));
+    let request = ProduceRequest::default()
+        .with_acks(acks)
+        .with_timeout_ms(60_000)
+        .with_topic_data(vec![TopicProduceData::default().with_name(topic).with_partition_data(vec![data])]);
+    let options = ConnectOptions { timeout: LIMIT, ..ConnectOptions::default() };
+    // From 13 on topics have ids in it.
+    let response = Connection::connect(addr, &options)?.call_capped(&request, 12)?;
+    let answers = response.responses.first().and_then(|topic| topic.partition_responses.first());
+    Ok(ErrorCode(answers.ok_or("no answer")?.error_code))
 }
 
 pub(crate) fn state_of(cluster: &LocalCluster, id: i32) -> Result<NodeState, Failed> {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use gauntlet_chaos::doctor::{Status, examine};
-use gauntlet_chaos::journal::{Leftover, RunLeftovers, UndoAction, undo_run};
+use gauntlet_chaos::journal::{Leftover, Planned, RunLeftovers, UndoAction, undo_run};
 use gauntlet_chaos::{LocalSpec, cache_dir};
 use gauntlet_reports::ExitReason;
 
 use crate::rundir::{CLUSTER_DIR, RUN_JSON, UNDO_JOURNAL};
-use crate::scenario::types::{ActionName, FaultAction, NetworkEffect};
+use crate::scenario::types::ActionName;
 
 /// How deep below a directory of runs the journals lie: `NAME/RUN`, and `NAME/SWEEP/points/POINT` for those of a sweep.
 const DEPTH_MAX: usize = 5;
@@ -19,8 +19,8 @@ const DEPTH_MAX: usize = 5;
 pub(super) enum FaultsCommand {
     /// List all faults, and on which clusters this machine can inject them.
     List(ListArgs),
-    /// Undo what a crash left: resumes processes that a dead run has paused, by its undo journal. Runs that go on are left
-    /// alone; exit code 7 if something stays broken.
+    /// Undo what a crash left, by the undo journals of dead runs: resumes processes that were paused, and puts back what operations
+    /// changed as long as a broker answers. Runs that go on are left alone; exit code 7 if something stays broken.
     Undo(UndoArgs),
 }
 
@@ -62,8 +62,7 @@ pub(super) fn run(command: FaultsCommand, out: &mut impl Write) -> std::io::Resu
 fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
     let local = if lacking.is_none() { "yes" } else { "no" };
     writeln!(out, "{:<23} {:<6} {:<18} what it does", "fault", "local", "bootstrap_servers")?;
-    for name in ActionName::ALL {
-        let action = name.action();
+    for action in ActionName::ALL {
         writeln!(out, "{:<23} {local:<6} {:<18} {}", action.name(), "no", what(action))?;
         writeln!(out, "{:<49} {}", "", how(action))?;
     }
@@ -81,48 +80,68 @@ fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
     )?;
     writeln!(
         out,
-        "bootstrap_servers: no way to the processes of brokers that run already; use `cluster: {{ local: … }}`"
+        "bootstrap_servers: no way to the processes of brokers that run already, and what runs there may be others' as well; use \
+         `cluster: {{ local: … }}`"
     )
 }
 
-fn what(action: FaultAction) -> &'static str {
+fn what(action: ActionName) -> &'static str {
     match action {
-        FaultAction::BrokerKill => "SIGKILL to a node",
-        FaultAction::BrokerStop => "SIGTERM to a node: it hands its leaderships over",
-        FaultAction::BrokerPause => "SIGSTOP to a node",
-        FaultAction::BrokerRestart => "SIGTERM to a node, started again at once",
-        FaultAction::BrokerBounce => "SIGKILL to a node, started again at once",
-        FaultAction::BrokerRollingRestart => "every broker in turn restarted, all replicas in sync between",
-        FaultAction::BrokerKillAll => "SIGKILL to every broker at once",
-        FaultAction::QuorumLoss(_) => {
-            "SIGSTOP (or `by: kill`) to so many voters that the others elect nobody"
+        ActionName::ElectionPreferred => {
+            "the preferred replica of every partition of a topic is elected leader"
         }
-        FaultAction::Network(fault) => match fault.effect {
-            NetworkEffect::Isolate => "a node is cut off from other nodes and from clients",
-            NetworkEffect::Partition => "a node is cut off from other nodes, or one of them, both or one way",
-            NetworkEffect::BlackHole => "connections to and from a node are never answered",
-            NetworkEffect::Delay { .. } => "bytes to and from a node arrive later, each way",
-            NetworkEffect::Bandwidth { .. } => "bytes to and from a node arrive at a low rate",
-            NetworkEffect::Reset => "connections of a node are reset, and new ones as well",
-        },
+        ActionName::LeaderImbalance => "one broker becomes the leader of every partition of a topic",
+        ActionName::QuotaChange => "clients are limited, by user, client id, or both",
+        ActionName::ConfigChange => "properties of a topic, of a broker, or of all brokers are set",
+        ActionName::PartitionReassign => "replicas of a topic are moved to other brokers, throttled or not",
+        ActionName::TopicAddPartitions => "a topic gets more partitions; this can't be undone",
+        ActionName::BrokerKill => "SIGKILL to a node",
+        ActionName::BrokerStop => "SIGTERM to a node: it hands its leaderships over",
+        ActionName::BrokerPause => "SIGSTOP to a node",
+        ActionName::BrokerRestart => "SIGTERM to a node, started again at once",
+        ActionName::BrokerBounce => "SIGKILL to a node, started again at once",
+        ActionName::BrokerRollingRestart => "every broker in turn restarted, all replicas in sync between",
+        ActionName::BrokerKillAll => "SIGKILL to every broker at once",
+        ActionName::QuorumLoss => "SIGSTOP (or `by: kill`) to so many voters that the others elect nobody",
+        ActionName::NetworkIsolate => "a node is cut off from other nodes and from clients",
+        ActionName::NetworkPartition => "a node is cut off from other nodes, or one of them, both or one way",
+        ActionName::NetworkBlackHole => "connections to and from a node are never answered",
+        ActionName::NetworkDelay => "bytes to and from a node arrive later, each way",
+        ActionName::NetworkBandwidth => "bytes to and from a node arrive at a low rate",
+        ActionName::NetworkReset => "connections of a node are reset, and new ones as well",
     }
 }
 
 /// What counts as acting, and what ends it.
-fn how(action: FaultAction) -> String {
+fn how(action: ActionName) -> String {
     let acts = match action {
-        FaultAction::BrokerPause | FaultAction::QuorumLoss(_) => "acts when every thread is stopped",
-        FaultAction::BrokerKillAll => "acts when every process is gone",
-        FaultAction::BrokerKill
-        | FaultAction::BrokerStop
-        | FaultAction::BrokerRestart
-        | FaultAction::BrokerBounce
-        | FaultAction::BrokerRollingRestart => "acts when the process is gone",
-        FaultAction::Network(_) => "acts when a proxy was seen to do so, and a client of ours saw it",
+        ActionName::BrokerPause | ActionName::QuorumLoss => "acts when every thread is stopped",
+        ActionName::BrokerKillAll => "acts when every process is gone",
+        ActionName::BrokerKill
+        | ActionName::BrokerStop
+        | ActionName::BrokerRestart
+        | ActionName::BrokerBounce
+        | ActionName::BrokerRollingRestart => "acts when the process is gone",
+        ActionName::NetworkIsolate
+        | ActionName::NetworkPartition
+        | ActionName::NetworkBlackHole
+        | ActionName::NetworkDelay
+        | ActionName::NetworkBandwidth
+        | ActionName::NetworkReset => "acts when a proxy was seen to do so, and a client of ours saw it",
+        ActionName::ElectionPreferred | ActionName::LeaderImbalance => {
+            "acts when every broker says who leads"
+        }
+        ActionName::QuotaChange | ActionName::ConfigChange => "acts when brokers describe it so",
+        ActionName::PartitionReassign => "acts when the move is under way, or over",
+        ActionName::TopicAddPartitions => "acts when every new partition has a leader",
     };
-    match action.heal_action() {
-        None => format!("{acts}; healed when the new one is registered"),
-        Some(heal) => format!("{acts}; ended by {}", heal.name()),
+    match action {
+        ActionName::ElectionPreferred => format!("{acts}; there is nothing to undo"),
+        ActionName::TopicAddPartitions => format!("{acts}; Kafka removes no partitions"),
+        _ => match action.heal_action() {
+            None => format!("{acts}; healed when the new one is registered"),
+            Some(heal) => format!("{acts}; ended by {}", heal.name()),
+        },
     }
 }
 
@@ -188,16 +207,26 @@ fn undo_one(run: &Path, out: &mut impl Write, if_it_goes_on: ExitReason) -> std:
 }
 
 fn told(leftover: &Leftover) -> String {
-    let planned = &leftover.pending.planned;
-    let what = format!("{} on node {}, {}", planned.fault, planned.node, planned.process);
-    match (&leftover.error, planned.undo, leftover.was_alive) {
-        (Some(error), _, _) => format!("{what}: not undone: {error}"),
-        (None, UndoAction::Resume, true) => format!("{what}: resumed"),
-        (None, _, false) => format!("{what}: its process is gone and its cluster with it; marked as undone"),
-        (None, UndoAction::Start, true) => format!("{what}: was not ended; marked as undone"),
-        (None, UndoAction::Reconnect, true) => {
-            format!("{what}: its proxy is gone and the fault with it; marked as undone")
+    let fault = leftover.pending.planned.fault();
+    let (what, undone) = match &leftover.pending.planned {
+        Planned::Process(planned) => {
+            let what = format!("{fault} on node {}, {}", planned.node, planned.process);
+            let undone = match (planned.undo, leftover.was_alive) {
+                (_, false) => "its process is gone and its cluster with it; marked as undone",
+                (UndoAction::Resume, true) => "resumed",
+                (UndoAction::Start, true) => "was not ended; marked as undone",
+                (UndoAction::Reconnect, true) => "its proxy is gone and the fault with it; marked as undone",
+            };
+            (what, undone)
         }
+        Planned::Operation(_) => match leftover.was_alive {
+            true => (fault.to_owned(), "what was before is put back"),
+            false => (fault.to_owned(), "no broker of its cluster runs any more; marked as undone"),
+        },
+    };
+    match &leftover.error {
+        Some(error) => format!("{what}: not undone: {error}"),
+        None => format!("{what}: {undone}"),
     }
 }
 
@@ -253,7 +282,7 @@ mod tests {
             .iter()
             .map(|one| one["const"].as_str().unwrap().to_owned())
             .collect();
-        let listed: BTreeSet<String> = ActionName::ALL.map(|name| name.action().name().to_owned()).into();
+        let listed: BTreeSet<String> = ActionName::ALL.map(|name| name.name().to_owned()).into();
         assert_eq!(listed, offered);
         assert_eq!(listed.len(), ActionName::ALL.len());
     }

@@ -10,7 +10,9 @@ use std::io::Write;
 
 use gauntlet_chaos::fault::Direction;
 use gauntlet_chaos::proxy::Links;
-use gauntlet_chaos::{FaultAction, FaultSpec, Jvm, KafkaSource, NetworkFault, NetworkKind, Target};
+use gauntlet_chaos::{
+    FaultAction, FaultSpec, Jvm, KafkaSource, NetworkFault, NetworkKind, Operation, Target,
+};
 use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;
@@ -263,11 +265,17 @@ fn fault_times(faults: &[FaultSpec]) -> Vec<(Option<std::time::Duration>, String
     let mut told: Vec<(u64, Option<std::time::Duration>, String)> = Vec::new();
     for fault in faults {
         let at = std::time::Duration::from_nanos(fault.at_ns);
-        let how = match &fault.action {
-            FaultAction::Network { fault } => network(fault),
-            _ => String::new(),
+        let what = match &fault.action {
+            FaultAction::Network { fault: of_network } => {
+                format!("{}{}", target(&fault.target), network(of_network))
+            }
+            FaultAction::Operation { operation: add @ Operation::TopicAddPartitions(_) } => {
+                format!("{add}; the load stays on those that it has before")
+            }
+            FaultAction::Operation { operation } => operation.to_string(),
+            _ => target(&fault.target),
         };
-        let what = format!("{}: {} of {}{how}", fault.name, fault.action.name(), target(&fault.target));
+        let what = format!("{}: {} of {what}", fault.name, fault.action.name());
         match &fault.follows {
             Some(before) => {
                 told.push((
@@ -321,6 +329,7 @@ fn network(fault: &NetworkFault) -> String {
 fn target(target: &Target) -> String {
     match target {
         Target::LeaderOf { topic, partition } => format!("the leader of {topic}-{partition}"),
+        Target::FollowersOf { topic, partition } => format!("the followers of {topic}-{partition}"),
         Target::ActiveController => "the active controller".to_owned(),
         Target::NotController => "the first broker that is not the active controller".to_owned(),
         Target::LowestPartitionLeaderNotController { topic } => {
@@ -332,6 +341,7 @@ fn target(target: &Target) -> String {
         Target::EnoughVoters => {
             "the active controller and as many voters that the others elect nobody".to_owned()
         }
+        Target::Cluster => "the cluster".to_owned(),
     }
 }
 

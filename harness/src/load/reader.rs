@@ -10,7 +10,7 @@ use gauntlet_verify::{
     BatchHeader as CheckedHeader, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks,
 };
 use gauntlet_wire::batch::{BatchError, BatchHeader, RecordView, RecordsBuffer};
-use gauntlet_wire::fetcher::{FetcherStats, Jump, PartitionState, RecordSink};
+use gauntlet_wire::fetcher::{Broken, FetcherStats, Jump, PartitionState, RecordSink};
 use gauntlet_wire::lateness::Charge;
 use gauntlet_wire::producer::Turn;
 
@@ -251,6 +251,19 @@ impl Reader {
         }
     }
 
+    /// A batch whose checksum is right, and that can't be taken apart: what is left of it is skipped.
+    fn undecodable(
+        &mut self,
+        partition: usize,
+        header: &BatchHeader,
+        from_offset: i64,
+        error: &BatchError,
+        turn: Turn<'_>,
+    ) {
+        let offsets = header.base_offset.max(from_offset)..header.last_offset() + 1;
+        self.broken(partition, &Broken { error, header: Some(header), offsets }, turn);
+    }
+
     /// The high watermark of a partition, from a client that does not tell which replica said so: for the lag only.
     pub fn note_high_watermark(&mut self, partition: usize, high_watermark: i64) {
         let Some(state) = self.partitions.get_mut(&partition) else { return };
@@ -442,7 +455,7 @@ impl RecordSink for Reader {
         }
         let mut records = match header.records(batch, &mut self.buffer) {
             Ok(records) => records,
-            Err(error) => return self.broken(partition, &error, turn),
+            Err(error) => return self.undecodable(partition, header, from_offset, &error, turn),
         };
         let mut read = 0;
         loop {
@@ -456,8 +469,8 @@ impl RecordSink for Reader {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    self.broken(partition, &error, turn);
-                    break;
+                    self.recorder.slot(arrived.decoded_ns).counts.reads += read;
+                    return self.undecodable(partition, header, from_offset, &error, turn);
                 }
             }
         }
@@ -465,16 +478,27 @@ impl RecordSink for Reader {
         self.pass(partition, header.last_offset());
     }
 
-    fn broken(&mut self, partition: usize, error: &BatchError, _turn: Turn<'_>) {
-        self.note_broken(partition, error);
+    fn broken(&mut self, partition: usize, broken: &Broken<'_>, _turn: Turn<'_>) {
+        self.note_broken(partition, broken.error);
+        let (Some(header), Some(state)) = (broken.header, self.partitions.get_mut(&partition)) else {
+            return;
+        };
+        state.position = state.position.max(broken.offsets.end);
+        if let Some(shard) = &mut state.shard {
+            shard.corrupt_batch(broken.offsets.clone(), &checked(header), &broken.error.to_string());
+        }
     }
 
     fn jumped(&mut self, partition: usize, _from: i64, to: i64, why: Jump) {
         let Some(state) = self.partitions.get_mut(&partition) else { return };
         state.position = to;
-        if let (Some(shard), Jump::Expired) = (&mut state.shard, why) {
-            shard.log_start(to);
-            shard.advance(to);
+        match (&mut state.shard, why) {
+            (Some(shard), Jump::Expired) => {
+                shard.log_start(to);
+                shard.advance(to);
+            }
+            (Some(shard), Jump::Truncated) => shard.truncate(to),
+            (None, _) => {}
         }
     }
 

@@ -58,7 +58,7 @@ fn times(
     };
     let spec = |(time, at): (usize, crate::units::Duration)| FaultSpec {
         name: number(time),
-        action: action(fault.action),
+        action: action(&fault.action),
         target: target.clone(),
         at_ns: at.as_ns().saturating_add(jitter_ns(fault, index, time, seed)),
         recover_after: recover_after(fault),
@@ -77,7 +77,7 @@ fn turns(scenario: &Scenario, fault: &file::Fault, index: usize, seed: u64) -> V
     let name = |turn: u16| format!("{}{NUMBER}{turn}", fault.name);
     let spec = |turn: u16| FaultSpec {
         name: name(turn),
-        action: action(fault.action),
+        action: action(&fault.action),
         target: Target::NextOfRoll,
         at_ns: fault.at.as_ns().saturating_add(jitter_ns(fault, index, 0, seed)),
         recover_after: recover_after(fault),
@@ -93,13 +93,13 @@ fn jitter_ns(fault: &file::Fault, index: usize, time: usize, seed: u64) -> u64 {
 }
 
 fn recover_after(fault: &file::Fault) -> Option<std::time::Duration> {
-    match fault.action.is_bounce() {
+    match fault.action.is_momentary() {
         true => Some(std::time::Duration::ZERO),
         false => fault.recover.map(|recover| recover.after.to_std()),
     }
 }
 
-fn action(action: file::FaultAction) -> FaultAction {
+fn action(action: &file::FaultAction) -> FaultAction {
     let deadline_ms = STOP_DEADLINE_MS;
     match action {
         file::FaultAction::BrokerKill => FaultAction::BrokerKill,
@@ -115,7 +115,8 @@ fn action(action: file::FaultAction) -> FaultAction {
                 file::LossBy::Kill => LossBy::Kill,
             },
         },
-        file::FaultAction::Network(fault) => FaultAction::Network { fault: network(fault) },
+        file::FaultAction::Network(fault) => FaultAction::Network { fault: network(*fault) },
+        file::FaultAction::Operation(operation) => FaultAction::Operation { operation: operation.clone() },
     }
 }
 
@@ -160,6 +161,9 @@ fn target(scenario: &Scenario, fault: &file::Fault, index: usize, seed: u64) -> 
             // Before a fault every partition has a leader, so the lowest that has one is 0.
             file::PartitionChoice::Lowest => Target::LeaderOf { topic: topic.clone(), partition: 0 },
         },
+        file::Target::Followers { topic, partition } => {
+            Target::FollowersOf { topic: topic.clone(), partition: *partition as i32 }
+        }
         file::Target::Controller => Target::ActiveController,
         file::Target::Broker { not_controller: true } => Target::NotController,
         file::Target::Broker { not_controller: false } => match &scenario.cluster {
@@ -175,6 +179,7 @@ fn target(scenario: &Scenario, fault: &file::Fault, index: usize, seed: u64) -> 
         file::Target::Id(id) => Target::Broker { id: i32::from(*id) },
         file::Target::AllBrokers => Target::AllBrokers,
         file::Target::EnoughVoters => Target::EnoughVoters,
+        file::Target::Cluster => Target::Cluster,
     })
 }
 
@@ -231,6 +236,19 @@ mod tests {
         assert!(drawn.iter().all(|ns| *ns < 4_000_000_000), "{drawn:?}");
         let distinct: std::collections::BTreeSet<u64> = drawn.iter().copied().collect();
         assert_eq!(distinct.len(), 6, "{drawn:?}");
+    }
+
+    #[test]
+    fn operations_are_aimed_at_the_cluster() {
+        let faults = "{ name: a, at: 5s, for: 9s, action: config.change, args: { broker: all, entries: { x: 1 } } }, \
+                      { name: b, at: 20s, action: election.preferred }";
+        let specs = specs(faults, 1);
+        assert!(specs.iter().all(|spec| spec.target == Target::Cluster));
+        let lasts: Vec<Option<u64>> = specs.iter().map(|s| s.recover_after.map(|d| d.as_secs())).collect();
+        assert_eq!(lasts, [Some(9), Some(0)]);
+        assert_eq!(specs[0].action.name(), "config.change");
+        let FaultAction::Operation { operation } = &specs[1].action else { panic!("{:?}", specs[1]) };
+        assert_eq!(operation.topic(), Some("gauntlet-case-${run.id}"));
     }
 
     #[test]

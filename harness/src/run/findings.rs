@@ -55,13 +55,52 @@ pub fn guarantee_in_words(guarantee: &Guarantee) -> String {
 #[derive(Serialize)]
 struct Findings<'a> {
     summary: &'a Summary,
+    partitions: &'a [PartitionCounts],
     evidence: &'a Evidence,
     broken_batches: &'a [String],
+}
+
+/// What became of the records of one partition: enough to compare it with somebody else's count of its log, which holds
+/// `acked - lost + duplicates + indeterminate_present + unacknowledged_present + failed_but_present` of the run's records.
+#[derive(Serialize)]
+struct PartitionCounts {
+    topic: String,
+    partition: u32,
+    /// Where reading ended.
+    position: i64,
+    acked: u64,
+    lost: u64,
+    duplicates: u64,
+    indeterminate_present: u64,
+    unacknowledged_present: u64,
+    failed_but_present: u64,
+    corrupt: u64,
+    checked: u64,
+}
+
+impl From<&PartitionReport> for PartitionCounts {
+    fn from(report: &PartitionReport) -> Self {
+        let summary = &report.summary;
+        PartitionCounts {
+            topic: report.topic.clone(),
+            partition: report.partition,
+            position: report.end.position,
+            acked: summary.acked,
+            lost: summary.lost,
+            duplicates: summary.duplicates,
+            indeterminate_present: summary.indeterminate_present,
+            unacknowledged_present: summary.unacknowledged_present,
+            failed_but_present: summary.failed_but_present,
+            corrupt: summary.corrupt,
+            checked: summary.checked,
+        }
+    }
 }
 
 /// All partitions together.
 pub(crate) struct Checked {
     summary: Summary,
+    partitions: Vec<PartitionCounts>,
     evidence: Evidence,
     /// Topics with their counts, by name.
     topics: BTreeMap<String, Summary>,
@@ -87,6 +126,7 @@ impl Checked {
     pub(crate) fn new(examples_max: usize) -> Self {
         Checked {
             summary: Summary::default(),
+            partitions: Vec::new(),
             evidence: Evidence::new(examples_max),
             topics: BTreeMap::new(),
             short: Vec::new(),
@@ -108,6 +148,7 @@ impl Checked {
     /// Adds a partition.
     pub(crate) fn add(&mut self, report: &PartitionReport) {
         self.summary.merge(&report.summary);
+        self.partitions.push(report.into());
         self.evidence.merge(&report.evidence);
         self.topics.entry(report.topic.clone()).or_default().merge(&report.summary);
         let end = &report.end;
@@ -150,8 +191,12 @@ impl Checked {
 
     /// Counts and witnesses, as `violations.json` keeps them.
     pub(crate) fn to_json(&self) -> std::io::Result<Vec<u8>> {
-        let findings =
-            Findings { summary: &self.summary, evidence: &self.evidence, broken_batches: &self.broken };
+        let findings = Findings {
+            summary: &self.summary,
+            partitions: &self.partitions,
+            evidence: &self.evidence,
+            broken_batches: &self.broken,
+        };
         serde_json::to_vec_pretty(&findings).map_err(std::io::Error::from)
     }
 

@@ -476,7 +476,10 @@ impl Run<'_> {
                 Ok(ends) => (true, ends),
                 Err(error) => {
                     (self.tell)(Progress::Note(&error.to_string()));
-                    let ends = topics::end_offsets(bootstrap, &topic.name, &self.admin).unwrap_or_default();
+                    let mut ends =
+                        topics::end_offsets(bootstrap, &topic.name, &self.admin).unwrap_or_default();
+                    // Those that the topic got meanwhile are nobody's.
+                    ends.retain(|partition, _| u32::try_from(*partition).is_ok_and(|p| p < topic.partitions));
                     if ends.len() < topic.partitions as usize {
                         unknowns.push(format!(
                             "{}: {} of {} partitions had no leader at the end",

@@ -250,6 +250,7 @@ fn allows_run_id(path: &str) -> bool {
             | "workload.producers.topic"
             | "workload.consumers.topic"
             | "faults.target.of.topic"
+            | "faults.args.topic"
             | "report.dir"
     ) || path.starts_with("vars.")
 }

@@ -49,6 +49,8 @@ const LATER_VALUES: [(&str, &[&str]); 6] = [
             "disk.fail",
             "client.kill",
             "clock.skew",
+            "election.unclean",
+            "topic.delete-recreate",
         ],
     ),
 ];

@@ -6,17 +6,20 @@ use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
 use super::types::{
     ActionName, Cluster, Expectation, Fault, FaultAction, ForeignCluster, HealAction, Key, Lifecycle,
-    LocalCluster, PartitionChoice, Recover, Report, Scenario, Target, Topic, Verify, Window, Workload,
+    LocalCluster, NetworkEffect, PartitionChoice, Recover, Report, Scenario, Target, Topic, Verify, Window,
+    Workload,
 };
 use super::written::{
-    ClusterWritten, ExpectationWritten, FaultWritten, PartitionWritten, Role, ScenarioWritten, TargetWritten,
-    TopicWritten, VerifyWritten, WorkloadWritten,
+    ClusterWritten, ExpectationWritten, FaultArgsWritten, FaultWritten, PartitionOfWritten, PartitionWritten,
+    Role, ScenarioWritten, TargetWritten, TopicWritten, VerifyWritten, WorkloadWritten,
 };
 use crate::units::{Bytes, Duration};
 
+mod args;
 mod clients;
 mod load;
 mod network;
+mod operations;
 mod records;
 mod security;
 
@@ -181,18 +184,20 @@ const TARGETS: &str = "write { role: controller }, { role: broker }, { id: 1 }, 
 
 fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut Problems<'_>) -> Fault {
     let path = format!("faults[{index}]");
-    let action = action(&written, &path, problems);
+    let action = action(&written, &path, topics, problems);
     let mut recover = written.recover.map(|recover| Recover { action: recover.action, after: recover.after });
     if let Some(lasts_for) = written.lasts_for {
-        if !matches!(action.heal_action(), Some(HealAction::BrokerResume | HealAction::NetworkHeal)) {
-            let help = match action.heal_action() {
-                Some(heal) => format!("write `recover: {{ action: {}, after: {lasts_for} }}`", heal.name()),
-                None => "remove it: the broker is started again at once".to_owned(),
+        if !lasts_until_told(&action) {
+            let help = match (action.heal_action(), action.action_name().why_momentary()) {
+                (Some(heal), _) => {
+                    format!("write `recover: {{ action: {}, after: {lasts_for} }}`", heal.name())
+                }
+                (None, why) => format!("remove it: {}", why.unwrap_or("it is over at once")),
             };
             problems.add(Finding {
                 path: &format!("{path}.for"),
                 message: format!("`for` does not fit action `{}`", action.name()),
-                label: "only for pauses and faults of the network",
+                label: "only for pauses, faults of the network, and operations that can be undone",
                 help: &help,
             });
         } else if recover.is_some() {
@@ -207,7 +212,7 @@ fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut P
         recover = recover.or(action.heal_action().map(heal));
     }
     Fault {
-        target: fault_target(written.target, &path, action, topics, problems),
+        target: fault_target(written.target, &path, &action, topics, problems),
         name: written.name,
         at: written.at,
         action,
@@ -217,23 +222,68 @@ fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut P
     }
 }
 
-fn action(written: &FaultWritten, path: &str, problems: &mut Problems<'_>) -> FaultAction {
-    if written.args.by.is_some() && written.action != ActionName::QuorumLoss {
-        problems.add(Finding {
-            path: &format!("{path}.args.by"),
-            message: "`by` does not fit this action".to_owned(),
-            label: "only for `quorum.loss`",
-            help: "remove it",
-        });
+/// The arguments of an action, and what they may refer to.
+#[derive(Clone, Copy)]
+struct Args<'a> {
+    written: &'a FaultArgsWritten,
+    action: ActionName,
+    /// Path of `args`.
+    path: &'a str,
+    topics: &'a [Topic],
+}
+
+impl Args<'_> {
+    /// Adds a problem with the argument `field`.
+    fn refuse(self, field: &str, message: String, label: &str, help: &str, problems: &mut Problems<'_>) {
+        problems.add(Finding { path: &format!("{}.{field}", self.path), message, label, help });
     }
-    let action = written.action.action();
-    if let FaultAction::Network(plain) = action {
-        return FaultAction::Network(network::network(plain.effect, &written.args, path, problems));
+
+    /// The topic that is named, or the only one there is.
+    fn topic(self, problems: &mut Problems<'_>) -> String {
+        topic_name(self.written.topic.clone(), &format!("{}.topic", self.path), self.topics, problems)
     }
-    network::refuse_all(&written.args, path, problems);
-    match (action, written.args.by) {
-        (FaultAction::QuorumLoss(_), Some(by)) => FaultAction::QuorumLoss(by),
-        (action, _) => action,
+}
+
+/// Whether it lasts until it is ended, by something that leaves processes alone.
+fn lasts_until_told(action: &FaultAction) -> bool {
+    matches!(
+        action.heal_action(),
+        Some(HealAction::BrokerResume | HealAction::NetworkHeal | HealAction::OperationUndo)
+    )
+}
+
+fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut Problems<'_>) -> FaultAction {
+    args::refuse_strays(written.action, &written.args, path, problems);
+    let args = Args { written: &written.args, action: written.action, path: &format!("{path}.args"), topics };
+    let network =
+        |effect, problems: &mut Problems<'_>| FaultAction::Network(network::network(effect, args, problems));
+    match written.action {
+        ActionName::BrokerKill => FaultAction::BrokerKill,
+        ActionName::BrokerStop => FaultAction::BrokerStop,
+        ActionName::BrokerPause => FaultAction::BrokerPause,
+        ActionName::BrokerRestart => FaultAction::BrokerRestart,
+        ActionName::BrokerBounce => FaultAction::BrokerBounce,
+        ActionName::BrokerRollingRestart => FaultAction::BrokerRollingRestart,
+        ActionName::BrokerKillAll => FaultAction::BrokerKillAll,
+        ActionName::QuorumLoss => FaultAction::QuorumLoss(args.written.by.unwrap_or_default()),
+        ActionName::NetworkDelay => network(network::delay(args, problems), problems),
+        ActionName::NetworkBandwidth => network(network::bandwidth(args, problems), problems),
+        ActionName::NetworkReset => network(NetworkEffect::Reset, problems),
+        ActionName::NetworkBlackHole => network(NetworkEffect::BlackHole, problems),
+        ActionName::NetworkPartition => network(NetworkEffect::Partition, problems),
+        ActionName::NetworkIsolate => network(NetworkEffect::Isolate, problems),
+        ActionName::ConfigChange => FaultAction::Operation(operations::config_change(args, problems)),
+        ActionName::PartitionReassign => {
+            FaultAction::Operation(operations::partition_reassign(args, problems))
+        }
+        ActionName::LeaderImbalance => FaultAction::Operation(operations::leader_imbalance(args, problems)),
+        ActionName::ElectionPreferred => {
+            FaultAction::Operation(operations::election_preferred(args, problems))
+        }
+        ActionName::TopicAddPartitions => {
+            FaultAction::Operation(operations::topic_add_partitions(args, problems))
+        }
+        ActionName::QuotaChange => FaultAction::Operation(operations::quota_change(args, problems)),
     }
 }
 
@@ -241,15 +291,18 @@ fn action(written: &FaultWritten, path: &str, problems: &mut Problems<'_>) -> Fa
 fn fault_target(
     written: Option<TargetWritten>,
     path: &str,
-    action: FaultAction,
+    action: &FaultAction,
     topics: &[Topic],
     problems: &mut Problems<'_>,
 ) -> Target {
     let known = match action {
         FaultAction::BrokerRollingRestart | FaultAction::BrokerKillAll => {
-            Some((Target::AllBrokers, "all brokers"))
+            Some((Target::AllBrokers, "all brokers are hit"))
         }
-        FaultAction::QuorumLoss(_) => Some((Target::EnoughVoters, "the active controller and other voters")),
+        FaultAction::QuorumLoss(_) => {
+            Some((Target::EnoughVoters, "the active controller and other voters are hit"))
+        }
+        FaultAction::Operation(_) => Some((Target::Cluster, "no node is hit; `args` say what is changed")),
         FaultAction::BrokerKill
         | FaultAction::BrokerStop
         | FaultAction::BrokerPause
@@ -275,7 +328,7 @@ fn fault_target(
                     path: &path,
                     message: format!("`{}` has no `target`", action.name()),
                     label: "not for this action",
-                    help: &format!("remove it: {whom} are hit"),
+                    help: &format!("remove it: {whom}"),
                 });
             }
             target
@@ -289,11 +342,11 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
             path: &format!("{path}.{field}"),
             message: format!("`{field}` does not fit this target"),
             label: why,
-            help: "targets are { role: leader, of: { topic, partition } }, { role: controller }, { role: broker }, and { id: N }",
+            help: "targets are { role: leader, of: { topic, partition } }, { role: followers, of: { topic, partition } }, { role: controller }, { role: broker }, and { id: N }",
         });
     };
-    if written.of.is_some() && written.role != Some(Role::Leader) {
-        refuse("of", "only for `role: leader`");
+    if written.of.is_some() && !matches!(written.role, Some(Role::Leader | Role::Followers)) {
+        refuse("of", "only for `role: leader` and `role: followers`");
     }
     if written.not.is_some() && !matches!(written.role, Some(Role::Leader | Role::Broker)) {
         refuse("not", "only for `role: leader` and `role: broker`");
@@ -329,6 +382,7 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
             });
             Target::Leader { topic: topics[0].name.clone(), partition: PartitionChoice::Lowest }
         }
+        (Some(Role::Followers), _, of) => followers(of, path, topics, problems),
         (Some(Role::Controller), _, _) => Target::Controller,
         (Some(Role::Broker), _, _) => Target::Broker { not_controller: written.not.is_some() },
         (None, Some(id), _) => Target::Id(id),
@@ -342,6 +396,30 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
             Target::Controller
         }
     }
+}
+
+/// Those of one partition: who follows is said of partitions, and the followers of several may be everybody.
+fn followers(
+    of: Option<PartitionOfWritten>,
+    path: &str,
+    topics: &[Topic],
+    problems: &mut Problems<'_>,
+) -> Target {
+    let named = of.and_then(|of| match of.partition {
+        PartitionWritten::Number(number) => Some((of.topic, number)),
+        PartitionWritten::Lowest => None,
+    });
+    let Some((topic, partition)) = named else {
+        problems.add(Finding {
+            path,
+            message: "`role: followers` needs `of` with the number of a partition".to_owned(),
+            label: "followers in which partition?",
+            help: "write { role: followers, of: { topic: NAME, partition: 0 } }",
+        });
+        return Target::Followers { topic: topics[0].name.clone(), partition: 0 };
+    };
+    let topic = topic_name(topic, &format!("{path}.of.topic"), topics, problems);
+    Target::Followers { topic, partition }
 }
 
 fn verify(written: Option<VerifyWritten>) -> Verify {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::diagnostic::{Place, Problem, ScenarioError, Sources, scenario_error};
 use super::interpolate::{Matrix, RUN_ID, interpolate};
 use super::tree::{Content, Node, Typed};
-use super::types::{Cluster, Lifecycle, Shape, Target};
+use super::types::{Cluster, Fault, Lifecycle, Shape};
 use super::validate::{RUN_ID_LENGTH, TOPIC_LENGTH_MAX};
 use super::written::{SweepDocument, SweepWritten};
 use super::{
@@ -390,11 +390,7 @@ pub(super) fn with_topics_of_its_own(scenario: &mut Scenario) {
     };
     scenario.workload.producers.iter_mut().for_each(|producers| rename(&mut producers.topic));
     scenario.workload.consumers.iter_mut().for_each(|consumers| rename(&mut consumers.topic));
-    for fault in &mut scenario.faults {
-        if let Target::Leader { topic, .. } = &mut fault.target {
-            rename(topic);
-        }
-    }
+    scenario.faults.iter_mut().filter_map(Fault::topic_mut).for_each(rename);
 }
 
 /// Topics whose names have no room for the id of a run.

@@ -78,11 +78,7 @@ impl Scenario {
         scenario.topics.iter_mut().for_each(|topic| fill(&mut topic.name));
         scenario.workload.producers.iter_mut().for_each(|producers| fill(&mut producers.topic));
         scenario.workload.consumers.iter_mut().for_each(|consumers| fill(&mut consumers.topic));
-        for fault in &mut scenario.faults {
-            if let Target::Leader { topic, .. } = &mut fault.target {
-                fill(topic);
-            }
-        }
+        scenario.faults.iter_mut().filter_map(Fault::topic_mut).for_each(fill);
         fill(&mut scenario.report.dir);
         scenario
     }

@@ -13,6 +13,7 @@ mod expect;
 mod faults;
 mod load;
 mod network;
+mod operations;
 mod records;
 mod topics;
 mod workload;

@@ -21,8 +21,8 @@ mod records;
 mod security;
 
 pub(crate) use forms::{
-    ExpectationWritten, OneOrMany, PartitionWritten, PropertyText, ServersWritten, VerifyWritten, Version,
-    WarmupWritten,
+    BrokerWritten, ExpectationWritten, OneOrMany, PartitionWritten, PropertyText, ServersWritten,
+    VerifyWritten, Version, WarmupWritten,
 };
 pub(crate) use properties::{ConsumerProperties, Number, ProducerProperties};
 pub(crate) use records::{
@@ -386,14 +386,17 @@ pub(crate) struct FaultWritten {
     pub(crate) jitter: Option<Duration>,
     /// What is done.
     pub(crate) action: ActionName,
-    /// To whom, decided when the fault is due. Not for actions that know whom: rolling restart, kill-all, quorum loss.
+    /// To whom, decided when the fault is due. Not for actions that know whom: rolling restart, kill-all, quorum loss; nor for operations
+    /// of the cluster, which hit no node.
     pub(crate) target: Option<TargetWritten>,
     /// Details of the action.
     #[serde(default)]
     pub(crate) args: FaultArgsWritten,
-    /// How it ends. Left out: it lasts until the run ends. Not for restarts and bounces, which end at once.
+    /// How it ends. Left out: it lasts until the run ends. Not for what is over at once: restarts and bounces, `election.preferred`,
+    /// `topic.add-partitions`.
     pub(crate) recover: Option<RecoverWritten>,
-    /// How long a pause or a fault of the network lasts; short for `recover: { action: broker.resume, after: … }` or `network.heal`.
+    /// How long a pause, a fault of the network, or an operation lasts; short for `recover: { action: broker.resume, after: … }`,
+    /// `network.heal`, or `operation.undo`.
     #[serde(rename = "for")]
     pub(crate) lasts_for: Option<Duration>,
 }
@@ -401,10 +404,7 @@ pub(crate) struct FaultWritten {
 /// Details of an action.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "FaultArgs")]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a map with `by`, or with `latency`, `jitter`, `bytes_per_second`, `link`, `direction`, `peer`, or `api`"
-)]
+#[serde(deny_unknown_fields, expecting = "a map of what the action takes, for example { by: kill }")]
 pub(crate) struct FaultArgsWritten {
     /// How a `quorum.loss` loses its voters; `pause` if left out.
     pub(crate) by: Option<LossBy>,
@@ -423,6 +423,59 @@ pub(crate) struct FaultArgsWritten {
     /// Only requests and responses of these APIs, by Kafka's names, e.g. Produce; for `network.black-hole`, `network.delay` and
     /// `network.reset`.
     pub(crate) api: Option<Vec<String>>,
+    /// Which topic; for operations. May be left out if there is only one, except for `config.change`.
+    pub(crate) topic: Option<String>,
+    /// Whose properties: a broker's, or `all`; for `config.change`, instead of `topic`.
+    pub(crate) broker: Option<BrokerWritten>,
+    /// Properties by Kafka's names; for `config.change`.
+    pub(crate) entries: Option<BTreeMap<String, PropertyText>>,
+    /// Where replicas are moved to; for `partition.reassign`.
+    pub(crate) brokers: Option<Vec<u16>>,
+    /// How many bytes a broker moves in a second at most, in and out; for `partition.reassign`. Unlimited if left out.
+    pub(crate) throttle: Option<Bytes>,
+    /// Number of the broker that leads; for `leader.imbalance`.
+    pub(crate) leader: Option<u16>,
+    /// How many partitions the topic has then; for `topic.add-partitions`.
+    pub(crate) partitions: Option<u32>,
+    /// The user, or `<default>`: all who have no quota of their own; for `quota.change`.
+    pub(crate) user: Option<String>,
+    /// The client id, or `<default>`; for `quota.change`.
+    pub(crate) client_id: Option<String>,
+    /// How many bytes each broker takes from such clients in a second; for `quota.change`.
+    pub(crate) producer_byte_rate: Option<Bytes>,
+    /// How many bytes each broker gives to such clients in a second; for `quota.change`.
+    pub(crate) consumer_byte_rate: Option<Bytes>,
+    /// How much time of each broker's threads such clients may use, in percent of one thread; for `quota.change`.
+    pub(crate) request_percentage: Option<u32>,
+}
+
+impl FaultArgsWritten {
+    /// Names of those that are there.
+    pub(crate) fn written(&self) -> Vec<&'static str> {
+        let fields = [
+            ("by", self.by.is_some()),
+            ("latency", self.latency.is_some()),
+            ("jitter", self.jitter.is_some()),
+            ("bytes_per_second", self.bytes_per_second.is_some()),
+            ("link", self.link.is_some()),
+            ("direction", self.direction.is_some()),
+            ("peer", self.peer.is_some()),
+            ("api", self.api.is_some()),
+            ("topic", self.topic.is_some()),
+            ("broker", self.broker.is_some()),
+            ("entries", self.entries.is_some()),
+            ("brokers", self.brokers.is_some()),
+            ("throttle", self.throttle.is_some()),
+            ("leader", self.leader.is_some()),
+            ("partitions", self.partitions.is_some()),
+            ("user", self.user.is_some()),
+            ("client_id", self.client_id.is_some()),
+            ("producer_byte_rate", self.producer_byte_rate.is_some()),
+            ("consumer_byte_rate", self.consumer_byte_rate.is_some()),
+            ("request_percentage", self.request_percentage.is_some()),
+        ];
+        fields.into_iter().filter_map(|(name, is_written)| is_written.then_some(name)).collect()
+    }
 }
 
 /// Who is hit: `role` or `id`.
@@ -432,7 +485,7 @@ pub(crate) struct FaultArgsWritten {
 pub(crate) struct TargetWritten {
     /// Role that the target has when the fault is due.
     pub(crate) role: Option<Role>,
-    /// Partition whose leader is meant; for `role: leader`.
+    /// Partition whose leader or followers are meant; for `role: leader` and `role: followers`.
     pub(crate) of: Option<PartitionOfWritten>,
     /// Spares the node that is the active controller when the fault is due.
     pub(crate) not: Option<NotController>,
@@ -446,6 +499,8 @@ pub(crate) struct TargetWritten {
 pub(crate) enum Role {
     /// Leader of a partition.
     Leader,
+    /// Every replica of a partition but its leader.
+    Followers,
     /// The active controller of the KRaft quorum.
     Controller,
     /// Any broker, drawn with the seed.

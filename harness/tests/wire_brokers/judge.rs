@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use gauntlet_chaos::LocalCluster;
 use gauntlet_verify::{BatchHeader as CheckedHeader, ReadEnd, Shard, ShardConfig, Summary};
-use gauntlet_wire::batch::{BatchError, BatchHeader, RecordsBuffer};
+use gauntlet_wire::batch::{BatchHeader, RecordsBuffer};
 use gauntlet_wire::codec::Codec;
 use gauntlet_wire::fetcher::{
-    FetcherConfig, FetcherStats, Isolation, Jump, PartitionState, RecordSink, run_fetcher,
+    Broken, FetcherConfig, FetcherStats, Isolation, Jump, PartitionState, RecordSink, run_fetcher,
 };
 use gauntlet_wire::producer::Turn;
 use gauntlet_wire::{LinkConfig, monotonic_ns};
@@ -193,8 +193,8 @@ impl<F: FnMut(usize, &BatchHeader, &[u8]) -> TestResult> RecordSink for WholeTop
         }
     }
 
-    fn broken(&mut self, partition: usize, error: &BatchError, _turn: Turn<'_>) {
-        self.trouble.push(format!("partition {partition}: {error}"));
+    fn broken(&mut self, partition: usize, broken: &Broken<'_>, _turn: Turn<'_>) {
+        self.trouble.push(format!("partition {partition}: {}", broken.error));
     }
 
     fn jumped(&mut self, partition: usize, from: i64, to: i64, why: Jump) {

@@ -9,7 +9,7 @@
 //!
 //! An event is a few dozen bytes, mostly of small differences that compress well: about a hundred bytes per batch, before compression.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -35,6 +35,10 @@ pub enum Event {
     Foreign(i64, usize),
     /// [`Shard::record`], for one whose checksum did not hold, with its value.
     Damaged(i64, Vec<u8>),
+    /// [`Shard::corrupt_batch`].
+    Corrupt(Range<i64>, BatchHeader, String),
+    /// [`Shard::truncate`].
+    Truncated(i64),
     /// [`Shard::unreadable_batch`].
     Unreadable(String),
     /// [`Shard::end_batch`].

@@ -33,6 +33,7 @@ mod origin;
 mod phantom;
 mod producers;
 mod real_time_order;
+mod recent;
 mod reorder;
 mod sequence_gap;
 mod sequence_repeat;
@@ -40,6 +41,7 @@ mod stream;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod truncated;
 mod unseen;
 mod watermark;
 mod zombie_write;
@@ -60,9 +62,11 @@ use crate::witness::Evidence;
 use claims::Claims;
 use leader_epoch::LeaderEpochs;
 use limit::LimitCheck;
+use lost::Overwritten;
 use origin::ProducerEpoch;
 use producers::Producers;
 use real_time_order::RealTime;
+use recent::RecentReads;
 use reorder::Overtaken;
 use stream::Streams;
 use tally::Tally;
@@ -201,8 +205,8 @@ pub struct Shard {
     claims: Claims,
     /// Claims that the reader passed without meeting their record there.
     missed: Vec<Run>,
-    /// Claims at whose offsets another record lies, appended by a later leader than the first.
-    overwritten: Vec<Run>,
+    /// Claims at whose offsets another record lies, appended by a later leader than the first, with its batch.
+    overwritten: Vec<Overwritten>,
     /// Reads away from the acked offset, for evidence only; bounded.
     displaced: Vec<Run>,
     overtaken: Vec<Overtaken>,
@@ -211,6 +215,7 @@ pub struct Shard {
     leader_epochs: LeaderEpochs,
     producers: Producers,
     real_time: RealTime,
+    recent: RecentReads,
     watermarks: WatermarkHistory,
     limit_check: LimitCheck,
     tally: Tally,
@@ -240,6 +245,7 @@ impl Shard {
             leader_epochs: LeaderEpochs::default(),
             producers: Producers::default(),
             real_time: RealTime::default(),
+            recent: RecentReads::default(),
             watermarks: WatermarkHistory::default(),
             limit_check: LimitCheck::default(),
             tally: Tally::new(&config),
@@ -286,6 +292,8 @@ impl Shard {
             Event::Read(run) => drop(self.read_run(run)),
             Event::Foreign(offset, bytes) => self.note_foreign_record(*offset, *bytes),
             Event::Damaged(offset, value) => drop(self.record(*offset, value)),
+            Event::Corrupt(offsets, header, why) => self.corrupt_batch(offsets.clone(), header, why),
+            Event::Truncated(end) => self.truncate(*end),
             Event::BatchEnded => self.end_batch(),
             Event::Advanced(position) => self.advance(*position),
             Event::LogStart(offset) => self.log_start(*offset),
@@ -342,8 +350,7 @@ impl Shard {
                 summary.acked += count;
                 let first_offset = base.min(OFFSET_MAX) + distance;
                 let claim = Run { stream, first_pseq: piece.start, first_offset, count };
-                self.note_ack(claim, settlement.settled_ns);
-                self.claim(claim);
+                self.claim(claim, settlement.settled_ns);
                 return;
             }
             Outcome::Acked { .. } => {
@@ -544,7 +551,7 @@ impl Shard {
         } else {
             self.apply(&run, matched);
         }
-        self.judge_passed_acks();
+        self.judge_met_acks(&run);
     }
 
     fn apply(&mut self, run: &Run, matched: u64) {
@@ -555,6 +562,7 @@ impl Shard {
         }
         self.note_read_after_failed(run);
         self.note_displaced_read(run, matched);
+        self.recent.note(run, &self.streams.get(run.stream).seen);
         let origin = ProducerEpoch::of(self.batch.as_ref());
         let state = self.streams.get_mut(run.stream);
         state.remember_read(run);
@@ -568,7 +576,7 @@ impl Shard {
         if position > self.position {
             self.claims.take_below(position, &mut self.missed);
             self.position = position;
-            self.judge_passed_acks();
+            self.real_time.pass(position);
         }
     }
 

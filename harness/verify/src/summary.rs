@@ -45,6 +45,8 @@ summary! {
     unacknowledged,
     /// Read intact, of this run, in the right partition; every copy counts.
     checked,
+    /// Read, and then cut off with the end of the log. Not in `checked` any more, except what was read again.
+    taken_back,
     /// Batches read, control batches included.
     batches,
     /// Control batches read.

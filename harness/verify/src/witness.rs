@@ -84,6 +84,7 @@ impl fmt::Display for Witness {
                     count => write!(f, "pseq {first}..={} ({count} records)", first + count - 1)?,
                 }
             }
+            _ if self.count > 1 => write!(f, "{} records of unknown identity", self.count)?,
             _ => f.write_str("record of unknown identity")?,
         }
         write!(f, " in {}-{}", self.topic, self.partition)?;

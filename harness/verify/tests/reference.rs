@@ -158,6 +158,7 @@ fn random_histories_hold_every_anomaly() {
         "last_stable_offset_regressions",
         "settled_twice",
         "reread",
+        "taken_back",
         "unchecked",
     ];
     for (name, count) in total.counts().filter(|(name, _)| !not_here.contains(name)) {

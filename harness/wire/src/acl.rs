@@ -26,15 +26,17 @@ pub enum Operation {
     Alter,
     /// Seeing it, its partitions and its offsets. Comes with Read, Write, Delete and Alter.
     Describe,
-    /// Seeing its configuration.
+    /// Seeing its configuration; on the cluster also: quotas.
     DescribeConfigs,
+    /// Changing its configuration; on the cluster also: quotas.
+    AlterConfigs,
     /// On the cluster: getting a producer id without any topic to write to.
     IdempotentWrite,
 }
 
 impl Operation {
     /// All that this crate knows.
-    pub const ALL: [Operation; 8] = [
+    pub const ALL: [Operation; 9] = [
         Operation::Read,
         Operation::Write,
         Operation::Create,
@@ -42,6 +44,7 @@ impl Operation {
         Operation::Alter,
         Operation::Describe,
         Operation::DescribeConfigs,
+        Operation::AlterConfigs,
         Operation::IdempotentWrite,
     ];
 
@@ -55,6 +58,7 @@ impl Operation {
             Operation::Alter => 7,
             Operation::Describe => 8,
             Operation::DescribeConfigs => 10,
+            Operation::AlterConfigs => 11,
             Operation::IdempotentWrite => 12,
         }
     }

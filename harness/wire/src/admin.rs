@@ -1,24 +1,31 @@
 //! Administrative calls, one method each, on the blocking [`Connection`].
+//!
+//! Layout: `configs` what is set on topics and brokers, `quotas` what clients may use, `reassignments` where replicas are.
+
+mod configs;
+mod quotas;
+mod reassignments;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+pub use configs::ConfigResource;
 use kafka_protocol::messages::alter_user_scram_credentials_request::ScramCredentialUpsertion;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
-use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
     AlterUserScramCredentialsRequest, BrokerId, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeConfigsRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest,
-    InitProducerIdRequest, ListOffsetsRequest, TopicName,
+    DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, InitProducerIdRequest,
+    ListOffsetsRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+pub use quotas::{QuotaEntity, QuotaName};
+pub use reassignments::Reassignment;
 
 use crate::acl::{Operation, Permission};
 use crate::code::ErrorCode;
@@ -85,8 +92,6 @@ pub struct Quorum {
 
 /// The first version that finds the highest timestamp (KIP-734); nothing of later ones is needed.
 const LIST_OFFSETS_VERSION_CAP: i16 = 7;
-/// Where the value of a property comes from: set on the topic itself (DescribeConfigs, `DYNAMIC_TOPIC_CONFIG`).
-const SET_ON_TOPIC: i8 = 1;
 
 fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
@@ -297,55 +302,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The effective configuration of a topic, by property name. Needs DescribeConfigs on it.
-    pub fn topic_config(&mut self, topic: &str) -> Result<BTreeMap<String, String>, WireError> {
-        Ok(values(self.describe_topic_config(topic)?))
-    }
-
-    /// What is set on the topic itself of its configuration, by property name; what comes from brokers or is a default is
-    /// left out. Needs DescribeConfigs on it.
-    pub fn topic_config_set(&mut self, topic: &str) -> Result<BTreeMap<String, String>, WireError> {
-        let mut described = self.describe_topic_config(topic)?;
-        described.retain(|property| property.config_source == SET_ON_TOPIC);
-        Ok(values(described))
-    }
-
-    /// The effective configuration of a broker, by property name. Must be sent to that broker.
-    pub fn broker_config(&mut self, broker_id: i32) -> Result<BTreeMap<String, String>, WireError> {
-        const BROKER: i8 = 4;
-        let needed = Permission::on_cluster(Operation::DescribeConfigs);
-        Ok(values(self.describe_config(BROKER, &broker_id.to_string(), needed)?))
-    }
-
-    fn describe_topic_config(
-        &mut self,
-        topic: &str,
-    ) -> Result<Vec<DescribeConfigsResourceResult>, WireError> {
-        const TOPIC: i8 = 2;
-        self.describe_config(TOPIC, topic, Permission::on_topic(Operation::DescribeConfigs, topic))
-    }
-
-    fn describe_config(
-        &mut self,
-        resource_type: i8,
-        name: &str,
-        needed: Permission,
-    ) -> Result<Vec<DescribeConfigsResourceResult>, WireError> {
-        let request = DescribeConfigsRequest::default().with_resources(vec![
-            DescribeConfigsResource::default()
-                .with_resource_type(resource_type)
-                .with_resource_name(StrBytes::from_string(name.to_owned()))
-                .with_configuration_keys(None),
-        ]);
-        let response = self.call(&request)?;
-        let result = response.results.into_iter().next().ok_or_else(|| self.empty("DescribeConfigs"))?;
-        self.check_permitted(result.error_code, &result.error_message, needed, || {
-            format!("describe the configuration of {name}")
-        })?;
-        Ok(result.configs)
-    }
-
-    fn empty(&self, api: &str) -> WireError {
+    pub(crate) fn empty(&self, api: &str) -> WireError {
         WireError::Protocol { addr: self.addr().to_owned(), detail: format!("an empty {api} response") }
     }
 
@@ -408,14 +365,6 @@ impl From<kafka_protocol::messages::describe_topic_partitions_response::Describe
             offline: ids(p.offline_replicas),
         }
     }
-}
-
-/// Secret values are not told, and so are not there.
-fn values(described: Vec<DescribeConfigsResourceResult>) -> BTreeMap<String, String> {
-    let told = |property: DescribeConfigsResourceResult| {
-        property.value.map(|value| (property.name.to_string(), value.to_string()))
-    };
-    described.into_iter().filter_map(told).collect()
 }
 
 /// Connects to the first of `bootstrap` that answers. The error is that of the last one tried. A refused log-in is not tried

@@ -48,8 +48,12 @@ impl ErrorCode {
     pub const NOT_LEADER_OR_FOLLOWER: ErrorCode = ErrorCode(6);
     /// `UNKNOWN_TOPIC_OR_PARTITION`.
     pub const UNKNOWN_TOPIC_OR_PARTITION: ErrorCode = ErrorCode(3);
+    /// `MESSAGE_TOO_LARGE`.
+    pub const MESSAGE_TOO_LARGE: ErrorCode = ErrorCode(10);
     /// `OFFSET_OUT_OF_RANGE`.
     pub const OFFSET_OUT_OF_RANGE: ErrorCode = ErrorCode(1);
+    /// `INVALID_PARTITIONS`.
+    pub const INVALID_PARTITIONS: ErrorCode = ErrorCode(37);
     /// `TOPIC_ALREADY_EXISTS`.
     pub const TOPIC_ALREADY_EXISTS: ErrorCode = ErrorCode(36);
     /// `OUT_OF_ORDER_SEQUENCE_NUMBER`.
@@ -60,6 +64,8 @@ impl ErrorCode {
     pub const INVALID_PRODUCER_EPOCH: ErrorCode = ErrorCode(47);
     /// `UNKNOWN_PRODUCER_ID`.
     pub const UNKNOWN_PRODUCER_ID: ErrorCode = ErrorCode(59);
+    /// `NO_REASSIGNMENT_IN_PROGRESS`.
+    pub const NO_REASSIGNMENT_IN_PROGRESS: ErrorCode = ErrorCode(85);
     /// `PRODUCER_FENCED`.
     pub const PRODUCER_FENCED: ErrorCode = ErrorCode(90);
 

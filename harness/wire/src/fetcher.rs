@@ -4,6 +4,7 @@
 mod requests;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use mio::Token;
@@ -72,6 +73,17 @@ pub enum Jump {
     Truncated,
 }
 
+/// A batch that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken<'a> {
+    /// Why not.
+    pub error: &'a BatchError,
+    /// What its header says, which may be damaged; `None` if not even the header can be read.
+    pub header: Option<&'a BatchHeader>,
+    /// The offsets that are skipped for it. Empty without a header: the reader can't get on, and fetches the same again.
+    pub offsets: Range<i64>,
+}
+
 /// Who receives what is read.
 pub trait RecordSink {
     /// A batch, in offset order per partition. Its CRC was verified. Records below `from_offset` were delivered before.
@@ -84,8 +96,8 @@ pub trait RecordSink {
         turn: Turn<'_>,
     );
 
-    /// A batch that can't be read. It is skipped; its records are not delivered.
-    fn broken(&mut self, partition: usize, error: &BatchError, turn: Turn<'_>);
+    /// A batch that can't be read; its records are not delivered.
+    fn broken(&mut self, partition: usize, broken: &Broken<'_>, turn: Turn<'_>);
 
     /// The reader continues at `to` instead of `from`.
     fn jumped(&mut self, partition: usize, from: i64, to: i64, why: Jump);
@@ -130,6 +142,8 @@ impl FetcherStats {
 #[derive(Debug)]
 struct Assigned {
     position: i64,
+    /// Leader epoch of the last batch below the position; -1 when unknown.
+    epoch: i32,
     /// A request that this partition is part of is under way.
     asked: bool,
     /// Errors in a row; the next request waits for the back-off.
@@ -178,6 +192,7 @@ impl<S: RecordSink> Fetcher<S> {
             .map(|(partition, offset)| {
                 let state = Assigned {
                     position: *offset,
+                    epoch: -1,
                     asked: false,
                     failures: 0,
                     not_before_ns: 0,
@@ -227,21 +242,76 @@ impl<S: RecordSink> Fetcher<S> {
                 Err(error) => {
                     // Without a length there is no next batch to go on with; the position stays, and the same
                     // bytes come again: a reader that can't get on is better than one that skips in silence.
-                    self.sink.broken(partition, &error, turn);
+                    let offsets = assigned.position..assigned.position;
+                    self.sink.broken(partition, &Broken { error: &error, header: None, offsets }, turn);
                     return;
                 }
             };
             let (batch, rest) = data.split_at(length);
             data = rest;
-            let next = header.last_offset() + 1;
-            if next <= assigned.position {
+            let from = assigned.position;
+            if let Err(error) = header.verify_crc(batch) {
+                let end = end_of_damaged(&header, data);
+                if end > from {
+                    assigned.position = end;
+                    let offsets = header.base_offset.max(from)..end;
+                    self.sink.broken(
+                        partition,
+                        &Broken { error: &error, header: Some(&header), offsets },
+                        turn,
+                    );
+                }
                 continue;
             }
-            match header.verify_crc(batch) {
-                Ok(()) => self.sink.batch(partition, &header, batch, assigned.position, turn),
-                Err(error) => self.sink.broken(partition, &error, turn),
+            let next = header.last_offset() + 1;
+            if next <= from {
+                continue;
             }
+            self.sink.batch(partition, &header, batch, from, turn);
             assigned.position = next;
+            assigned.epoch = header.leader_epoch;
         }
+    }
+}
+
+/// Where a batch ends whose checksum is wrong. The checksum covers the number of its offsets but not the first of them, so
+/// where the next batch begins is the better witness, if there is one.
+fn end_of_damaged(header: &BatchHeader, rest: &[u8]) -> i64 {
+    let claimed = header.last_offset().max(header.base_offset) + 1;
+    match next_batch(rest) {
+        Ok(Some((next, _))) if next.base_offset > header.base_offset => claimed.min(next.base_offset),
+        _ => claimed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::HEADER_BYTES;
+
+    /// A header alone, with these offsets and no records.
+    fn header(base_offset: i64, last_offset_delta: i32) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&base_offset.to_be_bytes());
+        bytes[8..12].copy_from_slice(&(HEADER_BYTES as i32 - 12).to_be_bytes());
+        // Magic: format v2.
+        bytes[16] = 2;
+        bytes[23..27].copy_from_slice(&last_offset_delta.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_damaged_batch_does_not_hide_what_follows() {
+        let end = |delta, rest: &[u8]| {
+            let (damaged, _) = next_batch(&header(100, delta)).unwrap().unwrap();
+            end_of_damaged(&damaged, rest)
+        };
+        let next = header(105, 3);
+        assert_eq!(end(4, &next), 105);
+        assert_eq!(end(1_000_000, &next), 105, "a number of offsets that was damaged itself");
+        assert_eq!(end(2, &next), 103, "compacted");
+        assert_eq!(end(-7, &next), 101);
+        assert_eq!(end(4, &[]), 105);
+        assert_eq!(end(4, &next[..20]), 105);
     }
 }

@@ -29,7 +29,10 @@ mod turns;
 mod varint;
 
 pub use acl::{Operation, Permission, Resource};
-pub use admin::{FoundOffset, NewTopic, OffsetSpec, ProducerIdentity, Quorum};
+pub use admin::{
+    ConfigResource, FoundOffset, NewTopic, OffsetSpec, ProducerIdentity, Quorum, QuotaEntity, QuotaName,
+    Reassignment,
+};
 pub use clock::monotonic_ns;
 pub use code::ErrorCode;
 pub use connection::{ApiVersions, ConnectOptions, Connection};

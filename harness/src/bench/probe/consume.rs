@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::unbounded;
-use gauntlet_wire::batch::{BatchError, BatchHeader};
+use gauntlet_wire::batch::BatchHeader;
 use gauntlet_wire::fetcher::{
-    FetcherConfig, FetcherStats, Isolation, Jump, PartitionState, RecordSink, run_fetcher,
+    Broken, FetcherConfig, FetcherStats, Isolation, Jump, PartitionState, RecordSink, run_fetcher,
 };
 use gauntlet_wire::producer::Turn;
 use gauntlet_wire::{ConnectOptions, LinkConfig, monotonic_ns};
@@ -171,8 +171,8 @@ impl RecordSink for Timed {
         self.last_ns = monotonic_ns();
     }
 
-    fn broken(&mut self, partition: usize, error: &BatchError, turn: Turn<'_>) {
-        self.inner.broken(partition, error, turn);
+    fn broken(&mut self, partition: usize, broken: &Broken<'_>, turn: Turn<'_>) {
+        self.inner.broken(partition, broken, turn);
     }
 
     fn jumped(&mut self, partition: usize, from: i64, to: i64, why: Jump) {

@@ -1,7 +1,7 @@
 //! Paths into the tree: `load.rate`, `faults[0].at`, `topics[0].config.min.insync.replicas`.
 //!
-//! Kafka's property names hold dots. Below a `config` segment, below its `rdkafka` or `external`, and below `cluster.security`, everything
-//! that is left is therefore one name.
+//! Kafka's property names hold dots. Below a `config` segment, below its `rdkafka` or `external`, below `args.entries`, and below
+//! `cluster.security`, everything that is left is therefore one name.
 
 use super::{Content, Node, Span};
 
@@ -53,6 +53,7 @@ fn names_follow(segments: &[Segment]) -> bool {
     let is = |segment: &Segment, key: &str| matches!(segment, Segment::Key(name) if name == key);
     match segments {
         [cluster, security] if is(cluster, "cluster") && is(security, "security") => true,
+        [.., args, entries] if is(args, "args") && is(entries, "entries") => true,
         [.., last] => is(last, "config"),
         [] => false,
     }
@@ -115,6 +116,8 @@ mod tests {
         let raw = ["workload", "producers", "config", "rdkafka", "batch.num.messages"].map(key);
         assert_eq!(parse_path("workload.producers.config.rdkafka.batch.num.messages"), Some(raw.to_vec()));
         assert_eq!(parse_path("workload.producers.config.rdkafka"), Some(raw[..4].to_vec()));
+        let entry = parse_path("faults[0].args.entries.retention.ms").unwrap();
+        assert_eq!((entry.len(), entry.last()), (5, Some(&key("retention.ms"))));
         let secured = [key("cluster"), key("security"), key("sasl.password")];
         assert_eq!(parse_path("cluster.security.sasl.password"), Some(secured.to_vec()));
         assert_eq!(parse_path("cluster.local.security.acls").map(|path| path.len()), Some(4));

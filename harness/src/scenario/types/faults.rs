@@ -1,10 +1,11 @@
 //! What is broken on purpose.
 
+use gauntlet_chaos::Operation;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::network::{NetworkEffect, NetworkFault};
-use crate::units::{Bytes, Duration};
+use crate::units::Duration;
 
 /// A fault: what is done to whom, when, and how it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub struct Fault {
     pub action: FaultAction,
     /// To whom, decided when the fault is due.
     pub target: Target,
-    /// How it ends. None: it lasts until the run ends, or, if its action is a bounce, no time at all.
+    /// How it ends. None: it lasts until the run ends, or, if its action is over at once, no time at all.
     pub recover: Option<Recover>,
     /// How long after it began it begins again, as long as the load lasts. None: it happens once.
     pub every: Option<Duration>,
@@ -26,11 +27,19 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The topic that it names, if it names one.
+    pub(crate) fn topic_mut(&mut self) -> Option<&mut String> {
+        match &mut self.action {
+            FaultAction::Operation(operation) => operation.topic_mut(),
+            _ => self.target.topic_mut(),
+        }
+    }
+
     /// When it ends at the latest, counted from the end of the warm-up; the first time, if it is repeated.
     #[must_use]
     pub fn heals_at(&self) -> Option<Duration> {
         let latest = self.at.saturating_add(self.jitter);
-        if self.action.is_bounce() {
+        if self.action.is_momentary() {
             return Some(latest);
         }
         self.recover.map(|recover| latest.saturating_add(recover.after))
@@ -56,7 +65,7 @@ impl Fault {
 }
 
 /// What is done to the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultAction {
     /// SIGKILL.
     BrokerKill,
@@ -76,11 +85,31 @@ pub enum FaultAction {
     QuorumLoss(LossBy),
     /// Something is done to the network around the target.
     Network(NetworkFault),
+    /// Brokers are told something, as by Kafka's tools. What this is made of is what the injector takes: there is no unit to resolve.
+    Operation(Operation),
 }
 
 /// The name of an action in scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum ActionName {
+    /// The preferred replica of every partition of a topic is elected leader.
+    #[serde(rename = "election.preferred")]
+    ElectionPreferred,
+    /// One broker becomes the leader of every partition of a topic.
+    #[serde(rename = "leader.imbalance")]
+    LeaderImbalance,
+    /// Clients of a user or with a client id are limited.
+    #[serde(rename = "quota.change")]
+    QuotaChange,
+    /// Properties of a topic or of brokers are set.
+    #[serde(rename = "config.change")]
+    ConfigChange,
+    /// Replicas of a topic are moved to other brokers.
+    #[serde(rename = "partition.reassign")]
+    PartitionReassign,
+    /// A topic gets more partitions, for good.
+    #[serde(rename = "topic.add-partitions")]
+    TopicAddPartitions,
     /// SIGKILL.
     #[serde(rename = "broker.kill")]
     BrokerKill,
@@ -127,7 +156,13 @@ pub enum ActionName {
 
 impl ActionName {
     /// All of them, in the order of their danger.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 20] = [
+        Self::ElectionPreferred,
+        Self::LeaderImbalance,
+        Self::QuotaChange,
+        Self::ConfigChange,
+        Self::PartitionReassign,
+        Self::TopicAddPartitions,
         Self::BrokerRestart,
         Self::BrokerStop,
         Self::BrokerBounce,
@@ -144,27 +179,66 @@ impl ActionName {
         Self::NetworkIsolate,
     ];
 
-    /// What it does where nothing else is said.
+    /// The name in scenarios.
     #[must_use]
-    pub fn action(self) -> FaultAction {
-        let network = |effect| FaultAction::Network(NetworkFault::of(effect));
+    pub fn name(self) -> &'static str {
         match self {
-            Self::BrokerKill => FaultAction::BrokerKill,
-            Self::BrokerStop => FaultAction::BrokerStop,
-            Self::BrokerPause => FaultAction::BrokerPause,
-            Self::BrokerRestart => FaultAction::BrokerRestart,
-            Self::BrokerBounce => FaultAction::BrokerBounce,
-            Self::BrokerRollingRestart => FaultAction::BrokerRollingRestart,
-            Self::BrokerKillAll => FaultAction::BrokerKillAll,
-            Self::QuorumLoss => FaultAction::QuorumLoss(LossBy::default()),
-            Self::NetworkDelay => {
-                network(NetworkEffect::Delay { latency: Duration::ZERO, jitter: Duration::ZERO })
+            Self::ElectionPreferred => "election.preferred",
+            Self::LeaderImbalance => "leader.imbalance",
+            Self::QuotaChange => "quota.change",
+            Self::ConfigChange => "config.change",
+            Self::PartitionReassign => "partition.reassign",
+            Self::TopicAddPartitions => "topic.add-partitions",
+            Self::BrokerKill => "broker.kill",
+            Self::BrokerStop => "broker.stop",
+            Self::BrokerPause => "broker.pause",
+            Self::BrokerRestart => "broker.restart",
+            Self::BrokerBounce => "broker.bounce",
+            Self::BrokerRollingRestart => "broker.rolling-restart",
+            Self::BrokerKillAll => "broker.kill-all",
+            Self::QuorumLoss => "quorum.loss",
+            Self::NetworkDelay => "network.delay",
+            Self::NetworkBandwidth => "network.bandwidth",
+            Self::NetworkReset => "network.reset",
+            Self::NetworkBlackHole => "network.black-hole",
+            Self::NetworkPartition => "network.partition",
+            Self::NetworkIsolate => "network.isolate",
+        }
+    }
+
+    /// What ends it, where its arguments don't say otherwise; None for one that is over at once.
+    #[must_use]
+    pub fn heal_action(self) -> Option<HealAction> {
+        match self {
+            Self::BrokerKill | Self::BrokerStop | Self::BrokerKillAll => Some(HealAction::BrokerStart),
+            Self::BrokerPause | Self::QuorumLoss => Some(HealAction::BrokerResume),
+            Self::NetworkDelay
+            | Self::NetworkBandwidth
+            | Self::NetworkReset
+            | Self::NetworkBlackHole
+            | Self::NetworkPartition
+            | Self::NetworkIsolate => Some(HealAction::NetworkHeal),
+            Self::LeaderImbalance | Self::QuotaChange | Self::ConfigChange | Self::PartitionReassign => {
+                Some(HealAction::OperationUndo)
             }
-            Self::NetworkBandwidth => network(NetworkEffect::Bandwidth { rate: Bytes::default() }),
-            Self::NetworkReset => network(NetworkEffect::Reset),
-            Self::NetworkBlackHole => network(NetworkEffect::BlackHole),
-            Self::NetworkPartition => network(NetworkEffect::Partition),
-            Self::NetworkIsolate => network(NetworkEffect::Isolate),
+            Self::BrokerRestart
+            | Self::BrokerBounce
+            | Self::BrokerRollingRestart
+            | Self::ElectionPreferred
+            | Self::TopicAddPartitions => None,
+        }
+    }
+
+    /// Why it is over at once, if it is.
+    #[must_use]
+    pub fn why_momentary(self) -> Option<&'static str> {
+        match self {
+            Self::BrokerRestart | Self::BrokerBounce | Self::BrokerRollingRestart => {
+                Some("its broker is started again at once")
+            }
+            Self::ElectionPreferred => Some("there is nothing to undo"),
+            Self::TopicAddPartitions => Some("Kafka removes no partitions"),
+            _ => None,
         }
     }
 }
@@ -181,38 +255,55 @@ pub enum LossBy {
 }
 
 impl FaultAction {
+    /// What scenarios call it.
+    #[must_use]
+    pub fn action_name(&self) -> ActionName {
+        match self {
+            Self::BrokerKill => ActionName::BrokerKill,
+            Self::BrokerStop => ActionName::BrokerStop,
+            Self::BrokerPause => ActionName::BrokerPause,
+            Self::BrokerRestart => ActionName::BrokerRestart,
+            Self::BrokerBounce => ActionName::BrokerBounce,
+            Self::BrokerRollingRestart => ActionName::BrokerRollingRestart,
+            Self::BrokerKillAll => ActionName::BrokerKillAll,
+            Self::QuorumLoss(_) => ActionName::QuorumLoss,
+            Self::Network(fault) => match fault.effect {
+                NetworkEffect::Delay { .. } => ActionName::NetworkDelay,
+                NetworkEffect::Bandwidth { .. } => ActionName::NetworkBandwidth,
+                NetworkEffect::Reset => ActionName::NetworkReset,
+                NetworkEffect::BlackHole => ActionName::NetworkBlackHole,
+                NetworkEffect::Partition => ActionName::NetworkPartition,
+                NetworkEffect::Isolate => ActionName::NetworkIsolate,
+            },
+            Self::Operation(operation) => match operation {
+                Operation::ConfigChange(_) => ActionName::ConfigChange,
+                Operation::PartitionReassign(_) => ActionName::PartitionReassign,
+                Operation::LeaderImbalance(_) => ActionName::LeaderImbalance,
+                Operation::ElectionPreferred(_) => ActionName::ElectionPreferred,
+                Operation::TopicAddPartitions(_) => ActionName::TopicAddPartitions,
+                Operation::QuotaChange(_) => ActionName::QuotaChange,
+            },
+        }
+    }
+
     /// The name in scenarios.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
+        self.action_name().name()
+    }
+
+    /// What ends it; None for one that is over at once.
+    #[must_use]
+    pub fn heal_action(&self) -> Option<HealAction> {
         match self {
-            Self::BrokerKill => "broker.kill",
-            Self::BrokerStop => "broker.stop",
-            Self::BrokerPause => "broker.pause",
-            Self::BrokerRestart => "broker.restart",
-            Self::BrokerBounce => "broker.bounce",
-            Self::BrokerRollingRestart => "broker.rolling-restart",
-            Self::BrokerKillAll => "broker.kill-all",
-            Self::QuorumLoss(_) => "quorum.loss",
-            Self::Network(fault) => fault.effect.name(),
+            Self::QuorumLoss(LossBy::Kill) => Some(HealAction::BrokerStart),
+            _ => self.action_name().heal_action(),
         }
     }
 
-    /// What ends it; None for one that starts its victim again at once.
+    /// Whether it is over at once: its victim is started again, or there is nothing to undo.
     #[must_use]
-    pub fn heal_action(self) -> Option<HealAction> {
-        match self {
-            Self::BrokerKill | Self::BrokerStop | Self::BrokerKillAll | Self::QuorumLoss(LossBy::Kill) => {
-                Some(HealAction::BrokerStart)
-            }
-            Self::BrokerPause | Self::QuorumLoss(LossBy::Pause) => Some(HealAction::BrokerResume),
-            Self::Network(_) => Some(HealAction::NetworkHeal),
-            Self::BrokerRestart | Self::BrokerBounce | Self::BrokerRollingRestart => None,
-        }
-    }
-
-    /// Whether its victim is started again at once.
-    #[must_use]
-    pub fn is_bounce(self) -> bool {
+    pub fn is_momentary(&self) -> bool {
         self.heal_action().is_none()
     }
 }
@@ -229,6 +320,9 @@ pub enum HealAction {
     /// The network is as it was.
     #[serde(rename = "network.heal")]
     NetworkHeal,
+    /// What was before is put back.
+    #[serde(rename = "operation.undo")]
+    OperationUndo,
 }
 
 impl HealAction {
@@ -239,6 +333,7 @@ impl HealAction {
             Self::BrokerStart => "broker.start",
             Self::BrokerResume => "broker.resume",
             Self::NetworkHeal => "network.heal",
+            Self::OperationUndo => "operation.undo",
         }
     }
 }
@@ -262,6 +357,13 @@ pub enum Target {
         /// Which of its partitions.
         partition: PartitionChoice,
     },
+    /// Every replica of a partition but its leader.
+    Followers {
+        /// Topic, one of the scenario's. May hold `${run.id}`.
+        topic: String,
+        /// Which of its partitions.
+        partition: u32,
+    },
     /// The active controller of the KRaft quorum.
     Controller,
     /// A broker that is drawn with the seed.
@@ -275,6 +377,24 @@ pub enum Target {
     AllBrokers,
     /// Enough voters of the quorum, for `quorum.loss`.
     EnoughVoters,
+    /// No node: the cluster, for operations.
+    Cluster,
+}
+
+impl Target {
+    /// The topic that it names.
+    #[must_use]
+    pub fn topic_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Leader { topic, .. } | Self::Followers { topic, .. } => Some(topic),
+            Self::Controller
+            | Self::Broker { .. }
+            | Self::Id(_)
+            | Self::AllBrokers
+            | Self::EnoughVoters
+            | Self::Cluster => None,
+        }
+    }
 }
 
 /// Which partition's leader is hit.

@@ -55,21 +55,6 @@ pub enum NetworkEffect {
     Reset,
 }
 
-impl NetworkEffect {
-    /// The name in scenarios.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Isolate => "network.isolate",
-            Self::Partition => "network.partition",
-            Self::BlackHole => "network.black-hole",
-            Self::Delay { .. } => "network.delay",
-            Self::Bandwidth { .. } => "network.bandwidth",
-            Self::Reset => "network.reset",
-        }
-    }
-}
-
 /// Links of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -78,8 +78,7 @@ fn property(name: &str, problems: &mut Problems<'_>) {
             help: "remove it: clients, faults, and clean-up rest on it",
         });
     }
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.is_empty() || !name.chars().all(allowed) {
+    if !is_property_name(name) {
         problems.add(Finding {
             path: &path,
             message: format!("`{name}` is no property name"),
@@ -87,6 +86,12 @@ fn property(name: &str, problems: &mut Problems<'_>) {
             help: "property names are made of letters, digits, `.`, `_`, and `-`",
         });
     }
+}
+
+/// Whether Kafka could have a property of this name.
+pub(super) fn is_property_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !name.is_empty() && name.chars().all(allowed)
 }
 
 fn bootstrap(servers: &[String], problems: &mut Problems<'_>) {

@@ -1,9 +1,12 @@
 //! Rules of `faults`.
 
-use super::{name, network};
+use gauntlet_chaos::fault::Claim;
+
+use super::{name, network, operations};
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Cluster, Controllers, Fault, FaultAction, LocalCluster, PartitionChoice, Recover, Scenario, Target,
+    ActionName, Cluster, Controllers, Fault, FaultAction, LocalCluster, PartitionChoice, Recover, Scenario,
+    Target,
 };
 use crate::units::Duration;
 
@@ -38,8 +41,14 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
         }
         repeats(&path, fault, scenario, problems);
         target(&path, fault, scenario, problems);
-        if let FaultAction::Network(fault_of_network) = &fault.action {
-            network::validate(&path, fault, fault_of_network, scenario, problems);
+        match &fault.action {
+            FaultAction::Network(of_network) => {
+                network::validate(&path, fault, of_network, scenario, problems);
+            }
+            FaultAction::Operation(operation) => {
+                operations::validate(&path, (index, fault), operation, scenario, problems);
+            }
+            _ => {}
         }
         overlap(&path, fault, &scenario.faults[..index], scenario, problems);
     }
@@ -76,8 +85,8 @@ fn recover(path: &str, fault: &Fault, recover: Recover, problems: &mut Problems<
         problems.add(Finding {
             path: &format!("{path}.recover"),
             message: format!("`{}` needs no `recover`", fault.action.name()),
-            label: "its broker is started again at once",
-            help: "remove it, or use `broker.stop` or `broker.kill`, which last",
+            label: fault.action.action_name().why_momentary().unwrap_or("it is over at once"),
+            help: "remove it",
         });
         return;
     };
@@ -123,6 +132,16 @@ fn repeats(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Proble
         );
         return;
     }
+    if fault.action.action_name() == ActionName::TopicAddPartitions {
+        refuse(
+            format!(
+                "fault `{name}` raises the number of partitions, and the second time it is as high already"
+            ),
+            "not for this action",
+            "remove it, or write a second fault with a later `at` and more partitions",
+        );
+        return;
+    }
     let Some(heals_at) = fault.heals_at() else {
         refuse(
             format!("fault `{name}` repeats, and lasts until the run ends"),
@@ -155,12 +174,14 @@ fn target(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Problem
     let path = format!("{path}.target");
     match &fault.target {
         Target::Leader { topic, partition } => leader(&path, topic, *partition, scenario, problems),
+        Target::Followers { topic, partition } => followers(&path, topic, *partition, scenario, problems),
         Target::Id(id) => node(&path, *id, scenario, problems),
         Target::Broker { not_controller: true } => needs_another_broker(&path, scenario, problems),
         Target::Controller
         | Target::Broker { not_controller: false }
         | Target::AllBrokers
-        | Target::EnoughVoters => {}
+        | Target::EnoughVoters
+        | Target::Cluster => {}
     }
 }
 
@@ -187,6 +208,24 @@ fn leader(
         }
         (PartitionChoice::LowestNotController, _) => needs_another_broker(path, scenario, problems),
         _ => {}
+    }
+}
+
+fn followers(path: &str, name: &str, partition: u32, scenario: &Scenario, problems: &mut Problems<'_>) {
+    leader(path, name, PartitionChoice::Number(partition), scenario, problems);
+    let brokers = match &scenario.cluster {
+        Cluster::Local(local) => local.brokers,
+        // Refused with all faults.
+        Cluster::Bootstrap(_) => return,
+    };
+    let replicas = scenario.topic(name).map(|topic| topic.replication_factor.unwrap_or(brokers));
+    if replicas == Some(1) {
+        problems.add(Finding {
+            path,
+            message: format!("partitions of topic `{name}` have one replica"),
+            label: "there are no followers",
+            help: "raise the topic's `replication_factor`, or hit the leader",
+        });
     }
 }
 
@@ -238,7 +277,7 @@ fn node(path: &str, id: u16, scenario: &Scenario, problems: &mut Problems<'_>) {
 
 /// Two faults on one node at a time: the first one to heal would heal the other as well. Roles are only known when
 /// faults are due, so this can be told for numbered nodes and for all brokers only; for the others the run refuses the second
-/// fault.
+/// fault. Of operations it is known what they change.
 fn overlap(path: &str, fault: &Fault, earlier: &[Fault], scenario: &Scenario, problems: &mut Problems<'_>) {
     let spans = |fault: &Fault| {
         let due = fault.due(scenario.load.shape.duration(), scenario.load.drain, REPEATS_MAX);
@@ -252,6 +291,10 @@ fn overlap(path: &str, fault: &Fault, earlier: &[Fault], scenario: &Scenario, pr
     };
     for other in earlier {
         let whom = match (&fault.target, &other.target) {
+            (Target::Cluster, _) | (_, Target::Cluster) => match in_common(&fault.action, &other.action) {
+                Some(claim) => claim.to_string(),
+                None => continue,
+            },
             (Target::Id(one), Target::Id(two)) if one == two => format!("node {one}"),
             // One of them takes every broker at once, and the other one at least.
             (Target::AllBrokers, Target::AllBrokers) => "all brokers".to_owned(),
@@ -272,6 +315,13 @@ fn overlap(path: &str, fault: &Fault, earlier: &[Fault], scenario: &Scenario, pr
         });
         return;
     }
+}
+
+/// What two operations would both change.
+fn in_common(one: &FaultAction, other: &FaultAction) -> Option<Claim> {
+    let (FaultAction::Operation(one), FaultAction::Operation(other)) = (one, other) else { return None };
+    let claims = one.claims();
+    other.claims().into_iter().find(|claim| claims.contains(claim))
 }
 
 fn kills_all(fault: &Fault) -> bool {

@@ -14,7 +14,7 @@ pub(super) fn validate(
     problems: &mut Problems<'_>,
 ) {
     let Cluster::Local(local) = &scenario.cluster else { return };
-    let name = network.effect.name();
+    let name = fault.action.name();
     if local.security.is_some() {
         problems.add(Finding {
             path: &format!("{path}.action"),

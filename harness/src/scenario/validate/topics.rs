@@ -9,7 +9,7 @@ pub(crate) const NAME_LENGTH_MAX: usize = 249;
 /// Room that is left for the id of a run in a name: `20261121-090342-7f3a`, or a run of a sweep, `…-p003-r12-a2`.
 pub(crate) const RUN_ID_LENGTH: usize = 36;
 /// Most partitions of a topic: beyond it, loads and checks of one host mean nothing.
-const PARTITIONS_MAX: u32 = 10_000;
+pub(super) const PARTITIONS_MAX: u32 = 10_000;
 
 pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
     for (index, topic) in scenario.topics.iter().enumerate() {

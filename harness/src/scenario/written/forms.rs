@@ -213,6 +213,51 @@ impl JsonSchema for PartitionWritten {
     }
 }
 
+/// Number of a broker, or `all`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BrokerWritten {
+    Number(u16),
+    All,
+}
+
+impl<'de> Deserialize<'de> for BrokerWritten {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BrokerVisitor)
+    }
+}
+
+struct BrokerVisitor;
+
+impl Visitor<'_> for BrokerVisitor {
+    type Value = BrokerWritten;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the number of a broker, or `all`")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<BrokerWritten, E> {
+        let invalid = |_| E::invalid_value(de::Unexpected::Unsigned(number), &self);
+        u16::try_from(number).map(BrokerWritten::Number).map_err(invalid)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<BrokerWritten, E> {
+        match text {
+            "all" => Ok(BrokerWritten::All),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+}
+
+impl JsonSchema for BrokerWritten {
+    fn schema_name() -> Cow<'static, str> {
+        "Broker".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "integer", "minimum": 1 }, { "const": "all" }] })
+    }
+}
+
 /// Implements reading and the schema of a type that is either a text or a map of options.
 macro_rules! text_or_map {
     ($type:ident, $expecting:literal, $text:expr, $map:expr, $map_type:ty, $text_schema:expr) => {

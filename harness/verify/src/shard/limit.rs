@@ -14,9 +14,11 @@
 
 use crate::run::Run;
 
+use super::lost::Overwritten;
 use super::origin::Origins;
 use super::producers::Producers;
 use super::real_time_order::RealTime;
+use super::recent::RecentReads;
 use super::stream::Stream;
 use super::{Overtaken, Shard};
 
@@ -64,6 +66,7 @@ impl Shard {
         size_of::<Self>()
             + Producers::BYTES_MAX
             + RealTime::STEPS_BYTES_MAX
+            + RecentReads::BYTES_MAX
             + 2 * (streams * per_stream + fragments * FRAGMENT_BYTES)
     }
 
@@ -78,10 +81,11 @@ impl Shard {
             + self.streams.memory_bytes()
             + self.producers.memory_bytes()
             + self.real_time.memory_bytes()
+            + self.recent.memory_bytes()
             + self.streams.iter().map(per_stream).sum::<usize>()
             + self.claims.memory_bytes()
-            + (self.missed.capacity() + self.overwritten.capacity() + self.displaced.capacity())
-                * FRAGMENT_BYTES
+            + (self.missed.capacity() + self.displaced.capacity()) * FRAGMENT_BYTES
+            + self.overwritten.capacity() * size_of::<Overwritten>()
             + self.overtaken.iter().map(Overtaken::memory_bytes).sum::<usize>()
             + self.corrupt_at.memory_bytes()
             + self.expired_at.memory_bytes()
@@ -93,7 +97,7 @@ impl Shard {
         self.streams.iter().map(fragments_of).sum::<usize>()
             + self.claims.fragments()
             + self.missed.len()
-            + self.overwritten.len()
+            + (self.overwritten.len() * size_of::<Overwritten>()).div_ceil(FRAGMENT_BYTES)
             + self.real_time.fragments()
             + overtaken.div_ceil(FRAGMENT_BYTES)
             + self.corrupt_at.fragments()

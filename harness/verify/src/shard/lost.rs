@@ -21,35 +21,50 @@ use crate::witness::Blame;
 
 use super::claims::push_missed;
 use super::tally::{Sighting, Tally};
-use super::{ReadEnd, Shard};
+use super::{BatchHeader, ReadEnd, Shard};
+
+/// A claim at whose offsets other records lie, and the batch that the first of these is in.
+#[derive(Debug)]
+pub(super) struct Overwritten {
+    pub(super) run: Run,
+    by: BatchHeader,
+}
+
+/// Why a record is not in the log, where that can be told.
+#[derive(Debug, Default)]
+pub(super) struct Cause {
+    pub(super) blame: Option<Blame>,
+    pub(super) detail: Option<String>,
+}
 
 impl Shard {
-    /// Takes an ack with an offset: compares it with what was read, or waits for the reader.
-    pub(super) fn claim(&mut self, claim: Run) {
+    /// Takes an ack with an offset, and when it came (0: not known): compares it with what was read, or waits for the reader.
+    pub(super) fn claim(&mut self, claim: Run, acked_ns: u64) {
         let stream = self.streams.get_mut(claim.stream);
         let unlocated: Vec<_> = stream.unlocated.present_in(claim.pseqs()).collect();
         let reads = stream.take_reads(claim.pseqs());
         if reads.is_empty() && unlocated.is_empty() {
-            return self.file_claim(claim);
+            return self.file_claim(claim, claim.first_offset, acked_ns);
         }
         if let [read] = reads[..]
             && read == claim
         {
-            return;
+            return self.judge_late_ack(&claim, &[read], acked_ns);
         }
         let (agreeing, displaced): (Vec<Run>, Vec<Run>) =
             reads.into_iter().partition(|read| read.agrees_with(&claim));
         self.note_displaced(&displaced);
+        self.judge_late_ack(&claim, &agreeing, acked_ns);
         let mut met: crate::interval_set::IntervalSet = agreeing.iter().map(Run::pseqs).collect();
         unlocated.into_iter().for_each(|range| met.insert(range));
         let open: Vec<_> = met.missing_in(claim.pseqs()).collect();
         for piece in open {
-            self.file_claim(claim.slice(piece));
+            self.file_claim(claim.slice(piece), claim.first_offset, acked_ns);
         }
     }
 
-    /// Puts a claim that met no read where it belongs.
-    fn file_claim(&mut self, claim: Run) {
+    /// Puts a claim that met no read where it belongs. `base_offset` is the first that its answer named.
+    fn file_claim(&mut self, claim: Run, base_offset: i64, acked_ns: u64) {
         let (passed, ahead) = claim.split_at_offset(self.position);
         if let Some(passed) = passed {
             push_missed(&mut self.missed, passed);
@@ -57,15 +72,19 @@ impl Shard {
         }
         if let Some(ahead) = ahead {
             self.claims.insert(ahead);
+            self.note_ack_ahead(ahead, base_offset, acked_ns);
         }
     }
 
     /// Takes claims at whose offsets `self.batch` holds other records.
     pub(super) fn note_contradicted(&mut self, claims: Vec<Run>) {
-        let later = self.batch.as_ref().is_some_and(|header| self.leader_epochs.is_later(header));
-        let to = if later { &mut self.overwritten } else { &mut self.missed };
+        let later = self.batch.filter(|header| self.leader_epochs.is_later(header));
         for claim in claims {
-            push_missed(to, claim);
+            match (later, self.overwritten.last_mut()) {
+                (None, _) => push_missed(&mut self.missed, claim),
+                (Some(_), Some(last)) if last.run.continues_with(&claim) => last.run.count += claim.count,
+                (Some(by), _) => self.overwritten.push(Overwritten { run: claim, by }),
+            }
         }
     }
 
@@ -75,11 +94,12 @@ impl Shard {
             self.resolve_missed_run(tally, missed, None);
         }
         for missed in &self.overwritten {
-            self.resolve_missed_run(tally, missed, Some(Blame::LogTruncated));
+            self.resolve_missed_run(tally, &missed.run, Some(&missed.by));
         }
     }
 
-    fn resolve_missed_run(&self, tally: &mut Tally, missed: &Run, blame: Option<Blame>) {
+    /// `by`: what was written over it.
+    fn resolve_missed_run(&self, tally: &mut Tally, missed: &Run, by: Option<&BatchHeader>) {
         let stream = self.streams.get(missed.stream);
         let readable: Vec<_> = self.corrupt_at.missing_in(missed.offsets()).collect();
         for offsets in readable {
@@ -95,7 +115,11 @@ impl Shard {
                     self.count_inconsistent(tally, &run.slice(elsewhere));
                 }
                 for absent in stream.seen.missing_in(run.pseqs()) {
-                    self.count_lost(tally, &run.slice(absent), blame);
+                    let cause = by.map_or_else(Cause::default, |by| Cause {
+                        blame: Some(Blame::LogTruncated),
+                        detail: Some(format!("over it lies {by}")),
+                    });
+                    self.count_lost(tally, &run.slice(absent), cause);
                 }
             }
         }
@@ -125,16 +149,17 @@ impl Shard {
             (false, false) => run.first_pseq,
         };
         if run.first_pseq < proven {
-            self.count_lost(tally, &run.slice(run.first_pseq..proven), None);
+            self.count_lost(tally, &run.slice(run.first_pseq..proven), Cause::default());
         }
         if proven < run.end_pseq() {
             self.count_unseen(tally, &run.slice(proven..run.end_pseq()), end);
         }
     }
 
-    pub(super) fn count_lost(&self, tally: &mut Tally, run: &Run, blame: Option<Blame>) {
+    pub(super) fn count_lost(&self, tally: &mut Tally, run: &Run, cause: Cause) {
         tally.summary.lost += run.count;
-        tally.witness(FindingClass::Lost, Sighting { blame, ..self.sighting_of_claim(run) });
+        let Cause { blame, detail } = cause;
+        tally.witness(FindingClass::Lost, Sighting { blame, detail, ..self.sighting_of_claim(run) });
     }
 
     /// A claim as evidence: acked there, or without an offset if that is negative.

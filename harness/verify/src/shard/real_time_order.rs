@@ -4,6 +4,9 @@
 //! a partition's log is one order that agrees with the clock (linearizability; Herlihy and Wing, 1990). So no record below an
 //! acked offset may have been sent after the ack. Each acked record counts once.
 //!
+//! Only a record that was read where its ack said is judged: one that is not there is *lost*, or at another place, and that the
+//! log went on from below its offset is no second finding.
+//!
 //! *Sent* is when the record was intended to be sent, which is never later than when it was; *acked* is when its answer had
 //! been read, which is never earlier than when the broker gave it. Both errors only hide findings, and both instants are of
 //! one clock, CLOCK_MONOTONIC. What is intended later within one batch than its ack cannot be, so the record's own run is left
@@ -25,6 +28,8 @@ const STEPS_MAX: usize = 512;
 #[derive(Clone, Copy, Debug)]
 struct Ack {
     run: Run,
+    /// The first offset of the answer that it is a part of.
+    base_offset: i64,
     acked_ns: u64,
 }
 
@@ -81,6 +86,41 @@ impl RealTime {
         self.pending.insert(at, ack);
     }
 
+    /// Takes out the parts of acks at the offsets of `read`, which agree with it. What lies below is dropped.
+    fn meet(&mut self, read: &Run) -> Vec<Ack> {
+        let mut met = Vec::new();
+        let mut above = Vec::new();
+        while let Some(ack) =
+            self.pending.front().filter(|ack| ack.run.first_offset < read.end_offset()).copied()
+        {
+            self.pending.pop_front();
+            let (_, rest) = ack.run.split_at_offset(read.first_offset);
+            let Some(rest) = rest else { continue };
+            let (here, beyond) = rest.split_at_offset(read.end_offset());
+            met.extend(here.filter(|here| here.agrees_with(read)).map(|run| Ack { run, ..ack }));
+            above.extend(beyond.map(|run| Ack { run, ..ack }));
+        }
+        above.into_iter().for_each(|ack| self.pending.push_front(ack));
+        met
+    }
+
+    /// Drops acks of offsets below `position`, which nothing will be read at any more.
+    pub(super) fn pass(&mut self, position: i64) {
+        let mut above = Vec::new();
+        while let Some(ack) = self.pending.front().filter(|ack| ack.run.first_offset < position).copied() {
+            self.pending.pop_front();
+            above.extend(ack.run.split_at_offset(position).1.map(|run| Ack { run, ..ack }));
+        }
+        above.into_iter().for_each(|ack| self.pending.push_front(ack));
+    }
+
+    /// Forgets what was sent when from an offset on: the log was cut off there.
+    pub(super) fn forget_from(&mut self, offset: i64) {
+        while self.steps.back().is_some_and(|step| step.from_offset > offset) {
+            self.steps.pop_back();
+        }
+    }
+
     /// Leaves the lower half of the acks that wait unjudged.
     pub(super) fn forget_lower_half(&mut self) {
         self.pending.drain(..self.pending.len().div_ceil(2));
@@ -105,42 +145,38 @@ impl RealTime {
 }
 
 impl Shard {
-    /// Takes an ack with an offset, and when it came (0: not known).
-    pub(super) fn note_ack(&mut self, run: Run, acked_ns: u64) {
-        if acked_ns == 0 {
-            return;
-        }
-        let ack = Ack { run, acked_ns };
-        if run.first_offset < self.position {
-            self.judge_ack(&ack);
-        } else {
-            self.real_time.insert(ack);
+    /// Takes a part of an answer that the reader has yet to reach, and when it came (0: not known).
+    pub(super) fn note_ack_ahead(&mut self, run: Run, base_offset: i64, acked_ns: u64) {
+        if acked_ns > 0 {
+            self.real_time.insert(Ack { run, base_offset, acked_ns });
             self.limit_check.tick();
         }
     }
 
-    /// Judges the acks that the reader has passed. Call whenever the position has moved.
-    pub(super) fn judge_passed_acks(&mut self) {
-        while let Some(ack) =
-            self.real_time.pending.front().filter(|ack| ack.run.first_offset < self.position).copied()
-        {
-            self.real_time.pending.pop_front();
+    /// Judges an answer whose records were read before, at these places, as it says.
+    pub(super) fn judge_late_ack(&mut self, claim: &Run, reads: &[Run], acked_ns: u64) {
+        for run in reads.iter().filter(|_| acked_ns > 0) {
+            self.judge_ack(&Ack { run: *run, base_offset: claim.first_offset, acked_ns });
+        }
+    }
+
+    /// Judges the acks that were met by `read`.
+    pub(super) fn judge_met_acks(&mut self, read: &Run) {
+        for ack in self.real_time.meet(read) {
             self.judge_ack(&ack);
         }
     }
 
     fn judge_ack(&mut self, ack: &Ack) {
-        let Some(sent_ns) = self.real_time.latest_below(ack.run.first_offset) else { return };
+        let Some(sent_ns) = self.real_time.latest_below(ack.base_offset) else { return };
         if sent_ns <= ack.acked_ns {
             return;
         }
         self.tally.summary.real_time_order += ack.run.count;
         let early_us = (sent_ns - ack.acked_ns) / 1_000;
-        let detail = format!("a record below was sent {early_us} us after this ack");
-        let was_read = self.streams.get(ack.run.stream).seen.covers(&ack.run.pseqs());
         let sighting = Sighting {
-            read_offset: was_read.then_some(ack.run.first_offset),
-            detail: Some(detail),
+            read_offset: Some(ack.run.first_offset),
+            detail: Some(format!("a record below was sent {early_us} us after this ack")),
             ..self.sighting_of_claim(&ack.run)
         };
         self.tally.witness(FindingClass::RealTimeOrder, sighting);

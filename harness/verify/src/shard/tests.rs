@@ -7,10 +7,10 @@ use crate::outcome::StreamKey;
 use crate::witness::Blame;
 
 const RUN: u32 = 9;
-const A: StreamKey = StreamKey { producer: 1, incarnation: 0 };
-const B: StreamKey = StreamKey { producer: 2, incarnation: 0 };
+pub(super) const A: StreamKey = StreamKey { producer: 1, incarnation: 0 };
+pub(super) const B: StreamKey = StreamKey { producer: 2, incarnation: 0 };
 
-fn config() -> ShardConfig {
+pub(super) fn config() -> ShardConfig {
     ShardConfig {
         run: RUN,
         topic: "t".to_owned(),
@@ -36,11 +36,11 @@ fn sent_to(topic: &str, partition: u32, stream: StreamKey, pseq: u64) -> Vec<u8>
     value
 }
 
-fn value(stream: StreamKey, pseq: u64) -> Vec<u8> {
+pub(super) fn value(stream: StreamKey, pseq: u64) -> Vec<u8> {
     sent_to("t", 0, stream, pseq)
 }
 
-fn header(base_offset: i64, last_offset: i64) -> BatchHeader {
+pub(super) fn header(base_offset: i64, last_offset: i64) -> BatchHeader {
     BatchHeader {
         base_offset,
         last_offset,
@@ -53,7 +53,7 @@ fn header(base_offset: i64, last_offset: i64) -> BatchHeader {
     }
 }
 
-fn read(shard: &mut Shard, stream: StreamKey, first_pseq: u64, first_offset: i64, count: u64) {
+pub(super) fn read(shard: &mut Shard, stream: StreamKey, first_pseq: u64, first_offset: i64, count: u64) {
     shard.begin_batch(&header(first_offset, first_offset + count as i64 - 1));
     for index in 0..count {
         shard.record(first_offset + index as i64, &value(stream, first_pseq + index));
@@ -61,17 +61,17 @@ fn read(shard: &mut Shard, stream: StreamKey, first_pseq: u64, first_offset: i64
     shard.end_batch();
 }
 
-fn ack(shard: &mut Shard, stream: StreamKey, first_pseq: u64, base_offset: i64, count: u32) {
+pub(super) fn ack(shard: &mut Shard, stream: StreamKey, first_pseq: u64, base_offset: i64, count: u32) {
     let outcome = Outcome::Acked { base_offset: Some(base_offset) };
     shard.settle(&Settlement { stream, first_pseq, count, outcome, settled_ns: 0 });
 }
 
-fn end(position: i64) -> ReadEnd {
+pub(super) fn end(position: i64) -> ReadEnd {
     ReadEnd { position, end_offset: position, end_is_final: false, reader_was_limit: false }
 }
 
 /// The findings of a report: every non-zero count that is not plain bookkeeping.
-fn findings(report: &PartitionReport) -> Vec<(&'static str, u64)> {
+pub(super) fn findings(report: &PartitionReport) -> Vec<(&'static str, u64)> {
     let bookkeeping = ["acked", "failed", "indeterminate", "unacknowledged", "checked", "batches"];
     report.summary.counts().filter(|(name, n)| *n > 0 && !bookkeeping.contains(name)).collect()
 }
@@ -158,6 +158,28 @@ fn a_corrupt_record_explains_the_ack_of_its_offset() {
             ack(&mut shard, A, 0, 0, 3);
         }
         assert_eq!(findings(&shard.finish(&end(3))), [("corrupt", 1)]);
+    }
+}
+
+/// A batch that fails its checksum: its acks are explained, whichever comes first, and what follows is read.
+#[test]
+fn a_corrupt_batch_is_as_many_corrupt_records() {
+    for ack_first in [true, false] {
+        let mut shard = shard();
+        if ack_first {
+            ack(&mut shard, A, 0, 0, 9);
+        }
+        read(&mut shard, A, 0, 0, 2);
+        shard.corrupt_batch(2..7, &header(2, 6), "its CRC is wrong");
+        read(&mut shard, A, 7, 7, 2);
+        shard.corrupt_batch(3..9, &header(3, 8), "handed over again");
+        if !ack_first {
+            ack(&mut shard, A, 0, 0, 9);
+        }
+        let report = shard.finish(&end(9));
+        assert_eq!(findings(&report), [("corrupt", 5)]);
+        let witness = &report.evidence.get(FindingClass::Corrupt).unwrap().first()[0];
+        assert_eq!((witness.count, witness.read_offset), (5, Some(2)));
     }
 }
 

@@ -9,6 +9,7 @@ use crate::finding::FindingClass;
 use crate::run::Run;
 use crate::witness::Blame;
 
+use super::lost::Cause;
 use super::tally::Tally;
 use super::{ReadEnd, Shard};
 
@@ -32,7 +33,9 @@ impl Shard {
                 self.count_inconsistent(tally, &run.slice(elsewhere));
             }
             for absent in stream.seen.missing_in(run.pseqs()) {
-                self.count_lost(tally, &run.slice(absent), Some(Blame::LogTruncated));
+                let detail = Some(format!("the log ends at {}", end.end_offset));
+                let cause = Cause { blame: Some(Blame::LogTruncated), detail };
+                self.count_lost(tally, &run.slice(absent), cause);
             }
         }
         for stream in self.streams.iter() {

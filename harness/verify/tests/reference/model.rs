@@ -13,8 +13,8 @@ struct Facts {
     outcome: BTreeMap<Id, Outcome>,
     /// Offset the ack gave to each record.
     acked_at: BTreeMap<Id, i64>,
-    /// (offset, when it came, how many records) of each ack that gave both.
-    acks: Vec<(i64, u64, u64)>,
+    /// (first record, offset, when it came, how many records) of each ack that gave both.
+    acks: Vec<(Id, i64, u64, u64)>,
     /// (end offset, when its latest record was sent) of each run of neighbours of one stream in one batch.
     runs: Vec<(i64, u64)>,
     read: BTreeMap<i64, Content>,
@@ -52,7 +52,8 @@ fn gather(history: &History) -> Facts {
         match event {
             Event::Settle(s) => {
                 if let (Outcome::Acked { base_offset: Some(base) }, 1..) = (s.outcome, s.settled_ns) {
-                    facts.acks.push((base, s.settled_ns, u64::from(s.count)));
+                    let first = (s.stream, s.first_pseq);
+                    facts.acks.push((first, base, s.settled_ns, u64::from(s.count)));
                 }
                 for index in 0..u64::from(s.count) {
                     let id = (s.stream, s.first_pseq + index);
@@ -105,9 +106,14 @@ fn runs_of(records: &[LogRecord]) -> Vec<(i64, u64)> {
 }
 
 fn count_real_time(facts: &mut Facts) {
-    for &(offset, acked_ns, count) in facts.acks.iter().filter(|(offset, ..)| *offset < facts.position) {
+    for &((stream, first_pseq), offset, acked_ns, count) in &facts.acks {
         let sent_later = facts.runs.iter().any(|(end, sent_ns)| *end <= offset && *sent_ns > acked_ns);
-        facts.summary.real_time_order += if sent_later { count } else { 0 };
+        let is_there = |index: &u64| {
+            let read = facts.read.get(&(offset + *index as i64));
+            matches!(read, Some(Content::Ours(s, pseq, _)) if (*s, *pseq) == (stream, first_pseq + index))
+        };
+        let there = (0..count).filter(is_there).count() as u64;
+        facts.summary.real_time_order += if sent_later { there } else { 0 };
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) enum Asked {
 
 /// Topics are named up to version 12; from 13 on they go by id (KIP-516), which gauntlet does not need.
 const FETCH_VERSION_CAP: i16 = 12;
+/// From here on a fetch says the leader epoch of what was read last.
+const DIVERGENCE_SINCE_VERSION: i16 = 12;
 const LIST_OFFSETS_VERSION_CAP: i16 = 7;
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
@@ -77,11 +79,15 @@ impl<S: RecordSink> Fetcher<S> {
             let epoch = self.links.leadership(partition).epoch;
             assigned.asked = true;
             asked.push((partition, epoch));
+            // With it a leader sees that its log is another one below the position, and tells from where on (KIP-595). A
+            // position that is inside of both logs would go on in the new one in silence.
+            let last_epoch = if version >= DIVERGENCE_SINCE_VERSION { assigned.epoch } else { -1 };
             wanted.push(
                 FetchPartition::default()
                     .with_partition(partition as i32)
                     // A stale leader that still believes in itself answers an error instead of old data (KIP-320).
                     .with_current_leader_epoch(epoch)
+                    .with_last_fetched_epoch(last_epoch)
                     .with_fetch_offset(assigned.position)
                     .with_log_start_offset(-1)
                     .with_partition_max_bytes(self.config.partition_max_bytes as i32),
@@ -193,6 +199,13 @@ impl<S: RecordSink> Fetcher<S> {
             }
             let Some(assigned) = self.assigned.get_mut(&partition) else { return };
             assigned.failures = 0;
+            let diverging = &data.diverging_epoch;
+            if (0..assigned.position).contains(&diverging.end_offset) {
+                let from = std::mem::replace(&mut assigned.position, diverging.end_offset);
+                assigned.epoch = diverging.epoch;
+                self.sink.jumped(partition, from, diverging.end_offset, Jump::Truncated);
+                return;
+            }
             let state = PartitionState {
                 position: assigned.position,
                 high_watermark: data.high_watermark,
@@ -228,6 +241,7 @@ impl<S: RecordSink> Fetcher<S> {
         match kind {
             Asked::LogStart(_) if offset > from => {
                 assigned.position = offset;
+                assigned.epoch = -1;
                 assigned.out_of_range = false;
                 assigned.asked = false;
                 self.sink.jumped(partition, from, offset, Jump::Expired);
@@ -238,6 +252,7 @@ impl<S: RecordSink> Fetcher<S> {
             }
             _ => {
                 assigned.out_of_range = false;
+                assigned.epoch = -1;
                 if offset < from {
                     assigned.position = offset;
                     self.sink.jumped(partition, from, offset, Jump::Truncated);

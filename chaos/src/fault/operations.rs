@@ -1,0 +1,207 @@
+//! Operations of a cluster under load, as operators do them with Kafka's tools: faults that hit no process, but what brokers are told.
+//!
+//! Each reads first what it takes to undo it (`before`), which goes into the journal; then it acts (`apply`), which is over when the brokers
+//! *show* it: the controller's answer alone proves nothing, as brokers apply it some time later. Undoing ([`OperationUndo::undo`]) is
+//! harmless at any time: before the operation, after half of it, and twice. Some can't be undone, or leave nothing to undo.
+//!
+//! Layout: one file per operation; `placement` where replicas and leaders were, for those that move them; `admin` the connections.
+
+mod admin;
+mod config_change;
+mod election_preferred;
+mod leader_imbalance;
+mod partition_reassign;
+mod placement;
+mod quota_change;
+mod topic_add_partitions;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use admin::Admin;
+pub use config_change::{ConfigBefore, ConfigChange};
+pub use election_preferred::ElectionPreferred;
+pub use leader_imbalance::LeaderImbalance;
+pub use partition_reassign::{PartitionReassign, ReassignBefore};
+pub use placement::{PartitionBefore, Placement};
+pub use quota_change::{QuotaBefore, QuotaChange};
+pub use topic_add_partitions::TopicAddPartitions;
+
+use crate::error::ChaosError;
+use crate::fault::Claim;
+use crate::supervisor::SignalTimes;
+
+/// How long an operation may take until the brokers show it. A controller that fails over takes up to 3 s of it.
+pub(crate) const ACT_LIMIT: Duration = Duration::from_secs(20);
+
+/// An operation of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all = "snake_case")]
+pub enum Operation {
+    /// Properties of a topic or of brokers are set.
+    ConfigChange(ConfigChange),
+    /// Replicas of a topic are moved to other brokers.
+    PartitionReassign(PartitionReassign),
+    /// One broker is made to lead every partition of a topic.
+    LeaderImbalance(LeaderImbalance),
+    /// Preferred replicas are made to lead.
+    ElectionPreferred(ElectionPreferred),
+    /// A topic gets more partitions.
+    TopicAddPartitions(TopicAddPartitions),
+    /// What clients may use is limited.
+    QuotaChange(QuotaChange),
+}
+
+/// What it takes to undo an operation: what was there before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "restore", rename_all = "snake_case")]
+pub enum OperationUndo {
+    /// Properties, to what they were.
+    Config(ConfigBefore),
+    /// Replicas, to where they were, without the throttles.
+    Reassign(ReassignBefore),
+    /// Their order, and the leaders.
+    Leaders(Placement),
+    /// Quotas, to what they were.
+    Quota(QuotaBefore),
+}
+
+impl Operation {
+    /// As scenario files and reports spell it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConfigChange(_) => "config.change",
+            Self::PartitionReassign(_) => "partition.reassign",
+            Self::LeaderImbalance(_) => "leader.imbalance",
+            Self::ElectionPreferred(_) => "election.preferred",
+            Self::TopicAddPartitions(_) => "topic.add-partitions",
+            Self::QuotaChange(_) => "quota.change",
+        }
+    }
+
+    /// The topic that it is about, if it is about one.
+    #[must_use]
+    pub fn topic(&self) -> Option<&str> {
+        match self {
+            Self::ConfigChange(change) => change.topic(),
+            Self::PartitionReassign(reassign) => Some(&reassign.topic),
+            Self::LeaderImbalance(imbalance) => Some(&imbalance.topic),
+            Self::ElectionPreferred(election) => Some(&election.topic),
+            Self::TopicAddPartitions(add) => Some(&add.topic),
+            Self::QuotaChange(_) => None,
+        }
+    }
+
+    /// Its topic, to be called by another name.
+    pub fn topic_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::ConfigChange(change) => change.topic_mut(),
+            Self::PartitionReassign(reassign) => Some(&mut reassign.topic),
+            Self::LeaderImbalance(imbalance) => Some(&mut imbalance.topic),
+            Self::ElectionPreferred(election) => Some(&mut election.topic),
+            Self::TopicAddPartitions(add) => Some(&mut add.topic),
+            Self::QuotaChange(_) => None,
+        }
+    }
+
+    /// Whether it is over once it is done: there is nothing to undo, or no way to.
+    #[must_use]
+    pub fn is_momentary(&self) -> bool {
+        match self {
+            Self::ElectionPreferred(_) | Self::TopicAddPartitions(_) => true,
+            Self::ConfigChange(_)
+            | Self::PartitionReassign(_)
+            | Self::LeaderImbalance(_)
+            | Self::QuotaChange(_) => false,
+        }
+    }
+
+    /// What no other fault may change as long as this one lasts: undoing one would undo the other, or bring it back.
+    #[must_use]
+    pub fn claims(&self) -> Vec<Claim> {
+        match self {
+            Self::ConfigChange(change) => change.claims(),
+            Self::PartitionReassign(reassign) => reassign.claims(),
+            Self::LeaderImbalance(imbalance) => imbalance.claims(),
+            Self::QuotaChange(change) => change.claims(),
+            // Nothing is put back afterwards that somebody else might have changed.
+            Self::ElectionPreferred(_) | Self::TopicAddPartitions(_) => Vec::new(),
+        }
+    }
+
+    /// Reads what it takes to undo it; `None` if nothing can be, or has to be. Changes nothing.
+    pub(crate) fn before(&self, admin: &Admin) -> Result<Option<OperationUndo>, ChaosError> {
+        Ok(match self {
+            Self::ConfigChange(change) => Some(OperationUndo::Config(change.before(admin)?)),
+            Self::PartitionReassign(reassign) => Some(OperationUndo::Reassign(reassign.before(admin)?)),
+            Self::LeaderImbalance(imbalance) => Some(OperationUndo::Leaders(imbalance.before(admin)?)),
+            Self::QuotaChange(change) => Some(OperationUndo::Quota(change.before(admin)?)),
+            Self::ElectionPreferred(_) | Self::TopicAddPartitions(_) => None,
+        })
+    }
+
+    /// Does it, on a cluster that was as `before` says; returns when it is seen: before the first request, and when every broker that
+    /// answers showed it. On an error it may have been done in part: undo.
+    pub(crate) fn apply(
+        &self,
+        before: Option<&OperationUndo>,
+        admin: &Admin,
+    ) -> Result<SignalTimes, ChaosError> {
+        match (self, before) {
+            (Self::ConfigChange(change), _) => change.apply(admin),
+            (Self::QuotaChange(change), _) => change.apply(admin),
+            (Self::ElectionPreferred(election), _) => election.apply(admin),
+            (Self::TopicAddPartitions(add), _) => add.apply(admin),
+            (Self::PartitionReassign(reassign), Some(OperationUndo::Reassign(before))) => {
+                reassign.apply(&before.placement, admin)
+            }
+            (Self::LeaderImbalance(imbalance), Some(OperationUndo::Leaders(before))) => {
+                imbalance.apply(before, admin)
+            }
+            (Self::PartitionReassign(_) | Self::LeaderImbalance(_), _) => {
+                Err(refused("nobody knows where the replicas were".to_owned()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    /// What is done to what: `topic orders, retention.ms=60000`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConfigChange(change) => write!(out, "{change}"),
+            Self::PartitionReassign(reassign) => write!(out, "{reassign}"),
+            Self::LeaderImbalance(imbalance) => write!(out, "{imbalance}"),
+            Self::ElectionPreferred(election) => write!(out, "{election}"),
+            Self::TopicAddPartitions(add) => write!(out, "{add}"),
+            Self::QuotaChange(change) => write!(out, "{change}"),
+        }
+    }
+}
+
+impl OperationUndo {
+    /// Puts back what was there, and waits until every broker that answers shows it. Harmless if it is there already.
+    pub(crate) fn undo(&self, admin: &Admin) -> Result<(), ChaosError> {
+        match self {
+            Self::Config(before) => before.restore(admin),
+            Self::Reassign(before) => before.restore(admin),
+            Self::Leaders(before) => before.restore(admin),
+            Self::Quota(before) => before.restore(admin),
+        }
+    }
+}
+
+fn refused(why: String) -> ChaosError {
+    ChaosError::Refused { why }
+}
+
+/// `1, 2, 3`.
+fn listed(ids: &[i32]) -> String {
+    ids.iter().map(i32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;

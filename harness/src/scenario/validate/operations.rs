@@ -1,0 +1,232 @@
+//! Rules of operations: what brokers would refuse, or could not carry out, as far as the scenario tells.
+
+use gauntlet_chaos::Operation;
+use gauntlet_chaos::fault::{
+    ConfigChange, LeaderImbalance, PartitionReassign, QuotaChange, TopicAddPartitions,
+};
+use gauntlet_chaos::local::OWNED_PROPERTIES;
+use gauntlet_wire::{ConfigResource, QuotaName};
+
+use super::cluster::is_property_name;
+use super::topics::PARTITIONS_MAX;
+use crate::scenario::problems::{Finding, Problems};
+use crate::scenario::types::{Cluster, Fault, FaultAction, LocalCluster, Scenario, Topic};
+
+/// A fault, and where it stands.
+struct Place<'a> {
+    /// `faults[2].args`.
+    args: String,
+    fault: &'a Fault,
+    scenario: &'a Scenario,
+}
+
+impl Place<'_> {
+    fn refuse(&self, field: &str, message: String, label: &str, help: &str, problems: &mut Problems<'_>) {
+        problems.add(Finding { path: &format!("{}.{field}", self.args), message, label, help });
+    }
+
+    fn local(&self) -> Option<&LocalCluster> {
+        match &self.scenario.cluster {
+            Cluster::Local(local) => Some(local),
+            // Refused as a whole.
+            Cluster::Bootstrap(_) => None,
+        }
+    }
+
+    /// Whether a broker has this number; if not, that is said of `field`.
+    fn check_broker(&self, field: &str, id: i32, problems: &mut Problems<'_>) {
+        let Some(local) = self.local() else { return };
+        if !(1..=i32::from(local.brokers)).contains(&id) {
+            let message = format!("the cluster has no broker {id}");
+            let help = format!("brokers are 1 to {}", local.brokers);
+            self.refuse(field, message, "there is no such broker", &help, problems);
+        }
+    }
+}
+
+/// Adds what is wrong with `operation`, which is what `fault` does.
+pub(super) fn validate(
+    path: &str,
+    (index, fault): (usize, &Fault),
+    operation: &Operation,
+    scenario: &Scenario,
+    problems: &mut Problems<'_>,
+) {
+    let place = Place { args: format!("{path}.args"), fault, scenario };
+    let topic = operation.topic().map(|name| (name, scenario.topic(name)));
+    if let Some((name, None)) = topic {
+        let names = scenario.topics.iter().map(|topic| topic.name.as_str());
+        problems.unknown(&format!("{}.topic", place.args), "topic", name, names);
+    }
+    let topic = topic.and_then(|(_, topic)| topic);
+    match (operation, topic) {
+        (Operation::ConfigChange(change), _) => config_change(&place, change, problems),
+        (Operation::QuotaChange(change), _) => quota_change(&place, change, problems),
+        (Operation::PartitionReassign(reassign), Some(topic)) => {
+            partition_reassign(&place, reassign, topic, problems);
+        }
+        (Operation::LeaderImbalance(imbalance), Some(topic)) => {
+            leader_imbalance(&place, imbalance, topic, problems);
+        }
+        (Operation::TopicAddPartitions(add), Some(topic)) => {
+            topic_add_partitions(&place, index, add, topic, problems);
+        }
+        (Operation::ElectionPreferred(_), _) => {}
+        // That its topic is unknown was said.
+        (
+            Operation::PartitionReassign(_)
+            | Operation::LeaderImbalance(_)
+            | Operation::TopicAddPartitions(_),
+            None,
+        ) => {}
+    }
+}
+
+fn config_change(place: &Place<'_>, change: &ConfigChange, problems: &mut Problems<'_>) {
+    if let ConfigResource::Broker(id) = change.of {
+        place.check_broker("broker", id, problems);
+    }
+    if change.entries.is_empty() && problems.is_written(&format!("{}.entries", place.args)) {
+        let help = "name a property, for example entries: { retention.ms: 60000 }";
+        place.refuse("entries", "`entries` is empty".to_owned(), "nothing would change", help, problems);
+    }
+    let of_brokers = !matches!(change.of, ConfigResource::Topic(_));
+    for (name, value) in &change.entries {
+        let field = format!("entries.{name}");
+        let mut refuse = |message: String, label: &str, help: &str| {
+            place.refuse(&field, message, label, help, problems);
+        };
+        if !is_property_name(name) {
+            let help = "property names are made of letters, digits, `.`, `_`, and `-`";
+            refuse(format!("`{name}` is no property name"), "", help);
+        } else if of_brokers && OWNED_PROPERTIES.contains(&name.as_str()) {
+            let help = "remove it: clients, faults, and clean-up rest on it";
+            refuse(format!("the broker property `{name}` can't be changed"), "gauntlet sets it itself", help);
+        } else if is_secret(name) {
+            let help = "remove it: brokers do not tell what is secret, so nobody could put it back";
+            refuse(format!("`{name}` is secret and can't be changed"), "could not be undone", help);
+        } else if name == "unclean.leader.election.enable" && value.trim() != "false" {
+            let help =
+                "remove it; or set it for the whole run, in `config` of the topic or of `cluster.local`";
+            refuse(
+                format!("`{name}` can't be changed while records are checked"),
+                "what it truncates would be taken for lost",
+                help,
+            );
+        } else if name == "cleanup.policy" && value.contains("compact") {
+            let help = "remove it: a record that is compacted away looks like one that is lost";
+            refuse(format!("`{name}` can't become `{value}` while records are checked"), "", help);
+        }
+    }
+}
+
+/// Whether brokers keep the value of this property to themselves (Kafka's type PASSWORD).
+fn is_secret(name: &str) -> bool {
+    let secret = ["password", "sasl.jaas.config", "keystore.key", "keystore.certificate.chain", "secret"];
+    secret.iter().any(|part| name.contains(part))
+}
+
+fn partition_reassign(
+    place: &Place<'_>,
+    reassign: &PartitionReassign,
+    topic: &Topic,
+    problems: &mut Problems<'_>,
+) {
+    let brokers = &reassign.brokers;
+    for (index, id) in brokers.iter().enumerate() {
+        let field = format!("brokers[{index}]");
+        place.check_broker(&field, *id, problems);
+        if brokers[..index].contains(id) {
+            let help = "name each broker once";
+            place.refuse(&field, format!("broker {id} is named twice"), "the second one", help, problems);
+        }
+    }
+    if reassign.throttle == Some(0) {
+        let help = "above zero, or leave it out: unlimited";
+        place.refuse("throttle", "a throttle of 0B".to_owned(), "nothing would ever move", help, problems);
+    }
+    let (name, count) = (&topic.name, brokers.len());
+    let Some(replicas) = topic.replication_factor.map(usize::from) else { return };
+    if !problems.is_written(&format!("{}.brokers", place.args)) {
+        return;
+    }
+    if replicas > count {
+        let message =
+            format!("topic `{name}` has {replicas} replicas of each partition, for {count} brokers");
+        let help = "name more brokers, or lower the topic's `replication_factor`";
+        place.refuse("brokers", message, "fewer brokers than replicas", help, problems);
+    } else if place.local().is_some_and(|local| replicas >= usize::from(local.brokers)) {
+        let message = format!("topic `{name}` has a replica on every broker: none can move");
+        let help = "lower the topic's `replication_factor`, or raise `cluster.local.brokers`; \
+                    `leader.imbalance` moves leaders alone";
+        place.refuse("brokers", message, "nobody is without", help, problems);
+    }
+}
+
+fn leader_imbalance(
+    place: &Place<'_>,
+    imbalance: &LeaderImbalance,
+    topic: &Topic,
+    problems: &mut Problems<'_>,
+) {
+    place.check_broker("leader", imbalance.leader, problems);
+    let (Some(local), Some(replicas)) = (place.local(), topic.replication_factor) else { return };
+    if local.brokers == 1 {
+        let message = "the only broker leads everything already".to_owned();
+        place.refuse("leader", message, "nothing would change", "raise `cluster.local.brokers`", problems);
+    } else if replicas < local.brokers {
+        let (leader, name, brokers) = (imbalance.leader, &topic.name, local.brokers);
+        let message = format!("broker {leader} has no replica of some partitions of `{name}`");
+        let label = format!("{replicas} replicas on {brokers} brokers");
+        let help =
+            format!("raise the topic's `replication_factor` to {brokers}, so that every broker can lead");
+        place.refuse("leader", message, &label, &help, problems);
+    }
+}
+
+fn topic_add_partitions(
+    place: &Place<'_>,
+    index: usize,
+    add: &TopicAddPartitions,
+    topic: &Topic,
+    problems: &mut Problems<'_>,
+) {
+    let wanted = u32::try_from(add.partitions).unwrap_or(0);
+    let mut refuse = |message: String, label: &str, help: &str| {
+        place.refuse("partitions", message, label, help, problems);
+    };
+    if !(1..=PARTITIONS_MAX).contains(&wanted) {
+        let help = format!("more than it has, and at most {PARTITIONS_MAX}");
+        refuse(format!("topic `{}` with {wanted} partitions", topic.name), "out of range", &help);
+        return;
+    }
+    let grows = |(other, fault): (usize, &Fault)| match &fault.action {
+        FaultAction::Operation(Operation::TopicAddPartitions(theirs))
+            if theirs.topic == add.topic && (fault.at, other) < (place.fault.at, index) =>
+        {
+            Some((u32::try_from(theirs.partitions).unwrap_or(u32::MAX), format!("after `{}`", fault.name)))
+        }
+        _ => None,
+    };
+    let earlier = place.scenario.faults.iter().enumerate().filter_map(grows);
+    let begins_with = topic.partitions.map(|partitions| (partitions, "from its begin".to_owned()));
+    if let Some((has, since)) = earlier.chain(begins_with).max()
+        && wanted <= has
+    {
+        let message = format!("topic `{}` has {has} partitions {since}", topic.name);
+        refuse(message, "not more", "name a larger number: it is the number of partitions afterwards");
+    }
+}
+
+fn quota_change(place: &Place<'_>, change: &QuotaChange, problems: &mut Problems<'_>) {
+    for name in change.limits.iter().filter(|(_, limit)| **limit == 0).map(|(name, _)| name) {
+        let help = "brokers take no quota of zero; name a small one";
+        place.refuse(name, format!("a `{name}` of zero"), "above zero", help, problems);
+    }
+    for (field, named) in [("user", &change.of.user), ("client_id", &change.of.client_id)] {
+        if matches!(named, Some(QuotaName::Named(name)) if name.is_empty()) {
+            let help = "name it, or write \"<default>\" for whoever has none of his own";
+            place.refuse(field, format!("`{field}` is empty"), "nobody", help, problems);
+        }
+    }
+}

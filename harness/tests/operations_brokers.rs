@@ -1,0 +1,236 @@
+//! Operations of the cluster in whole runs of the `gauntlet` program: the scenario that ships, and a run that is killed in the middle of some.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
+
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/wait.rs"]
+mod wait;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gauntlet_chaos::kafka_home::{Java, KafkaHome};
+use gauntlet_chaos::process::ProcessIdentity;
+use gauntlet_chaos::{KafkaSource, cache_dir};
+use gauntlet_wire::{ConfigResource, ConnectOptions, Connection};
+use program::{GAUNTLET, text};
+use serde_json::Value;
+use wait::wait_for;
+
+/// In which a supervisor is to have undone what its run left. It polls nothing: the rest is for a host that is busy.
+const UNDONE_WITHIN: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(90);
+
+fn record(out: &Path) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(out.join("latest/run.json")).ok()?).ok()
+}
+
+/// Which faults the journal says to be open, by name.
+fn open_entries(journal: &str) -> BTreeMap<u64, String> {
+    let mut open = BTreeMap::new();
+    for line in journal.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let id = line["id"].as_u64().unwrap();
+        match line["entry"].as_str().unwrap() {
+            "undone" => drop(open.remove(&id)),
+            _ => drop(open.insert(id, line["planned"]["fault"].as_str().unwrap().to_owned())),
+        }
+    }
+    open
+}
+
+#[test]
+fn what_operators_do_under_load_costs_no_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scenarios/operations.yaml");
+    let out = dir.path().join("out");
+    let mut command = Command::new(GAUNTLET);
+    command.arg("run").arg(scenario).args(["--profile", "ci"]).arg("--out").arg(&out);
+    let output = command.output().unwrap();
+    let told = text(&output);
+    let record = record(&out).unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(record["verdict"], "PASS", "{told}\n{:#}", record["reasons"]);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    for finding in ["lost", "duplicates", "reordered", "unseen", "corrupt", "phantom"] {
+        assert_eq!(record["verify"][finding], 0, "{finding}: {:#}", record["verify"]);
+    }
+    // 34 s at 10,000 per second, warm-up included.
+    assert_eq!(record["verify"]["acked"], 340_000, "{:#}", record["verify"]);
+    assert_eq!(record["verify"]["checked"], record["verify"]["acked"]);
+    // What the brokers themselves told the clients while their quota was low.
+    assert!(record["throttle_ms_max"].as_u64() > Some(0), "{}", record["throttle_ms_max"]);
+
+    let faults = record["faults"].as_array().unwrap();
+    let told_of: Vec<(&str, &str)> = faults
+        .iter()
+        .map(|fault| (fault["action"].as_str().unwrap(), fault["target"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("quota.change", "client-id <default>, producer_byte_rate=20000"),
+        ("config.change", "topic orders, compression.type=zstd, segment.bytes=1048576"),
+        ("leader.imbalance", "topic orders, all led by broker 2"),
+        ("election.preferred", "topic orders"),
+        ("partition.reassign", "topic audit, to brokers 1, 2 at 20000000 bytes/s at most"),
+        ("topic.add-partitions", "topic audit, to 12 partitions for good"),
+    ];
+    assert_eq!(told_of, expected);
+    for fault in faults {
+        let at = |name: &str| fault["at_s"][name].as_f64().unwrap_or_else(|| panic!("{name}: {fault:#}"));
+        assert!(at("injected") <= at("took_effect") && at("took_effect") <= at("heal_began"), "{fault:#}");
+        assert!(at("heal_began") <= at("healed"), "{fault:#}");
+        assert_eq!(fault["error"], Value::Null, "{fault:#}");
+    }
+    let latest = out.join("latest");
+    let journal = std::fs::read_to_string(latest.join("undo.journal")).unwrap();
+    assert_eq!(
+        journal.matches(r#""entry":"begin_operation""#).count(),
+        4,
+        "those that can be undone: {journal}"
+    );
+    assert_eq!(open_entries(&journal), BTreeMap::new());
+    witnessed(&std::fs::read_to_string(latest.join("cluster.ndjson")).unwrap());
+    let html = std::fs::read_to_string(latest.join("report.html")).unwrap();
+    assert!(html.contains("leader.imbalance") && html.contains("topic orders, all led by broker 2"));
+}
+
+/// What the watcher, who injects nothing, has seen.
+fn witnessed(cluster: &str) {
+    let mut led_by_2 = BTreeSet::new();
+    let mut placements: BTreeMap<u64, Vec<Vec<u64>>> = BTreeMap::new();
+    for line in cluster.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let (at, state) = (&line["change"]["at"], &line["change"]["state"]);
+        let Some(partition) = at["partition"].as_u64() else { continue };
+        let replicas: Vec<u64> =
+            state["replicas"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
+        if at["topic"] == "audit" {
+            placements.entry(partition).or_default().push(replicas);
+        } else if state["leader"] == 2 && replicas[0] == 2 {
+            led_by_2.insert(partition);
+        }
+    }
+    assert_eq!(led_by_2, (0..12).collect(), "broker 2 led them all, and was preferred");
+    assert_eq!(placements.len(), 12, "the topic has grown");
+    let on_3 = |replicas: &Vec<u64>| replicas.contains(&3);
+    for (partition, seen) in placements.iter().take(6) {
+        assert_eq!(seen.first(), seen.last(), "partition {partition} is where it was");
+        assert!(!seen.iter().all(on_3), "partition {partition} was moved: {seen:?}");
+    }
+    assert!(placements.values().take(6).any(|seen| seen.last().is_some_and(on_3)), "{placements:?}");
+}
+
+const KILLED: &str = "version: 1\nname: killed\nseed: 1\n\
+    cluster: { local: { brokers: 1, jvm: quick } }\n\
+    topics: [{ name: orders, partitions: 3, config: { retention.ms: 7200000 } }]\n\
+    workload: { payload: { size: 100B }, producers: { count: 1 } }\n\
+    load: { shape: constant, rate: 500/s, warmup: 1s, duration: 300s }\n\
+    faults:\n\
+    - { name: shorter, at: 0s, action: config.change, args: { topic: orders, entries: { retention.ms: 3600000, max.message.bytes: 500000 } } }\n\
+    - { name: slower, at: 0s, action: quota.change, args: { user: alice, consumer_byte_rate: 1MB } }\n";
+
+#[test]
+fn a_killed_run_is_undone_by_its_supervisor() {
+    let dir = tempfile::tempdir().unwrap();
+    let (scenario, out) = (dir.path().join("killed.yaml"), dir.path().join("out"));
+    std::fs::write(&scenario, KILLED).unwrap();
+    let mut run = Command::new(GAUNTLET)
+        .arg("run")
+        .arg(&scenario)
+        .args(["--keep-data", "--out"])
+        .arg(&out)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let latest = out.join("latest");
+    let read = |file: &str| std::fs::read_to_string(latest.join(file)).unwrap_or_default();
+    wait_for("both operations act", LIMIT, || {
+        assert_eq!(run.try_wait().unwrap(), None, "the run ended: {}", read("run.json"));
+        let records = read("faults.ndjson");
+        let acts =
+            |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|f| f["took_effect_ns"].is_u64());
+        records.lines().filter(|line| acts(line)).count() == 2
+    });
+    // They do: the broker says so itself.
+    let properties = read("cluster/broker-1/server.properties");
+    let addr = properties.lines().find_map(|line| line.strip_prefix("advertised.listeners=PLAINTEXT://"));
+    let addr = addr.unwrap_or_else(|| panic!("{properties}")).split(',').next().unwrap().to_owned();
+    let mut broker = Connection::connect(&addr, &ConnectOptions::default()).unwrap();
+    let set = broker.config_set(&ConfigResource::Topic("orders".to_owned())).unwrap();
+    assert_eq!(set["retention.ms"].as_deref(), Some("3600000"));
+    assert_eq!(set["max.message.bytes"].as_deref(), Some("500000"));
+    assert_eq!(open_entries(&read("undo.journal")).len(), 2);
+    let supervisor: ProcessIdentity =
+        serde_json::from_str(&read("cluster/supervisor.identity.json")).unwrap();
+
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let killed = Instant::now();
+    wait_for("everything is undone", LIMIT, || open_entries(&read("undo.journal")).is_empty());
+    assert!(
+        killed.elapsed() < UNDONE_WITHIN,
+        "after {:?}: {}",
+        killed.elapsed(),
+        read("logs/supervisor.log")
+    );
+    wait_for("the supervisor is gone", LIMIT, || !supervisor.is_alive());
+    let log = read("logs/supervisor.log");
+    for fault in ["shorter", "slower"] {
+        assert!(log.contains(&format!("healing: fault {fault} is undone")), "{log}");
+    }
+    // What a broker would start with on the data that is kept: the cluster's own metadata, read by Kafka's own tool.
+    let changes = metadata_changes(&latest.join("cluster/broker-1/data"));
+    let values = |name: &str| -> Vec<Option<&str>> {
+        changes.iter().filter(|(of, _)| of == name).map(|(_, value)| value.as_deref()).collect()
+    };
+    assert_eq!(values("retention.ms"), [Some("7200000"), Some("3600000"), Some("7200000")]);
+    assert_eq!(values("max.message.bytes"), [Some("500000"), None]);
+    assert_eq!(values("consumer_byte_rate"), [Some("1000000.0"), None]);
+
+    let again = Command::new(GAUNTLET).args(["faults", "undo"]).arg(&latest).output().unwrap();
+    assert!(text(&again).contains("nothing is left of its faults"), "{}", text(&again));
+    assert_eq!(again.status.code(), Some(0));
+}
+
+/// Every change of the configuration of topics, and of quotas, in the metadata log below `data`, in order: name, and value or none.
+fn metadata_changes(data: &Path) -> Vec<(String, Option<String>)> {
+    let home = KafkaHome::resolve(&KafkaSource::default(), &cache_dir().unwrap()).unwrap();
+    let java = Java::find(home.version.java_min()).unwrap();
+    let log = data.join("__cluster_metadata-0/00000000000000000000.log");
+    let output = Command::new(java.program)
+        .args([
+            "-cp",
+            &home.class_path(),
+            "org.apache.kafka.tools.DumpLogSegments",
+            "--cluster-metadata-decoder",
+            "--files",
+        ])
+        .arg(log)
+        .output()
+        .unwrap();
+    let told = text(&output);
+    let records = told.lines().filter_map(|line| line.split_once("payload: "));
+    let records = records.filter_map(|(_, record)| serde_json::from_str::<Value>(record.trim()).ok());
+    let changes: Vec<_> = records
+        .filter_map(|record| {
+            let data = &record["data"];
+            let value = |value: &Value| match value {
+                Value::Null => None,
+                Value::String(text) => Some(text.clone()),
+                other => Some(other.to_string()),
+            };
+            match record["type"].as_str()? {
+                "CONFIG_RECORD" => Some((data["name"].as_str()?.to_owned(), value(&data["value"]))),
+                "CLIENT_QUOTA_RECORD" => {
+                    let removed = data["remove"].as_bool().unwrap_or(false);
+                    let value = value(&data["value"]).filter(|_| !removed);
+                    Some((data["key"].as_str()?.to_owned(), value))
+                }
+                _ => None,
+            }
+        })
+        .collect();
+    assert!(!changes.is_empty(), "{told}");
+    changes
+}
