@@ -105,6 +105,8 @@ pub(crate) fn set_stage(operation: &Operation, cluster: &LocalCluster) -> TestRe
             }
         }
         Operation::TopicAddPartitions(add) => create(cluster, &add.topic, 3, 2)?,
+        // What undoing it brings back is that preferred replicas lead; those that a fault before took the lead from need not.
+        Operation::LeaderImbalance(imbalance) => super::network::deal_leaders(cluster, &imbalance.topic)?,
         Operation::ElectionPreferred(election) => turn_around(cluster, &election.topic)?,
         _ => {}
     }
