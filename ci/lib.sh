@@ -79,16 +79,21 @@ commit_as_built() {
     say "$(git rev-parse HEAD)$mark"
 }
 
-# evidence COMMAND COMMIT ROWS: a JSON object of what COMMAND saw, one line of JSON per row in the file ROWS, and where.
-evidence() {
-    local row separator=""
-    say "{"
+# evidence_head COMMAND COMMIT: the first members of every file of evidence: what saw it, when and where.
+evidence_head() {
     field commit "$2"
     field written_at "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
     field command "$1"
     field host "$(nproc) cores of $(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)"
     field kernel "$(uname -sr)"
     field java "$(java_version)"
+}
+
+# evidence COMMAND COMMIT ROWS: a JSON object of what COMMAND saw, one line of JSON per row in the file ROWS, and where.
+evidence() {
+    local row separator=""
+    say "{"
+    evidence_head "$1" "$2"
     printf '  "rows": ['
     while read -r row; do
         printf '%s\n    %s' "$separator" "$row"

@@ -177,7 +177,7 @@ pub(crate) enum FileEnd {
 /// [`HistoryFileError`]; what `each` returns is taken for damage of the frame.
 pub(crate) fn read(
     dir: &RunDir,
-    mut each: impl FnMut(&Head, u16, u32, &[u8]) -> Result<(), String>,
+    mut each: impl FnMut(u16, u32, &[u8]) -> Result<(), String>,
 ) -> Result<(Head, FileEnd), HistoryFileError> {
     let path = dir.file(HISTORY);
     let failed = |source: io::Error| HistoryFileError::Read { path: path.clone(), source };
@@ -204,8 +204,8 @@ pub(crate) fn read(
         for block in blocks_of(blocks) {
             match (block.map_err(damaged)?, &head) {
                 (Block::Head(found), None) => head = Some(found),
-                (Block::Told { reader, partition, events }, Some(head)) => {
-                    each(head, reader, partition, &events).map_err(damaged)?;
+                (Block::Told { reader, partition, events }, Some(_)) => {
+                    each(reader, partition, &events).map_err(damaged)?;
                 }
                 (Block::Full, Some(_)) => end = FileEnd::Full,
                 _ => return Err(HistoryFileError::NotAHistory(path.clone())),
@@ -289,7 +289,7 @@ mod tests {
     /// What is read: how it ends, and the first bytes of what reader 0 told.
     fn seconds_of(dir: &RunDir) -> Result<(FileEnd, Vec<u8>), HistoryFileError> {
         let mut seconds = Vec::new();
-        let (found, end) = read(dir, |_, reader, partition, events| {
+        let (found, end) = read(dir, |reader, partition, events| {
             assert_eq!(partition, 3 + u32::from(reader));
             if reader == 0 {
                 seconds.push(events[0]);

@@ -75,7 +75,7 @@ pub(crate) enum RecheckError {
 /// There is no history, it can't be read, or the result can't be written.
 pub(crate) fn recheck(dir: &RunDir) -> Result<RecheckRecord, RecheckError> {
     let mut replays: BTreeMap<(u16, u32), Replay> = BTreeMap::new();
-    let (head, end) = history::read(dir, |_, reader, partition, events| {
+    let (head, end) = history::read(dir, |reader, partition, events| {
         replays.entry((reader, partition)).or_default().tell(events).map_err(|error| error.to_string())
     })?;
     let record = judge(&head, end, replays, run_record(dir).as_ref());

@@ -9,7 +9,7 @@
 //!
 //! An event is a few dozen bytes, mostly of small differences that compress well: about a hundred bytes per batch, before compression.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -96,20 +96,21 @@ impl EventLog {
     }
 }
 
-/// Calls `each` with every event of `bytes`, in order, until it breaks.
+/// Calls `each` with every event of `bytes`, in order, until it fails.
 ///
 /// # Errors
-/// [`HistoryError`] at the first bytes that are no event; those before were handed over.
-pub fn events(bytes: &[u8], mut each: impl FnMut(Event) -> ControlFlow<()>) -> Result<(), HistoryError> {
+/// [`HistoryError`] at the first bytes that are no event; those before were handed over. And what `each` fails with.
+pub fn events(
+    bytes: &[u8],
+    mut each: impl FnMut(Event) -> Result<(), HistoryError>,
+) -> Result<(), HistoryError> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let at = bytes.len() - rest.len();
         let (event, left) = postcard::take_from_bytes::<Event>(rest)
             .map_err(|error| HistoryError { at, what: error.to_string() })?;
         rest = left;
-        if each(event).is_break() {
-            break;
-        }
+        each(event)?;
     }
     Ok(())
 }
@@ -139,30 +140,23 @@ impl Replay {
     /// # Errors
     /// [`HistoryError`] if the bytes are no events, or do not begin with [`Event::Began`].
     pub fn tell(&mut self, bytes: &[u8]) -> Result<(), HistoryError> {
-        let mut is_headless = false;
-        events(bytes, |event| {
-            is_headless = !self.tell_event(event);
-            if is_headless { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        if is_headless {
-            return Err(HistoryError { at: 0, what: "its first event is missing".to_owned() });
-        }
-        Ok(())
+        events(bytes, |event| self.tell_event(event))
     }
 
-    /// False if the checker has not begun.
-    fn tell_event(&mut self, event: Event) -> bool {
+    fn tell_event(&mut self, event: Event) -> Result<(), HistoryError> {
         if let Event::Began(config) = event {
             self.shard = Some(Shard::new(config));
-            return true;
+            return Ok(());
         }
-        let Some(shard) = &mut self.shard else { return false };
+        let Some(shard) = &mut self.shard else {
+            return Err(HistoryError { at: 0, what: "its first event is missing".to_owned() });
+        };
         match event {
             Event::Ended(end) => self.end = Some(end),
             Event::Unreadable(why) => self.unreadable.push(why),
             other => shard.tell(&other),
         }
-        true
+        Ok(())
     }
 
     /// What the checker says now that it knows everything. `None` if it never began.
@@ -201,7 +195,7 @@ mod tests {
         let read = |bytes: &[u8], seen: &mut Vec<Event>| {
             events(bytes, |event| {
                 seen.push(event);
-                ControlFlow::Continue(())
+                Ok(())
             })
         };
         assert_eq!(read(&bytes, &mut seen), Ok(()));

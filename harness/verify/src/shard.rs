@@ -266,11 +266,6 @@ impl Shard {
         self.history.as_mut().map(EventLog::take).unwrap_or_default()
     }
 
-    /// No offset below this will be delivered any more.
-    pub fn position(&self) -> i64 {
-        self.open.as_ref().map_or(self.position, Run::end_offset)
-    }
-
     /// Notes with what it will be asked to [`Shard::finish`], so that this can be taken before.
     pub fn note_end(&mut self, end: &ReadEnd) {
         self.flush();
@@ -499,7 +494,7 @@ impl Shard {
     /// Reports when nobody will ever say how it went on. What was read and not settled may well have been sent, and what was acked
     /// and not read may well be there.
     pub(crate) fn break_off(self) -> PartitionReport {
-        let position = self.position();
+        let position = self.open.as_ref().map_or(self.position, Run::end_offset);
         let end = ReadEnd { position, end_offset: position, end_is_final: false, reader_was_limit: true };
         self.report(&end, false)
     }
