@@ -12,6 +12,7 @@ mod all_at_once;
 mod broker_kill;
 mod broker_pause;
 mod broker_stop;
+mod broker_upgrade;
 mod claim;
 mod network;
 mod operations;
@@ -86,6 +87,13 @@ pub enum FaultAction {
         /// As for a stop.
         deadline_ms: u64,
     },
+    /// One step of a rolling upgrade: the broker whose turn it is stops, and starts again from the jars of a later release.
+    BrokerRollingUpgrade {
+        /// As for a stop.
+        deadline_ms: u64,
+        /// The release, as the cluster was told before it started ([`LocalSpec::upgrade_to`](crate::LocalSpec::upgrade_to)).
+        to: String,
+    },
     /// A kill of every broker. Acts when all are gone.
     BrokerKillAll,
     /// So many voters are lost at once that the others can elect nobody, the active controller among them. Acts when all of
@@ -130,6 +138,7 @@ pub(crate) enum Aim<'a> {
 pub(crate) enum Means {
     Kill,
     Stop { deadline: Duration },
+    Upgrade { deadline: Duration },
     Pause,
     Network(NetworkFault),
 }
@@ -145,6 +154,7 @@ impl FaultAction {
             Self::BrokerRestart { .. } => "broker.restart",
             Self::BrokerBounce => "broker.bounce",
             Self::BrokerRollingRestart { .. } => "broker.rolling-restart",
+            Self::BrokerRollingUpgrade { .. } => "broker.rolling-upgrade",
             Self::BrokerKillAll => "broker.kill-all",
             Self::QuorumLoss { .. } => "quorum.loss",
             Self::Network { fault } => fault.name(),
@@ -156,7 +166,10 @@ impl FaultAction {
     #[must_use]
     pub fn is_momentary(&self) -> bool {
         match self {
-            Self::BrokerRestart { .. } | Self::BrokerBounce | Self::BrokerRollingRestart { .. } => true,
+            Self::BrokerRestart { .. }
+            | Self::BrokerBounce
+            | Self::BrokerRollingRestart { .. }
+            | Self::BrokerRollingUpgrade { .. } => true,
             Self::BrokerKill
             | Self::BrokerStop { .. }
             | Self::BrokerPause
@@ -187,6 +200,9 @@ impl FaultAction {
             | Self::BrokerRollingRestart { deadline_ms } => {
                 Means::Stop { deadline: Duration::from_millis(*deadline_ms) }
             }
+            Self::BrokerRollingUpgrade { deadline_ms, .. } => {
+                Means::Upgrade { deadline: Duration::from_millis(*deadline_ms) }
+            }
             Self::BrokerPause | Self::QuorumLoss { by: LossBy::Pause } => Means::Pause,
             Self::Network { fault } => Means::Network(*fault),
             Self::Operation { operation } => return Aim::Cluster(operation),
@@ -197,7 +213,7 @@ impl FaultAction {
 impl Means {
     pub(crate) fn undo(self) -> UndoAction {
         match self {
-            Self::Kill | Self::Stop { .. } => UndoAction::Start,
+            Self::Kill | Self::Stop { .. } | Self::Upgrade { .. } => UndoAction::Start,
             Self::Pause => UndoAction::Resume,
             Self::Network(_) => UndoAction::Reconnect,
         }
@@ -216,6 +232,9 @@ impl Means {
             Self::Stop { deadline } => {
                 all_at_once::apply(nodes, |node| broker_stop::apply(cluster, node, deadline))
             }
+            Self::Upgrade { deadline } => {
+                all_at_once::apply(nodes, |node| broker_upgrade::apply(cluster, node, deadline))
+            }
             Self::Pause => all_at_once::apply(nodes, |node| broker_pause::apply(cluster, node)),
             Self::Network(fault) => fault.apply(name, cluster, nodes),
         }
@@ -233,6 +252,7 @@ impl Means {
         match self {
             Self::Kill => broker_kill::heal(cluster, node),
             Self::Stop { .. } => broker_stop::heal(cluster, node, victim),
+            Self::Upgrade { .. } => broker_upgrade::heal(cluster, node, victim),
             Self::Pause => broker_pause::heal(cluster, node),
             Self::Network(_) => network::heal(name, cluster),
         }

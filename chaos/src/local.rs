@@ -16,6 +16,7 @@ mod topology;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use format::FormatError;
@@ -36,7 +37,7 @@ use crate::fault::Admin;
 use crate::files::{
     FileError, OnPath, create_marked_dir, create_private_dir, remove_marked_dir, write_atomically,
 };
-use crate::kafka_home::{Java, KafkaHome, KafkaVersion};
+use crate::kafka_home::{Java, KafkaHome, KafkaSource, KafkaVersion};
 use crate::process::ProcessIdentity;
 use crate::proxy::Rule;
 use crate::random::kafka_uuid;
@@ -69,6 +70,8 @@ pub struct LocalCluster {
     version: KafkaVersion,
     access: Access,
     supervisor: Supervisor,
+    /// Nodes that are started from the jars of the later release.
+    upgraded: Mutex<BTreeSet<i32>>,
 }
 
 /// A node and where its traces are.
@@ -83,6 +86,22 @@ pub struct LocalNode {
     /// The JVM's GC and safepoint log, stamped with CLOCK_MONOTONIC (`timenanos`).
     pub gc_log: PathBuf,
     command: NodeCommand,
+    /// How it is run once it is upgraded, if the cluster can be.
+    upgraded: Option<NodeCommand>,
+}
+
+/// A release that nodes are run from.
+struct Release {
+    home: KafkaHome,
+    java: Java,
+}
+
+impl Release {
+    fn find(source: &KafkaSource, cache: &Path) -> Result<Self, ChaosError> {
+        let home = KafkaHome::resolve(source, cache)?;
+        let java = Java::find(home.version.java_min())?;
+        Ok(Self { home, java })
+    }
 }
 
 impl LocalCluster {
@@ -90,10 +109,15 @@ impl LocalCluster {
     /// error is returned, except the logs.
     pub fn start(spec: &LocalSpec, dirs: &ClusterDirs, launcher: &Launcher) -> Result<Self, ChaosError> {
         spec.validate()?;
-        let home = KafkaHome::resolve(&spec.kafka, &dirs.cache)?;
-        let java = Java::find(home.version.java_min())?;
-        let dirs = prepare(dirs, &home)?;
-        let started = Self::start_in(spec, &dirs, launcher, &home, &java);
+        let release = Release::find(&spec.kafka, &dirs.cache)?;
+        let later = |to: &KafkaVersion| Release::find(&KafkaSource::Maven(to.clone()), &dirs.cache);
+        let later = spec.upgrade_to.as_ref().map(later).transpose()?;
+        let releases = Releases { first: &release, later: later.as_ref() };
+        if let Some(later) = releases.later {
+            spec::must_be_later(&release.home.version, &later.home.version)?;
+        }
+        let dirs = prepare(dirs, releases)?;
+        let started = Self::start_in(spec, &dirs, launcher, releases);
         if started.is_err() && !dirs.keep_data {
             // Normally the supervisor did it; this is for the failures before there was one.
             remove_marked_dir(&dirs.data)?;
@@ -105,8 +129,7 @@ impl LocalCluster {
         spec: &LocalSpec,
         dirs: &ClusterDirs,
         launcher: &Launcher,
-        home: &KafkaHome,
-        java: &Java,
+        releases: Releases<'_>,
     ) -> Result<Self, ChaosError> {
         let deadline = Instant::now() + spec.ready_within;
         let config = SupervisorConfig {
@@ -120,15 +143,16 @@ impl LocalCluster {
         let nodes = topology::lay_out(spec, &ports);
         let cluster_id = kafka_uuid();
         let access = Access::make(spec.security, &dirs.data)?;
-        let files = NodeFiles { spec, dirs, home, java, access: &access, cluster_id: &cluster_id };
+        let files = NodeFiles { spec, dirs, releases, access: &access, cluster_id: &cluster_id };
         let nodes = files.write(&nodes)?;
         let log_dirs = nodes.iter().map(|node| node.data_dir.clone()).collect();
         supervisor.trim_page_cache(log_dirs)?;
         if spec.proxied {
             supervisor.start_proxy(nodes.iter().flat_map(|node| node.node.fronts()).collect())?;
         }
-        let version = home.version.clone();
-        let cluster = Self { nodes, cluster_id, version, access, supervisor };
+        let version = releases.first.home.version.clone();
+        let upgraded = Mutex::default();
+        let cluster = Self { nodes, cluster_id, version, access, supervisor, upgraded };
         for node in &cluster.nodes {
             cluster.supervisor.start(node.node.id, &node.command)?;
         }
@@ -214,7 +238,7 @@ impl LocalCluster {
         &self.cluster_id
     }
 
-    /// The version of Kafka it runs.
+    /// The version of Kafka it was started with.
     #[must_use]
     pub fn version(&self) -> &KafkaVersion {
         &self.version
@@ -270,7 +294,20 @@ impl LocalCluster {
     /// Starts a node that is down, on its old data and ports; `seen_ns` is when the process existed. It serves nobody before
     /// [`LocalCluster::wait_ready`].
     pub fn start_node(&self, id: i32) -> Result<SignalTimes, ChaosError> {
-        Ok(self.supervisor.start(id, &self.node(id)?.command)?)
+        let node = self.node(id)?;
+        let is_upgraded = self.upgraded.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+        let command = node.upgraded.as_ref().filter(|_| is_upgraded).unwrap_or(&node.command);
+        Ok(self.supervisor.start(id, command)?)
+    }
+
+    /// From its next start on, node `id` runs the release of [`LocalSpec::upgrade_to`]. Harmless when repeated.
+    pub(crate) fn upgrade(&self, id: i32) -> Result<(), ChaosError> {
+        if self.node(id)?.upgraded.is_none() {
+            let why = "the cluster was started without a release to upgrade to".to_owned();
+            return Err(ChaosError::Refused { why });
+        }
+        self.upgraded.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        Ok(())
     }
 
     /// Waits until broker `id` answers and lists every broker that runs. Gives the time of that answer, CLOCK_MONOTONIC.
@@ -343,7 +380,7 @@ impl LocalCluster {
 }
 
 /// Makes the directories and returns their absolute paths.
-fn prepare(dirs: &ClusterDirs, home: &KafkaHome) -> Result<ClusterDirs, ChaosError> {
+fn prepare(dirs: &ClusterDirs, releases: Releases<'_>) -> Result<ClusterDirs, ChaosError> {
     let absolute = |path: &Path| std::path::absolute(path).on("resolve", path);
     let dirs = ClusterDirs {
         data: absolute(&dirs.data)?,
@@ -351,9 +388,9 @@ fn prepare(dirs: &ClusterDirs, home: &KafkaHome) -> Result<ClusterDirs, ChaosErr
         undo_journal: dirs.undo_journal.as_deref().map(absolute).transpose()?,
         ..dirs.clone()
     };
-    for path in [&dirs.data, &dirs.logs, &home.libs] {
-        refuse_awkward(path)?;
-    }
+    refuse_awkward(&dirs.data)?;
+    refuse_awkward(&dirs.logs)?;
+    releases.all().try_for_each(|release| refuse_awkward(&release.home.libs))?;
     create_marked_dir(&dirs.data)?;
     create_private_dir(&dirs.logs)?;
     Ok(dirs)
@@ -369,12 +406,24 @@ fn refuse_awkward(path: &Path) -> Result<(), ChaosError> {
     }
 }
 
+/// What nodes are run from: in the beginning, and after an upgrade if there may be one.
+#[derive(Clone, Copy)]
+struct Releases<'a> {
+    first: &'a Release,
+    later: Option<&'a Release>,
+}
+
+impl<'a> Releases<'a> {
+    fn all(self) -> impl Iterator<Item = &'a Release> {
+        std::iter::once(self.first).chain(self.later)
+    }
+}
+
 /// What the files of nodes are written from.
 struct NodeFiles<'a> {
     spec: &'a LocalSpec,
     dirs: &'a ClusterDirs,
-    home: &'a KafkaHome,
-    java: &'a Java,
+    releases: Releases<'a>,
     access: &'a Access,
     cluster_id: &'a str,
 }
@@ -382,12 +431,20 @@ struct NodeFiles<'a> {
 impl NodeFiles<'_> {
     /// Formats every node and writes its configuration.
     fn write(&self, nodes: &[Node]) -> Result<Vec<LocalNode>, ChaosError> {
-        let checkpoint = format::bootstrap_checkpoint(self.home, self.java, &self.dirs.data.join("format"))?;
-        let logging = jvm::logging_config(self.home.logging);
-        let logging_config = self.dirs.data.join(logging.file_name);
-        fs::write(&logging_config, logging.content).on("write", &logging_config)?;
-        let written = nodes.iter().map(|node| self.write_node(node, nodes, &checkpoint, &logging_config));
+        let Release { home, java } = self.releases.first;
+        let checkpoint = format::bootstrap_checkpoint(home, java, &self.dirs.data.join("format"))?;
+        for release in self.releases.all() {
+            let logging = jvm::logging_config(release.home.logging);
+            let path = self.logging_config(release);
+            fs::write(&path, logging.content).on("write", &path)?;
+        }
+        let written = nodes.iter().map(|node| self.write_node(node, nodes, &checkpoint));
         Ok(written.collect::<Result<_, _>>()?)
+    }
+
+    /// What a node's logging is configured by: one file for each kind of it.
+    fn logging_config(&self, release: &Release) -> PathBuf {
+        self.dirs.data.join(jvm::logging_config(release.home.logging).file_name)
     }
 
     fn write_node(
@@ -395,7 +452,6 @@ impl NodeFiles<'_> {
         node: &Node,
         nodes: &[Node],
         checkpoint: &[u8],
-        logging_config: &Path,
     ) -> Result<LocalNode, FileError> {
         let work_dir = self.dirs.data.join(node.name());
         let data_dir = work_dir.join("data");
@@ -408,16 +464,19 @@ impl NodeFiles<'_> {
         write_atomically(&properties, text.as_bytes())?;
         let log = self.dirs.logs.join(format!("{}.log", node.name()));
         let gc_log = self.dirs.logs.join(format!("{}-gc.log", node.name()));
-        let paths = jvm::NodePaths {
-            properties: &properties,
-            logging_config,
-            work_dir: &work_dir,
-            temp_dir: &temp_dir,
-            log: &log,
-            gc_log: &gc_log,
+        let command = |release: &Release| {
+            let paths = jvm::NodePaths {
+                properties: &properties,
+                logging_config: &self.logging_config(release),
+                work_dir: &work_dir,
+                temp_dir: &temp_dir,
+                log: &log,
+                gc_log: &gc_log,
+            };
+            jvm::node_command(&release.java, &release.home, self.spec, &paths)
         };
-        let command = jvm::node_command(self.java, self.home, self.spec, &paths);
-        Ok(LocalNode { node: node.clone(), data_dir, log, gc_log, command })
+        let (first, upgraded) = (command(self.releases.first), self.releases.later.map(command));
+        Ok(LocalNode { node: node.clone(), data_dir, log, gc_log, command: first, upgraded })
     }
 }
 

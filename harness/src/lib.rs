@@ -6,6 +6,7 @@ pub mod cli;
 pub mod cluster_view;
 pub mod disk;
 pub mod external;
+pub(crate) mod fault_words;
 pub mod fingerprint;
 pub(crate) mod history;
 pub mod hlog;

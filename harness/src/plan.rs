@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gauntlet_chaos::LocalSpec;
+use gauntlet_reports::Expectation;
 use gauntlet_reports::record::{LoadProfile, RatePoint};
 use gauntlet_verify::{Guarantee, ProducerSemantics};
 use gauntlet_wire::fetcher::Isolation;
@@ -81,6 +82,15 @@ pub enum Lifecycle {
     Keep,
     /// Must exist; neither created nor deleted.
     Reuse,
+}
+
+/// A condition that ends the load before its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GuardPlan {
+    /// The condition; about something that is known while the run goes. It is met where an expectation would hold.
+    pub condition: Expectation,
+    /// For how many seconds, one after the other, it must hold.
+    pub seconds: u32,
 }
 
 /// A topic of the run.
@@ -393,6 +403,8 @@ pub struct Plan {
     pub load: LoadPlan,
     /// `None` with `verify: off`.
     pub verify: Option<VerifyPlan>,
+    /// What ends the load before its time.
+    pub guards: Vec<GuardPlan>,
     /// Whether all evidence is kept (`complete`), or retention is on because the disk is too small (`windowed`).
     pub evidence: &'static str,
 }

@@ -6,6 +6,7 @@
 pub(crate) mod broker_usage;
 pub mod collect;
 mod findings;
+pub(crate) mod guards;
 pub(crate) mod host_usage;
 mod interrupt;
 mod judge;
@@ -471,10 +472,14 @@ fn environment(plan: &Plan) -> Environment {
     Environment {
         gauntlet: env!("CARGO_PKG_VERSION").to_owned(),
         kafka: match &plan.cluster {
-            ClusterPlan::Local(spec) => Some(match &spec.kafka {
-                gauntlet_chaos::KafkaSource::Maven(version) => version.to_string(),
-                gauntlet_chaos::KafkaSource::Directory(path) => path.display().to_string(),
-            }),
+            ClusterPlan::Local(spec) => {
+                let begins_as = match &spec.kafka {
+                    gauntlet_chaos::KafkaSource::Maven(version) => version.to_string(),
+                    gauntlet_chaos::KafkaSource::Directory(path) => path.display().to_string(),
+                };
+                let upgraded = spec.upgrade_to.as_ref().map(|to| format!(", upgraded to {to}"));
+                Some(begins_as + &upgraded.unwrap_or_default())
+            }
             ClusterPlan::Bootstrap(_) => None,
         },
         host: host_in_words(),
@@ -516,13 +521,15 @@ fn journal(dir: &RunDir) -> Result<Arc<UndoJournal>, RunError> {
 }
 
 /// What the load leaves for the judge.
-struct Loaded {
+struct Loaded<'a> {
     collected: collect::Collected,
     readers: Vec<crate::load::reader::ReaderEnd>,
     records: Vec<FaultRecord>,
     times: measure::Times,
     base_slot: u64,
     warm: Option<bool>,
+    /// What became of the guardrails, and whether one of them ended the load.
+    guards: guards::Guards<'a>,
     reasons: Vec<Reason>,
     unknowns: Vec<String>,
 }

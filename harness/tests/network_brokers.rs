@@ -7,7 +7,7 @@ mod program;
 #[path = "support/ran.rs"]
 mod ran;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use program::GAUNTLET;
@@ -59,22 +59,27 @@ fn the_same_without_its_fault_passes_and_has_no_proxy() {
     assert!(!log.contains("a proxy"), "{log}");
 }
 
-/// Brokers append, and their clients never hear of it: what an idempotent producer is for. Both drivers.
+/// Brokers append, and their clients never hear of it: what an idempotent producer is for. Every driver.
 #[cfg(feature = "rdkafka")]
 #[test]
 fn what_was_appended_unheard_is_there_once() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("case.yaml");
-    let scenario = "version: 1\nname: unheard\nseed: 1\ncluster: { local: { brokers: 3, jvm: quick } }\n\
-        topics: [{ name: own, partitions: 3 }, { name: other, partitions: 3 }]\n\
-        workload:\n  payload: { size: 100B }\n\
-        \x20 producers:\n    - { topic: own, config: { acks: all, linger.ms: 5 } }\n\
-        \x20   - { topic: other, driver: rdkafka, config: { acks: all, linger.ms: 5 } }\n\
-        \x20 consumers: [{ topic: own }, { topic: other, driver: rdkafka }]\n\
-        load: { shape: constant, rate: 2k/s, warmup: 2s, duration: 10s, drain: 60s }\n\
-        faults:\n  - name: unheard\n    at: 2s\n    for: 3s\n    action: network.reset\n    target: { id: 1 }\n\
-        \x20   args: { api: [Produce], link: clients, direction: from }\n\
-        expect: [verify.lost == 0, verify.duplicates == 0, verify.reordered == 0]\n";
+    let java = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../drivers/java/run");
+    let java = format!("driver: external, command: [\"{}\", -Xmx256m]", java.display());
+    let scenario = format!(
+        "version: 1\nname: unheard\nseed: 1\ncluster: {{ local: {{ brokers: 3, jvm: quick }} }}\n\
+        topics: [{{ name: own, partitions: 3 }}, {{ name: rdkafka, partitions: 3 }}, {{ name: java, partitions: 3 }}]\n\
+        workload:\n  payload: {{ size: 100B }}\n\
+        \x20 producers:\n    - {{ topic: own, config: {{ acks: all, linger.ms: 5 }} }}\n\
+        \x20   - {{ topic: rdkafka, driver: rdkafka, config: {{ acks: all, linger.ms: 5 }} }}\n\
+        \x20   - {{ topic: java, {java}, config: {{ acks: all, linger.ms: 5 }} }}\n\
+        \x20 consumers: [{{ topic: own }}, {{ topic: rdkafka, driver: rdkafka }}, {{ topic: java }}]\n\
+        load: {{ shape: constant, rate: 2k/s, warmup: 2s, duration: 10s, drain: 60s }}\n\
+        faults:\n  - name: unheard\n    at: 2s\n    for: 3s\n    action: network.reset\n    target: {{ id: 1 }}\n\
+        \x20   args: {{ api: [Produce], link: clients, direction: from }}\n\
+        expect: [verify.lost == 0, verify.duplicates == 0, verify.reordered == 0]\n"
+    );
     std::fs::write(&file, scenario).unwrap();
     let mut command = Command::new(GAUNTLET);
     command.arg("run").arg(&file).arg("--out").arg(dir.path().join("out"));

@@ -41,6 +41,41 @@ fn open_entries(journal: &str) -> BTreeMap<u64, String> {
     open
 }
 
+/// Each broker says of itself what it runs whenever it starts.
+#[test]
+fn a_release_becomes_a_later_one_broker_by_broker_and_costs_no_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scenarios/rolling-upgrade.yaml");
+    let out = dir.path().join("out");
+    let mut command = Command::new(GAUNTLET);
+    command.arg("run").arg(scenario).args(["--profile", "ci"]).arg("--out").arg(&out);
+    let output = command.output().unwrap();
+    let told = text(&output);
+    let record = record(&out).unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(record["verdict"], "PASS", "{told}\n{:#}", record["reasons"]);
+    for finding in ["lost", "duplicates", "reordered", "unseen", "corrupt", "phantom"] {
+        assert_eq!(record["verify"][finding], 0, "{finding}: {:#}", record["verify"]);
+    }
+    assert_eq!(record["environment"]["kafka"], "3.9.1, upgraded to 4.3.0");
+    let turns = record["faults"].as_array().unwrap();
+    assert_eq!(turns.len(), 3, "{turns:#?}");
+    let mut healed_at = 0.0;
+    for turn in turns {
+        let at = |name: &str| turn["at_s"][name].as_f64().unwrap_or_else(|| panic!("{name}: {turn:#}"));
+        assert_eq!((&turn["action"], &turn["took_effect"]), (&"broker.rolling-upgrade".into(), &true.into()));
+        assert!(turn["target"].as_str().unwrap().ends_with(" to 4.3.0"), "{turn:#}");
+        assert!(at("injected") >= healed_at, "one after the other: {turns:#?}");
+        healed_at = at("healed");
+    }
+    for broker in 1..=3 {
+        let log = out.join(format!("latest/logs/broker-{broker}.log"));
+        let log = std::fs::read_to_string(log).unwrap();
+        let started_as: Vec<&str> =
+            log.lines().filter_map(|line| line.split_once("Kafka version: ")?.1.split(' ').next()).collect();
+        assert_eq!(started_as, ["3.9.1", "4.3.0"], "broker {broker}");
+    }
+}
+
 #[test]
 fn what_operators_do_under_load_costs_no_record() {
     let dir = tempfile::tempdir().unwrap();

@@ -124,7 +124,7 @@ fn a_quiet_cluster_passes_and_its_topic_is_gone_afterwards() {
     let case = foreign(
         "quiet",
         "{ shape: constant, rate: 5k/s, warmup: 2s, duration: 6s, drain: 20s }",
-        "expect: [verify.lost == 0, verify.checked > 0]\n",
+        "expect: [verify.lost == 0, verify.checked > 0]\nabort_when: [consumer.lag max > 10_000_000]\n",
     );
     let junit = case.dir.path().join("all.xml");
     let output = case.command("run").arg("--junit").arg(&junit).output().unwrap();
@@ -186,10 +186,11 @@ fn a_broker_that_is_limited_by_a_quota_fails_and_is_the_one_to_blame() {
         // When the warm-up ends, every record is seconds late because of the quota, so that what a busy host adds is less
         // than a tenth of it.
         "{ shape: constant, rate: 6k/s, warmup: 10s, duration: 6s, drain: 120s }",
-        "expect: [load.achieved_ratio >= 0.99]\n",
+        "expect: [load.achieved_ratio >= 0.99, { that: produce.throttle_time == 0ms, severity: info }]\n",
     );
     let (output, record) = case.run();
     assert_verdict(&output, &record, "FAIL", 99);
+    assert_eq!(record["expect"][1]["ok"], false, "{:#}", record["expect"][1]);
     assert!(record["throttle_ms_max"].as_u64().unwrap() > 0, "the broker said that it throttles");
     let slip = &record["load"]["slip"];
     assert!(slip["broker"].as_f64() > slip["gauntlet"].as_f64(), "{slip}");
@@ -382,6 +383,43 @@ fn a_fault_that_happens_again_is_counted_each_time() {
     let undo = Command::new(GAUNTLET).args(["faults", "undo"]).arg(case.latest()).output().unwrap();
     let told = String::from_utf8_lossy(&undo.stdout);
     assert!(undo.status.success() && told.contains("nothing is left of its faults"), "{told}");
+}
+
+/// With Kafka's own time-outs, a paused broker keeps every partition from acking for nine seconds: long enough to burn any budget.
+#[test]
+fn a_guardrail_ends_the_load_and_heals_the_fault() {
+    let _alone = alone();
+    let case = Case::new(
+        "version: 1\nname: guarded\ncluster: { local: { jvm: quick } }\n\
+         topics: [{ name: orders, partitions: 6, config: { min.insync.replicas: 2 } }]\n\
+         workload: { payload: { size: 100B } }\n\
+         load: { shape: constant, rate: 2k/s, warmup: 2s, duration: 120s, drain: 60s }\n\
+         faults: [{ name: freeze, at: 3s, action: broker.pause, target: { id: 1 }, for: 90s }]\n\
+         expect: [verify.lost == 0, verify.duplicates == 0]\n\
+         abort_when:\n\
+         \x20 - { that: produce.throughput < 1/s, for: 2s }\n\
+         \x20 - { that: produce.failed > 1_000_000, for: 1s }\n",
+    );
+    let plan = case.command("plan").output().unwrap();
+    let planned = String::from_utf8_lossy(&plan.stdout);
+    assert!(planned.contains("  abort_when produce.throughput < 1/s for 2 s\n"), "{planned}");
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "FAIL", 99);
+    assert_eq!(record["state"], "done", "it came to its verdict");
+    let judged = |rule: &str| {
+        let rows = record["expect"].as_array().unwrap();
+        rows.iter().find(|row| row["rule"] == rule).map(|row| row["ok"].clone())
+    };
+    assert_eq!(judged("abort_when produce.throughput < 1/s for 2 s"), Some(false.into()));
+    assert_eq!(judged("abort_when produce.failed > 1_000_000 for 1 s"), Some(true.into()));
+    let at = |moment: &str| record["faults"][0]["at_s"][moment].as_f64().unwrap();
+    assert!(at("heal_began") - at("took_effect") < 60.0, "long before its time: {:#}", record["faults"]);
+    assert!(record["windows"]["all"]["to_s"].as_f64().unwrap() < 60.0, "{:#}", record["windows"]["all"]);
+    assert_eq!((&record["verify"]["lost"], &record["verify"]["unseen"]), (&0.into(), &0.into()));
+    assert!(text(&output).contains("the load ends and every fault is healed"), "{}", text(&output));
+    let (html, report) = reports(&case);
+    assert!(html.contains("it ended the load and every fault") && red(&report) == 1);
+    assert_no_broker_of(case.dir.path());
 }
 
 #[test]

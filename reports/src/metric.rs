@@ -134,6 +134,8 @@ pub enum Needs {
     Queue,
     /// A client that has statistics of its own.
     Statistics,
+    /// Producers whose answers from brokers are seen.
+    Answers,
 }
 
 /// A metric.
@@ -180,6 +182,9 @@ pub const SUSTAINABLE_RATE: &str = "search.sustainable_rate";
 /// The same with one broker down.
 pub const HEADROOM_RATE: &str = "search.headroom_rate";
 
+/// What quotas do to producers.
+pub const THROTTLE_TIME: &str = "produce.throttle_time";
+
 /// Every metric of this version.
 pub const METRICS: &[Metric] = &[
     window("produce.throughput", Unit::PerSecond, Shape::Single, Needs::Acks, "records acked per second"),
@@ -220,6 +225,15 @@ pub const METRICS: &[Metric] = &[
         "records that may or may not be in the log",
     ),
     window("produce.unacknowledged", Unit::Count, Shape::Single, Needs::Nothing, "records sent with acks=0"),
+    Metric {
+        name: THROTTLE_TIME,
+        unit: Unit::Milliseconds,
+        shape: Shape::Single,
+        scope: Scope::Run,
+        needs: Needs::Answers,
+        by: &[],
+        help: "longest `throttle_time_ms` that a broker answered a producer, warm-up included",
+    },
     window(
         "produce.error_rate",
         Unit::Ratio,
@@ -391,6 +405,8 @@ pub struct Capabilities {
     pub queues: bool,
     /// Some client has statistics of its own.
     pub statistics: bool,
+    /// Some producer does not tell what brokers answer.
+    pub hides_answers: bool,
     /// Names of the faults.
     pub faults: BTreeSet<String>,
 }
@@ -415,6 +431,9 @@ impl Capabilities {
                 Some("a producer has another client than gauntlet's own, which does not tell when it writes")
             }
             Needs::Queue if !self.queues => Some("only producers with `driver: rdkafka` have such a queue"),
+            Needs::Answers if self.hides_answers => {
+                Some("a producer is a program, which does not tell what brokers answer")
+            }
             Needs::Statistics if !self.statistics => {
                 Some("only clients with `driver: rdkafka` have statistics of their own")
             }

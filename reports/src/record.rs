@@ -217,7 +217,7 @@ pub struct FaultEntry {
     pub name: String,
     /// What was done, e.g. `broker.kill`.
     pub action: String,
-    /// To whom, and why to that one.
+    /// To whom, why to that one, and how it is treated where the action leaves that open.
     pub target: String,
     /// Whether it was seen to act.
     pub took_effect: bool,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::security::LocalSecurity;
-use crate::kafka_home::KafkaSource;
+use crate::kafka_home::{KafkaSource, KafkaVersion};
 
 /// A cluster of real brokers on 127.0.0.1, one JVM per node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub struct LocalSpec {
     pub controllers: Controllers,
     /// Which Kafka.
     pub kafka: KafkaSource,
+    /// The release that brokers are started as after an upgrade ([`LocalCluster::upgrade`](super::LocalCluster::upgrade)); newer than the
+    /// first. Its jars are found, or resolved, before anything starts.
+    pub upgrade_to: Option<KafkaVersion>,
     /// How the JVMs are set.
     pub jvm: Jvm,
     /// Heap of each JVM, whole MiB; `None`: [`Jvm::usual_heap_bytes`].
@@ -36,6 +39,7 @@ impl Default for LocalSpec {
             brokers: 3,
             controllers: Controllers::Combined,
             kafka: KafkaSource::default(),
+            upgrade_to: None,
             jvm: Jvm::Steady,
             heap_bytes: None,
             config: BTreeMap::new(),
@@ -133,6 +137,14 @@ pub enum SpecError {
     /// A proxy in front of a cluster whose nodes are not known to work behind one.
     #[error("a cluster with security can't have faults of the network yet")]
     ProxiedAndSecured,
+    /// No later release.
+    #[error("{to} is no upgrade of {from}: name a later version")]
+    NoUpgrade {
+        /// What it runs.
+        from: KafkaVersion,
+        /// What it should become.
+        to: KafkaVersion,
+    },
     /// A property that the user may not set.
     #[error("config may not set {name}: gauntlet sets it itself")]
     Owned {
@@ -173,6 +185,9 @@ impl LocalSpec {
         if self.proxied && self.security.is_some() {
             return Err(SpecError::ProxiedAndSecured);
         }
+        if let (KafkaSource::Maven(from), Some(to)) = (&self.kafka, &self.upgrade_to) {
+            must_be_later(from, to)?;
+        }
         for name in self.config.keys() {
             let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
             if name.is_empty() || !name.chars().all(allowed) {
@@ -207,6 +222,14 @@ impl LocalSpec {
     }
 }
 
+/// Kafka is upgraded; older brokers can't read what newer ones have written.
+pub(super) fn must_be_later(from: &KafkaVersion, to: &KafkaVersion) -> Result<(), SpecError> {
+    match to > from {
+        true => Ok(()),
+        false => Err(SpecError::NoUpgrade { from: from.clone(), to: to.clone() }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +257,10 @@ mod tests {
             (LocalSpec { heap_bytes: Some(GIB_AND_A_BIT), ..base.clone() }, "not 1073741825 bytes"),
             (LocalSpec { config: with("node.id"), ..base.clone() }, "may not set node.id"),
             (LocalSpec { config: with("a=b\nnode.id"), ..base.clone() }, "no property name"),
+            (
+                LocalSpec { upgrade_to: Some(KafkaVersion::DEFAULT), ..base.clone() },
+                "4.3.0 is no upgrade of 4.3.0",
+            ),
             (LocalSpec { kafka: KafkaSource::Directory("/nonexistent".into()), ..base }, "not a directory"),
         ];
         for (spec, message) in cases {

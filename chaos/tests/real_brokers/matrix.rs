@@ -16,8 +16,8 @@ use gauntlet_chaos::fault::{FaultRecord, LossBy};
 use gauntlet_chaos::journal::{PendingUndo, PlannedUndo, Undo, UndoAction, read_pending};
 use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::{
-    Controllers, FaultAction, FaultEvent, FaultSpec, FaultStep, Injector, LocalCluster, LocalSpec, Target,
-    UndoJournal,
+    Controllers, FaultAction, FaultEvent, FaultSpec, FaultStep, Injector, KafkaSource, KafkaVersion, LocalCluster,
+    LocalSpec, Target, UndoJournal,
 };
 use gauntlet_wire::admin::{connect_first, wait_for_leaders};
 use gauntlet_wire::{ConnectOptions, Connection, NewTopic};
@@ -57,16 +57,18 @@ enum Shape {
     Isolated,
     /// As combined, with a proxy in front of every node.
     Proxied,
+    /// As combined, of a release that can be upgraded.
+    Older,
 }
 
 impl Shape {
-    const ALL: [Self; 3] = [Self::Combined, Self::Isolated, Self::Proxied];
+    const ALL: [Self; 4] = [Self::Combined, Self::Isolated, Self::Proxied, Self::Older];
     /// Those in which a controller is killed and stopped in every way.
     const DIRECT: [Self; 2] = [Self::Combined, Self::Isolated];
 
     fn brokers(self) -> u16 {
         match self {
-            Self::Combined | Self::Proxied => 3,
+            Self::Combined | Self::Proxied | Self::Older => 3,
             Self::Isolated => 2,
         }
     }
@@ -76,6 +78,7 @@ impl Shape {
             Self::Combined => "3 brokers, combined controllers",
             Self::Isolated => "2 brokers, 3 controllers",
             Self::Proxied => "3 brokers, combined controllers, behind a proxy",
+            Self::Older => "3 brokers of Kafka 3.9.1, combined controllers",
         }
     }
 
@@ -88,11 +91,20 @@ impl Shape {
         ];
         let config = fast.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let controllers = match self {
-            Self::Combined | Self::Proxied => Controllers::Combined,
+            Self::Combined | Self::Proxied | Self::Older => Controllers::Combined,
             Self::Isolated => Controllers::Isolated(3),
         };
-        LocalSpec { config, controllers, proxied: self == Self::Proxied, ..quick(self.brokers()) }
+        let spec = LocalSpec { config, controllers, proxied: self == Self::Proxied, ..quick(self.brokers()) };
+        match self {
+            Self::Older => LocalSpec { kafka: older(), upgrade_to: Some(KafkaVersion::DEFAULT), ..spec },
+            _ => spec,
+        }
     }
+}
+
+/// What is upgraded.
+fn older() -> KafkaSource {
+    KafkaSource::Maven("3.9.1".parse().expect("a version that is supported"))
 }
 
 /// All rows. Each has a name of its own, by which a run in another process finds it.
@@ -127,6 +139,8 @@ fn rows() -> Vec<Row> {
     rows.push(row(loss(LossBy::Kill), Target::EnoughVoters, Shape::Isolated));
     rows.push(row(Do::BrokerKillAll, Target::AllBrokers, Shape::Isolated));
     rows.push(row(roll, Target::NextOfRoll, Shape::Isolated));
+    let upgrade = Do::BrokerRollingUpgrade { deadline_ms: STOP, to: KafkaVersion::DEFAULT.to_string() };
+    rows.push(row(upgrade, Target::NextOfRoll, Shape::Older));
     for network::NetworkRow { action, target, in_ci_test, killed_in_ci_test } in network::rows() {
         rows.push(Row { in_ci_test, killed_in_ci_test, ..row(action, target, Shape::Proxied) });
     }
@@ -360,7 +374,15 @@ fn bounced(
         assert!(pair[0].healed_ns < pair[1].injected_ns, "one after the other: {pair:?}");
     }
     let last = records.last().and_then(|record| record.target.as_ref()).ok_or("no last turn")?;
-    assert_eq!(last.why.contains("controller"), row.shape == Shape::Combined, "{last}");
+    assert_eq!(last.why.contains("controller"), row.shape != Shape::Isolated, "{last}");
+    if let FaultAction::BrokerRollingUpgrade { to, .. } = &row.action {
+        let jars = format!("/{to}/libs/");
+        for (node, process) in processes(cluster)? {
+            let command = std::fs::read_to_string(format!("/proc/{}/cmdline", process.pid))?;
+            assert!(command.contains(&jars), "node {node} runs {command}");
+        }
+        return Ok(format!("each process gone and replaced by one of {to}, one after the other, all replicas in sync between"));
+    }
     Ok("each process gone and replaced, one after the other, all replicas in sync between".to_owned())
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use gauntlet_chaos::fault::{Direction, NetworkFault, NetworkKind};
-use gauntlet_chaos::proxy::{Link, Links};
+use gauntlet_chaos::proxy::{Apis, Link, Links};
 use gauntlet_chaos::{FaultAction, LocalCluster, Target};
 use gauntlet_wire::admin::connect_first;
 use gauntlet_wire::{ConnectOptions, Connection, ErrorCode, PartitionMetadata};
@@ -54,7 +54,19 @@ pub(crate) fn rows() -> Vec<NetworkRow> {
         peer: Some(3),
         apis: None,
     };
+    let fetches = Apis::named(&["Fetch".to_owned()]).ok();
+    // Followers fetch all the time; what clients send of one API is planted by whole runs (`network_brokers` of the harness).
+    let of_fetches = |kind| NetworkRow {
+        action: FaultAction::Network {
+            fault: NetworkFault { kind, links: brokers, direction: both, peer: None, apis: fetches },
+        },
+        target: victim(),
+        in_ci_test: false,
+        killed_in_ci_test: false,
+    };
     vec![
+        of_fetches(delay),
+        of_fetches(NetworkKind::BlackHole),
         NetworkRow { killed_in_ci_test: true, ..ci(isolate) },
         ci(row(NetworkKind::Partition, Links::NODES, both)),
         row(NetworkKind::Partition, Links::NODES, from),
@@ -93,7 +105,8 @@ pub(crate) fn words(fault: &NetworkFault) -> String {
         Direction::To => ", what it is sent",
         Direction::From => ", what it sends",
     };
-    format!("{}{links}{peer}{direction}", fault.name())
+    let apis = fault.apis.map_or_else(String::new, |apis| format!(", {apis} only"));
+    format!("{}{links}{peer}{direction}{apis}", fault.name())
 }
 
 /// Sees the fault act on `victim`; gives it in words.
@@ -118,6 +131,7 @@ pub(crate) fn seen(
                 .to_owned())
         }
         (NetworkKind::Partition, Some(peer)) => stage.falls_out_of_sync(peer),
+        (NetworkKind::BlackHole, _) if fault.apis.is_some() => stage.falls_out_of_sync_with_all(),
         (NetworkKind::BlackHole, _) => {
             stage.client_is_not_answered()?;
             stage.still_leads()?;

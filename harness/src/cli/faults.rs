@@ -101,6 +101,9 @@ fn what(action: ActionName) -> &'static str {
         ActionName::BrokerRestart => "SIGTERM to a node, started again at once",
         ActionName::BrokerBounce => "SIGKILL to a node, started again at once",
         ActionName::BrokerRollingRestart => "every broker in turn restarted, all replicas in sync between",
+        ActionName::BrokerRollingUpgrade => {
+            "every broker in turn stopped and started as a later release, all replicas in sync between"
+        }
         ActionName::BrokerKillAll => "SIGKILL to every broker at once",
         ActionName::QuorumLoss => "SIGSTOP (or `by: kill`) to so many voters that the others elect nobody",
         ActionName::NetworkIsolate => "a node is cut off from other nodes and from clients",
@@ -121,7 +124,8 @@ fn how(action: ActionName) -> String {
         | ActionName::BrokerStop
         | ActionName::BrokerRestart
         | ActionName::BrokerBounce
-        | ActionName::BrokerRollingRestart => "acts when the process is gone",
+        | ActionName::BrokerRollingRestart
+        | ActionName::BrokerRollingUpgrade => "acts when the process is gone",
         ActionName::NetworkIsolate
         | ActionName::NetworkPartition
         | ActionName::NetworkBlackHole

@@ -8,10 +8,8 @@ mod sweep;
 
 use std::io::Write;
 
-use gauntlet_chaos::fault::Direction;
-use gauntlet_chaos::proxy::Links;
 use gauntlet_chaos::{
-    FaultAction, FaultSpec, Jvm, KafkaSource, NetworkFault, NetworkKind, Operation, Target,
+    FaultAction, FaultSpec, Jvm, KafkaSource, Operation, Target,
 };
 use gauntlet_reports::quantity::grouped;
 
@@ -25,7 +23,9 @@ pub(super) use sweep::{sweep_begin, sweep_files, sweep_plan, sweep_result, sweep
 
 use gauntlet_wire::{Permission, Resource};
 
+use crate::fault_words;
 use crate::plan::{ClusterPlan, DriverPlan, Lifecycle, PacePlan, Plan, Planned, ReadWindow, WarmupPlan};
+use crate::run::guards::rule;
 use crate::schedule::Arrival;
 use crate::sizes::SizePlan;
 use crate::units::Bytes;
@@ -104,9 +104,10 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     match &plan.cluster {
         ClusterPlan::Local(spec) => writeln!(
             out,
-            "brokers {} local, Kafka {}, jvm {}, heap {}{}{}",
+            "brokers {} local, Kafka {}{}, jvm {}, heap {}{}{}",
             spec.brokers,
             kafka(&spec.kafka),
+            spec.upgrade_to.as_ref().map_or_else(String::new, |to| format!(" (upgraded to {to})")),
             jvm(spec.jvm),
             Bytes::new(spec.heap_bytes()),
             spec.security.map_or_else(String::new, |s| format!(", {}", s.protocol.name())),
@@ -176,7 +177,7 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
         let during = if e.during == "all" { String::new() } else { format!(" during {}", e.during) };
         writeln!(out, "  {}{during}{builtin}", e.rule)?;
     }
-    Ok(())
+    plan.guards.iter().try_for_each(|guard| writeln!(out, "  {}", rule(guard)))
 }
 
 /// What librdkafka is set to, where it is the driver. Brokers, `client.id` and secrets are set when the run begins.
@@ -266,14 +267,11 @@ fn fault_times(faults: &[FaultSpec]) -> Vec<(Option<std::time::Duration>, String
     for fault in faults {
         let at = std::time::Duration::from_nanos(fault.at_ns);
         let what = match &fault.action {
-            FaultAction::Network { fault: of_network } => {
-                format!("{}{}", target(&fault.target), network(of_network))
-            }
             FaultAction::Operation { operation: add @ Operation::TopicAddPartitions(_) } => {
                 format!("{add}; the load stays on those that it has before")
             }
             FaultAction::Operation { operation } => operation.to_string(),
-            _ => target(&fault.target),
+            action => format!("{}{}", target(&fault.target), fault_words::details(action)),
         };
         let what = format!("{}: {} of {what}", fault.name, fault.action.name());
         match &fault.follows {
@@ -294,36 +292,6 @@ fn fault_times(faults: &[FaultSpec]) -> Vec<(Option<std::time::Duration>, String
     }
     told.sort_by_key(|(at_ns, _, _)| *at_ns);
     told.into_iter().map(|(_, at, what)| (at, what)).collect()
-}
-
-/// What is done to which links, after the victim: ` by 100ms (± 20ms) on links of clients, what it sends`.
-fn network(fault: &NetworkFault) -> String {
-    let ms = |ns: u64| crate::units::Duration::from_ns(ns);
-    let by = match fault.kind {
-        NetworkKind::Delay { latency_ns, jitter_ns: 0 } => format!(" by {}", ms(latency_ns)),
-        NetworkKind::Delay { latency_ns, jitter_ns } => {
-            format!(" by {} (± {})", ms(latency_ns), ms(jitter_ns))
-        }
-        NetworkKind::Bandwidth { bytes_per_s } => format!(" to {}/s", Bytes::new(bytes_per_s)),
-        NetworkKind::Isolate | NetworkKind::Partition | NetworkKind::BlackHole | NetworkKind::Reset => {
-            String::new()
-        }
-    };
-    let from = fault.peer.map_or_else(String::new, |peer| format!(", towards node {peer} only"));
-    let links = match fault.links {
-        Links { clients: true, brokers: true, controllers: true } => "",
-        Links { clients: true, .. } => ", on links of clients",
-        Links { brokers: true, controllers: true, .. } => ", on links between nodes",
-        Links { brokers: true, .. } => ", on links of brokers",
-        Links { .. } => ", on links of controllers",
-    };
-    let direction = match fault.direction {
-        Direction::Both => "",
-        Direction::To => ", what it is sent",
-        Direction::From => ", what it sends",
-    };
-    let apis = fault.apis.map_or_else(String::new, |apis| format!(", {apis} only"));
-    format!("{by}{from}{links}{direction}{apis}")
 }
 
 fn target(target: &Target) -> String {

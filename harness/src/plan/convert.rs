@@ -14,6 +14,7 @@ use super::needs::{Needs, bound_disk, needs};
 use super::security::{self, process_environment};
 use super::{external, faults, load, rdkafka, *};
 use crate::report::ReportForm;
+use crate::run::guards;
 use crate::scenario::types as file;
 use crate::scenario::{ExpressionMistake, LoadedScenario, LoadedSecurity, Scenario, ScenarioError};
 use crate::units;
@@ -75,9 +76,11 @@ pub(super) fn refuse(
 pub fn capabilities(scenario: &Scenario) -> Capabilities {
     let hides_writes = scenario.workload.producers.iter().any(|p| p.driver != file::Driver::Wire);
     let rdkafka_sends = scenario.workload.producers.iter().any(|p| p.driver == file::Driver::Rdkafka);
+    let hides_answers = scenario.workload.producers.iter().any(|p| p.driver == file::Driver::External);
     let rdkafka_reads = scenario.workload.consumers.iter().any(|c| c.driver == file::Driver::Rdkafka);
     Capabilities {
         hides_writes,
+        hides_answers,
         queues: rdkafka_sends,
         statistics: rdkafka_sends || rdkafka_reads,
         acks: scenario.workload.producers.iter().any(|p| p.config.acks != file::Acks::None),
@@ -164,6 +167,7 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
     let mut warnings = rdkafka::check(scenario, &mut refusals);
     external::check(scenario, cluster.as_ref(), &mut refusals);
     let producers = producers(scenario, &topics, &load, &mut refusals);
+    let guards = guards(scenario, &mut refusals);
     let Some(cluster) = cluster.filter(|_| refusals.is_empty()) else { return Err(refusals) };
     let mut plan = Plan {
         name: scenario.name.clone(),
@@ -176,6 +180,7 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
         topics,
         load,
         verify: None,
+        guards,
         evidence: "complete",
     };
     plan.verify = verify(scenario, &plan);
@@ -197,6 +202,28 @@ fn build(scenario: &Scenario, options: &PlanOptions) -> Result<Planned, Vec<Refu
     };
     expectations.extend(Expectation::built_in(&capabilities).into_iter().filter(|e| !repeats(e)));
     Ok(Planned { plan, run_dir, faults, expectations, needs, warnings, reports: reports(&scenario.report) })
+}
+
+/// The guardrails; refuses those that are about something that nobody knows before the end.
+fn guards(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> Vec<GuardPlan> {
+    let capabilities = capabilities(scenario);
+    let mut plans = Vec::new();
+    for (index, guard) in scenario.abort_when.iter().enumerate() {
+        let that = file::Expectation { that: guard.that.clone(), during: None, severity: file::Severity::Fail };
+        // They were parsed when the file was loaded, as expectations were.
+        let Ok(condition) = parse_expectation(&capabilities, &that) else { continue };
+        if guards::is_live(&condition) {
+            let seconds = guard.hold.to_std().as_secs().try_into().unwrap_or(u32::MAX);
+            plans.push(GuardPlan { condition, seconds });
+        } else {
+            refusals.push(refuse(
+                format!("abort_when[{index}]"),
+                format!("`{}` is not known while a run goes", condition.rule),
+                format!("what is: {}", guards::live_metrics().join(", ")),
+            ));
+        }
+    }
+    plans
 }
 
 /// `json` needs no form: every run directory holds `run.json`.
@@ -275,6 +302,10 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
         heap_bytes: local.heap.map(|heap| heap.get()),
         config: local.config.clone(),
         security: local.security.map(security::local),
+        upgrade_to: scenario.faults.iter().find_map(|fault| match &fault.action {
+            file::FaultAction::BrokerRollingUpgrade { to } => Some(to.clone()),
+            _ => None,
+        }),
         proxied: scenario.faults.iter().any(|fault| matches!(fault.action, file::FaultAction::Network(_))),
         ..LocalSpec::default()
     };

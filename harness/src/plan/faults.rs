@@ -29,7 +29,7 @@ pub(super) fn faults(scenario: &Scenario, seed: u64, refusals: &mut Vec<Refusal>
     let mut specs = Vec::new();
     for (index, fault) in scenario.faults.iter().enumerate() {
         match target(scenario, fault, index, seed) {
-            Ok(_) if fault.action == file::FaultAction::BrokerRollingRestart => {
+            Ok(_) if fault.action.is_rolling() => {
                 specs.extend(turns(scenario, fault, index, seed));
             }
             Ok(target) => specs.extend(times(scenario, fault, index, seed, &target)),
@@ -67,7 +67,7 @@ fn times(
     due.into_iter().enumerate().map(spec).collect()
 }
 
-/// The turns of a rolling restart, one for each broker.
+/// The turns of a rolling restart or upgrade, one for each broker.
 fn turns(scenario: &Scenario, fault: &file::Fault, index: usize, seed: u64) -> Vec<FaultSpec> {
     let brokers = match &scenario.cluster {
         file::Cluster::Local(local) => local.brokers,
@@ -108,6 +108,9 @@ fn action(action: &file::FaultAction) -> FaultAction {
         file::FaultAction::BrokerRestart => FaultAction::BrokerRestart { deadline_ms },
         file::FaultAction::BrokerBounce => FaultAction::BrokerBounce,
         file::FaultAction::BrokerRollingRestart => FaultAction::BrokerRollingRestart { deadline_ms },
+        file::FaultAction::BrokerRollingUpgrade { to } => {
+            FaultAction::BrokerRollingUpgrade { deadline_ms, to: to.to_string() }
+        }
         file::FaultAction::BrokerKillAll => FaultAction::BrokerKillAll,
         file::FaultAction::QuorumLoss(by) => FaultAction::QuorumLoss {
             by: match by {

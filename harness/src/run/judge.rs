@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gauntlet_chaos::clocks::RecoveryTime;
 use gauntlet_chaos::fault::FaultRecord;
-use gauntlet_reports::evaluate::Outcome;
+use gauntlet_reports::evaluate::{Judged as Detail, Outcome};
 use gauntlet_reports::record::{
     ClientRecord, EndToEndRecord, ExpectRecord, FaultEntry, FaultTimes, LatencyMs, LoadRecord, ProduceRecord,
     Reason, RecoverySeconds, RunRecord, RunState, SlipMs, UnavailableSeconds, WindowRecord,
@@ -15,6 +15,7 @@ use super::collect::errors_by_name;
 use super::findings::{Checked, Judged, not_looked_for};
 use super::measure::{FaultSeen, Measurement, Raw, ours_ratio};
 use super::{History, Loaded, Progress, Run, RunError};
+use crate::fault_words;
 use crate::hlog::{self, Series, SlotHistograms};
 use crate::recorder::LatencyHistogram;
 use crate::rundir::{HISTOGRAMS, VIOLATIONS};
@@ -29,14 +30,14 @@ impl Run<'_> {
     /// Completes the record of a run whose load came to its end.
     pub(super) fn judge(
         &mut self,
-        loaded: Loaded,
+        loaded: Loaded<'_>,
         watched: History<'_>,
         record: &mut RunRecord,
     ) -> Result<(), RunError> {
         (self.tell)(Progress::Phase("judging"));
         let histograms = self.read_histograms(&loaded)?;
         let checked = Checked::of(&loaded.readers, self.plan.verify.map_or(0, |v| v.examples_max));
-        let Loaded { collected, records, times, warm, mut reasons, mut unknowns, .. } = loaded;
+        let Loaded { collected, records, times, warm, guards, mut reasons, mut unknowns, .. } = loaded;
         let measurement = Measurement::new(Raw {
             plan: self.plan,
             collected: &collected,
@@ -45,9 +46,8 @@ impl Run<'_> {
             history: &watched.history,
             summary: self.plan.verify.is_some().then(|| checked.summary().clone()),
             warm,
-            cut_short: reasons
-                .iter()
-                .any(|r| matches!(r.exit, ExitReason::Aborted | ExitReason::Environment)),
+            cut_short: guards.ended_the_load()
+                || reasons.iter().any(|r| matches!(r.exit, ExitReason::Aborted | ExitReason::Environment)),
             times,
         });
         self.fill_windows(record, &measurement);
@@ -59,6 +59,7 @@ impl Run<'_> {
         record.throttle_ms_max = collected.producers.throttle_ms_max;
         let violations = self.findings(record, &checked, &mut reasons, &mut unknowns)?;
         self.expect(record, &measurement);
+        record.expect.extend(guards.judge(&measurement).into_iter().map(expect_record));
         for fault in measurement.faults.iter().filter(|f| f.record.took_effect_ns.is_none()) {
             let why = fault.record.error.clone().unwrap_or_else(|| "it was not seen to act".to_owned());
             unknowns.push(format!("fault {} did not take effect: {why}", fault.record.name));
@@ -78,7 +79,7 @@ impl Run<'_> {
     }
 
     /// Reads the histogram log back, with absolute slots.
-    fn read_histograms(&self, loaded: &Loaded) -> Result<BTreeMap<u64, SlotHistograms>, RunError> {
+    fn read_histograms(&self, loaded: &Loaded<'_>) -> Result<BTreeMap<u64, SlotHistograms>, RunError> {
         let log = hlog::read(&self.options.dir.read(HISTOGRAMS)?)?;
         Ok(log.into_iter().map(|(slot, h)| (slot + loaded.base_slot, h)).collect())
     }
@@ -109,18 +110,7 @@ impl Run<'_> {
     fn expect(&mut self, record: &mut RunRecord, measurement: &Measurement) {
         let windows: Vec<String> = measurement.windows.keys().cloned().collect();
         for expectation in self.expectations {
-            for detail in evaluate(expectation, &windows, measurement) {
-                record.expect.push(ExpectRecord {
-                    rule: detail.rule.clone(),
-                    observed: detail.observed,
-                    ok: match detail.outcome {
-                        Outcome::Held => Some(true),
-                        Outcome::Broken => Some(false),
-                        Outcome::Unknown => None,
-                    },
-                    detail,
-                });
-            }
+            record.expect.extend(evaluate(expectation, &windows, measurement).into_iter().map(expect_record));
         }
     }
 
@@ -173,6 +163,19 @@ impl Run<'_> {
             },
             ours_ratio: ours_ratio(measured),
         }
+    }
+}
+
+fn expect_record(detail: Detail) -> ExpectRecord {
+    ExpectRecord {
+        rule: detail.rule.clone(),
+        observed: detail.observed,
+        ok: match detail.outcome {
+            Outcome::Held => Some(true),
+            Outcome::Broken => Some(false),
+            Outcome::Unknown => None,
+        },
+        detail,
     }
 }
 
@@ -256,7 +259,10 @@ pub(crate) fn fault_as_told(record: &FaultRecord, at: impl Fn(u64) -> f64) -> Fa
     FaultEntry {
         name: record.name.clone(),
         action: record.action.name().to_owned(),
-        target: record.target.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string),
+        target: match &record.target {
+            Some(target) => format!("{target}{}", fault_words::details(&record.action)),
+            None => "nobody".to_owned(),
+        },
         took_effect: record.took_effect_ns.is_some(),
         at_s: FaultTimes {
             planned: at(record.planned_at_ns),

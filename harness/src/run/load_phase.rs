@@ -15,6 +15,7 @@ use gauntlet_wire::monotonic_ns;
 
 use super::broker_usage::{self, BrokerUsage};
 use super::collect::{Collector, Moment};
+use super::guards::Guards;
 use super::measure::Times;
 use super::threads::{Fleet, Ground, Producers, Readers, Routes, Shared};
 use super::{Brokers, Loaded, Progress, Run, RunError, topics};
@@ -43,9 +44,9 @@ const PROGRAMS_LIMIT: Duration = Duration::from_secs(20);
 const DISK_FULL: f64 = 0.90;
 
 /// A load under way.
-struct Phase<'a> {
+struct Phase<'w, 'p> {
     shared: Shared,
-    seconds: Seconds<'a>,
+    seconds: Seconds<'w>,
     producers: Producers,
     /// Readers during the load, with the index of their topic.
     readers: Vec<(usize, Readers)>,
@@ -53,6 +54,7 @@ struct Phase<'a> {
     fault_events: Option<Receiver<FaultEvent>>,
     warm: Option<bool>,
     usage: BrokerUsage,
+    guards: Guards<'p>,
     reasons: Vec<Reason>,
     unknowns: Vec<String>,
 }
@@ -99,7 +101,7 @@ fn stop(control: &Control) {
     control.read_until(0);
 }
 
-impl Run<'_> {
+impl<'p> Run<'p> {
     /// Loads, injects, heals, drains and reads to the end.
     pub(super) fn load(
         &mut self,
@@ -107,7 +109,7 @@ impl Run<'_> {
         faults: &[FaultSpec],
         starts: &[BTreeMap<usize, i64>],
         record: &mut RunRecord,
-    ) -> Result<Loaded, RunError> {
+    ) -> Result<Loaded<'p>, RunError> {
         let Target { brokers, bootstrap, watcher } = cluster;
         let control = Arc::new(Control::default());
         let routes = self.routes();
@@ -150,6 +152,7 @@ impl Run<'_> {
             fault_events: None,
             warm: None,
             usage: BrokerUsage::default(),
+            guards: Guards::new(&self.plan.guards),
             reasons: Vec::new(),
             unknowns: Vec::new(),
         };
@@ -263,7 +266,7 @@ impl Run<'_> {
     /// From the first record to the end of the load. Returns t = 0.
     fn go_on(
         &mut self,
-        phase: &mut Phase<'_>,
+        phase: &mut Phase<'_, 'p>,
         brokers: &Brokers,
         faults: &[FaultSpec],
     ) -> Result<u64, RunError> {
@@ -272,7 +275,8 @@ impl Run<'_> {
             self.begin(phase, origin_ns + warmup.as_nanos() as u64, brokers, faults)?;
         }
         loop {
-            self.tick(phase)?;
+            let (second_ns, second) = self.tick(phase)?;
+            self.guard(phase, second_ns, &second);
             let now_ns = monotonic_ns();
             if phase.seconds.zero_ns.is_none()
                 && let WarmupPlan::UntilStable { min, max } = self.plan.load.warmup
@@ -306,7 +310,7 @@ impl Run<'_> {
     /// t = 0: from here on it counts.
     fn begin(
         &mut self,
-        phase: &mut Phase<'_>,
+        phase: &mut Phase<'_, 'p>,
         zero_ns: u64,
         brokers: &Brokers,
         faults: &[FaultSpec],
@@ -337,8 +341,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Waits for the next full second, collects it and tells of it.
-    fn tick(&mut self, phase: &mut Phase<'_>) -> Result<(), RunError> {
+    /// Waits for the next full second, collects it and tells of it. Returns when it ended, and what it saw.
+    fn tick(&mut self, phase: &mut Phase<'_, 'p>) -> Result<(u64, Second), RunError> {
         let second_ns = (monotonic_ns() / SECOND_NS + 1) * SECOND_NS;
         loop {
             let now_ns = monotonic_ns();
@@ -354,11 +358,21 @@ impl Run<'_> {
         }
         let second = phase.seconds.collect(monotonic_ns())?;
         (self.tell)(Progress::Second(&second));
-        Ok(())
+        Ok((second_ns, second))
+    }
+
+    /// Ends the load if a guardrail says so.
+    fn guard(&mut self, phase: &mut Phase<'_, 'p>, second_ns: u64, second: &Second) {
+        let Some(zero_ns) = phase.seconds.zero_ns else { return };
+        let load_end_ns = phase.shared.control.load_end_ns();
+        if let Some(words) = phase.guards.look(second, second_ns, zero_ns, load_end_ns) {
+            phase.shared.control.end_load(monotonic_ns());
+            (self.tell)(Progress::Note(&format!("{words}; the load ends and every fault is healed")));
+        }
     }
 
     /// Tells of what happened to faults, and writes it down: a run that dies has its faults in its directory.
-    fn tell_faults(&mut self, phase: &Phase<'_>) -> Result<(), RunError> {
+    fn tell_faults(&mut self, phase: &Phase<'_, 'p>) -> Result<(), RunError> {
         let mut news = false;
         while let Some(event) = phase.fault_events.as_ref().and_then(|events| events.try_recv().ok()) {
             (self.tell)(Progress::Fault(&event));
@@ -370,7 +384,7 @@ impl Run<'_> {
         }
     }
 
-    fn guard_disk(&mut self, phase: &mut Phase<'_>, now_ns: u64) {
+    fn guard_disk(&mut self, phase: &mut Phase<'_, 'p>, now_ns: u64) {
         let Some(used) = crate::disk::used_fraction(self.options.dir.path()) else { return };
         if used > DISK_FULL && now_ns < phase.shared.control.load_end_ns() {
             phase.shared.control.end_load(now_ns);
@@ -382,7 +396,7 @@ impl Run<'_> {
     }
 
     /// Undoes every fault, and waits for that. Harmless without faults, and when repeated.
-    fn heal(&mut self, phase: &mut Phase<'_>) -> Vec<FaultRecord> {
+    fn heal(&mut self, phase: &mut Phase<'_, 'p>) -> Vec<FaultRecord> {
         let Some(injector) = phase.injector.take() else { return Vec::new() };
         (self.tell)(Progress::Phase("healing"));
         if let Err(error) = injector.heal_all() {
@@ -399,13 +413,13 @@ impl Run<'_> {
     /// Waits for the answers of what was sent, then for the readers to reach the end of every log.
     fn drain(
         &mut self,
-        mut phase: Phase<'_>,
+        mut phase: Phase<'_, 'p>,
         bootstrap: &[String],
         routes: &[Routes],
         starts: &[BTreeMap<usize, i64>],
         records: Vec<FaultRecord>,
         times: Times,
-    ) -> Result<Loaded, RunError> {
+    ) -> Result<Loaded<'p>, RunError> {
         (self.tell)(Progress::Phase("draining"));
         let end_ns = phase.shared.control.load_end_ns();
         let drain_ends_ns = monotonic_ns().max(end_ns) + self.plan.load.drain.as_nanos() as u64;
@@ -413,7 +427,7 @@ impl Run<'_> {
         while !phase.producers.are_done() {
             self.tick(&mut phase)?;
         }
-        let Phase { shared, mut seconds, producers, mut readers, reasons, mut unknowns, warm, .. } = phase;
+        let Phase { shared, mut seconds, producers, mut readers, guards, reasons, mut unknowns, warm, .. } = phase;
         producers.join()?;
         let mut final_ends = self.find_ends(bootstrap, drain_ends_ns, &mut unknowns);
         for (topic, group) in &readers {
@@ -454,6 +468,7 @@ impl Run<'_> {
             records,
             times: Times { end_ns, ..times },
             warm,
+            guards,
             reasons,
             unknowns,
         })

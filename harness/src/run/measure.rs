@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gauntlet_chaos::clocks::{AckGap as ClockGap, AckGaps, FaultClocks, RecoveryTime, recovery_clocks};
 use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_chaos::history::{ClusterHistory, TopicPartition};
-use gauntlet_reports::metric::{Metric, Scope};
+use gauntlet_reports::metric::{self, Metric, Scope};
 use gauntlet_reports::record::HostRecord;
 use gauntlet_reports::{Doubt, Observations, Observed, Stat, Truth};
 use gauntlet_verify::Summary;
@@ -58,6 +58,7 @@ pub(super) struct Measurement {
     lag: Vec<(u64, u64)>,
     usage: Vec<super::collect::Usage>,
     clients: Vec<(u64, ClientSecond)>,
+    throttle_ms_max: u32,
     /// Mean length of a value.
     value_bytes: f64,
 }
@@ -106,6 +107,7 @@ impl Measurement {
             lag: raw.collected.lag.clone(),
             usage: raw.collected.usage.clone(),
             clients: raw.collected.clients.clone(),
+            throttle_ms_max: raw.collected.producers.throttle_ms_max,
             value_bytes: raw.plan.value_bytes_mean(),
         }
     }
@@ -179,6 +181,13 @@ impl Measurement {
             RecoveryTime::NotAffected => Observed::Value(0.0),
             RecoveryTime::Never => Observed::Value(f64::INFINITY),
             RecoveryTime::Unknown => Observed::Unknown("nobody was watching at that time".to_owned()),
+        }
+    }
+
+    fn observe_run(&self, metric: &Metric) -> Observed {
+        match metric.name {
+            metric::THROTTLE_TIME => Observed::Value(f64::from(self.throttle_ms_max)),
+            _ => self.observe_verify(metric),
         }
     }
 
@@ -295,7 +304,7 @@ impl Observations for Measurement {
     fn observe(&self, metric: &Metric, label: Option<&str>, stat: Option<Stat>, window: &str) -> Observed {
         match metric.scope {
             Scope::Fault => self.observe_fault(metric, label),
-            Scope::Run => self.observe_verify(metric),
+            Scope::Run => self.observe_run(metric),
             Scope::Window => self.observe_window(metric, label, stat, window),
         }
     }

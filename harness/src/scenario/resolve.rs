@@ -2,15 +2,17 @@
 //! field. Where something is missing or ambiguous, the problem is noted and the nearest value stands in, so that the
 //! rest can be checked as well.
 
+use gauntlet_chaos::KafkaVersion;
+
 use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
 use super::types::{
-    ActionName, Cluster, Expectation, Fault, FaultAction, ForeignCluster, HealAction, Key, Lifecycle,
+    ActionName, Cluster, Expectation, Fault, FaultAction, ForeignCluster, Guard, HealAction, Key, Lifecycle,
     LocalCluster, NetworkEffect, PartitionChoice, Recover, Report, Scenario, Target, Topic, Verify, Window,
     Workload,
 };
 use super::written::{
-    ClusterWritten, ExpectationWritten, FaultArgsWritten, FaultWritten, PartitionOfWritten, PartitionWritten,
+    ClusterWritten, ExpectationWritten, FaultArgsWritten, GuardWritten, FaultWritten, PartitionOfWritten, PartitionWritten,
     Role, ScenarioWritten, TargetWritten, TopicWritten, VerifyWritten, WorkloadWritten,
 };
 use crate::units::{Bytes, Duration};
@@ -53,6 +55,7 @@ pub(crate) fn resolve(written: ScenarioWritten, cores: usize, problems: &mut Pro
         workload,
         faults,
         expect,
+        abort_when: written.abort_when.into_iter().map(guard).collect(),
     }
 }
 
@@ -264,6 +267,7 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::BrokerRestart => FaultAction::BrokerRestart,
         ActionName::BrokerBounce => FaultAction::BrokerBounce,
         ActionName::BrokerRollingRestart => FaultAction::BrokerRollingRestart,
+        ActionName::BrokerRollingUpgrade => rolling_upgrade(args, problems),
         ActionName::BrokerKillAll => FaultAction::BrokerKillAll,
         ActionName::QuorumLoss => FaultAction::QuorumLoss(args.written.by.unwrap_or_default()),
         ActionName::NetworkDelay => network(network::delay(args, problems), problems),
@@ -287,6 +291,22 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
     }
 }
 
+fn rolling_upgrade(args: Args<'_>, problems: &mut Problems<'_>) -> FaultAction {
+    let to = match args.written.version.as_deref().map(str::parse::<KafkaVersion>) {
+        Some(Ok(version)) => version,
+        Some(Err(error)) => {
+            args.refuse("version", error.to_string(), "", "name a release of Kafka", problems);
+            KafkaVersion::DEFAULT
+        }
+        None => {
+            let message = format!("`{}` needs `version`", args.action.name());
+            args.refuse("version", message, "", "for example args: { version: 4.3.0 }", problems);
+            KafkaVersion::DEFAULT
+        }
+    };
+    FaultAction::BrokerRollingUpgrade { to }
+}
+
 /// Some actions know whom they hit; all others have to be told.
 fn fault_target(
     written: Option<TargetWritten>,
@@ -296,7 +316,9 @@ fn fault_target(
     problems: &mut Problems<'_>,
 ) -> Target {
     let known = match action {
-        FaultAction::BrokerRollingRestart | FaultAction::BrokerKillAll => {
+        FaultAction::BrokerRollingRestart
+        | FaultAction::BrokerRollingUpgrade { .. }
+        | FaultAction::BrokerKillAll => {
             Some((Target::AllBrokers, "all brokers are hit"))
         }
         FaultAction::QuorumLoss(_) => {
@@ -445,6 +467,15 @@ fn expectation(written: ExpectationWritten, index: usize, problems: &mut Problem
             that: options.that,
             severity: options.severity,
         },
+    }
+}
+
+fn guard(written: GuardWritten) -> Guard {
+    match written {
+        GuardWritten::Plain(that) => Guard { that, hold: Guard::HOLD },
+        GuardWritten::Options(options) => {
+            Guard { that: options.that, hold: options.hold.unwrap_or(Guard::HOLD) }
+        }
     }
 }
 

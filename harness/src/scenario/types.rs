@@ -65,6 +65,8 @@ pub struct Scenario {
     pub verify: Verify,
     /// What must hold besides the built-in expectations, in the order of the file.
     pub expect: Vec<Expectation>,
+    /// What ends the load before its time, in the order of the file.
+    pub abort_when: Vec<Guard>,
     /// Where results go, and in which forms.
     pub report: Report,
 }
@@ -344,6 +346,20 @@ pub struct Expectation {
     pub during: Option<Window>,
     /// What follows if it is broken.
     pub severity: Severity,
+}
+
+/// A guardrail: once its condition has held for so long, the load ends and every fault is healed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The condition, in the grammar of expectations.
+    pub that: String,
+    /// For how long it must hold: whole seconds, at least one.
+    pub hold: Duration,
+}
+
+impl Guard {
+    /// For how long it must hold where nothing is said.
+    pub const HOLD: Duration = Duration::from_secs(5);
 }
 
 /// A part of the run, by the intended times of records (design: definitions, windows).

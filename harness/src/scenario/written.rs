@@ -21,7 +21,7 @@ mod records;
 mod security;
 
 pub(crate) use forms::{
-    BrokerWritten, ExpectationWritten, OneOrMany, PartitionWritten, PropertyText, ServersWritten,
+    BrokerWritten, ExpectationWritten, GuardWritten, OneOrMany, PartitionWritten, PropertyText, ServersWritten,
     VerifyWritten, Version, WarmupWritten,
 };
 pub(crate) use properties::{ConsumerProperties, Number, ProducerProperties};
@@ -90,6 +90,10 @@ pub(crate) struct ScenarioWritten {
     /// What must hold for the scenario to pass, besides the built-in expectations.
     #[serde(default)]
     pub(crate) expect: Vec<ExpectationWritten>,
+    /// Guardrails: conditions that end the load before its time. Every fault is healed then, what was acked is read and checked, and
+    /// the verdict is FAIL.
+    #[serde(default)]
+    pub(crate) abort_when: Vec<GuardWritten>,
     /// Where results go, and in which forms.
     #[serde(default)]
     pub(crate) report: Report,
@@ -386,8 +390,8 @@ pub(crate) struct FaultWritten {
     pub(crate) jitter: Option<Duration>,
     /// What is done.
     pub(crate) action: ActionName,
-    /// To whom, decided when the fault is due. Not for actions that know whom: rolling restart, kill-all, quorum loss; nor for operations
-    /// of the cluster, which hit no node.
+    /// To whom, decided when the fault is due. Not for actions that know whom: rolling restart and upgrade, kill-all, quorum loss; nor for
+    /// operations of the cluster, which hit no node.
     pub(crate) target: Option<TargetWritten>,
     /// Details of the action.
     #[serde(default)]
@@ -408,6 +412,8 @@ pub(crate) struct FaultWritten {
 pub(crate) struct FaultArgsWritten {
     /// How a `quorum.loss` loses its voters; `pause` if left out.
     pub(crate) by: Option<LossBy>,
+    /// The release that brokers become; for `broker.rolling-upgrade`.
+    pub(crate) version: Option<String>,
     /// How much later bytes arrive, each way; for `network.delay`.
     pub(crate) latency: Option<Duration>,
     /// By how much more or less that is, drawn evenly; for `network.delay`.
@@ -454,6 +460,7 @@ impl FaultArgsWritten {
     pub(crate) fn written(&self) -> Vec<&'static str> {
         let fields = [
             ("by", self.by.is_some()),
+            ("version", self.version.is_some()),
             ("latency", self.latency.is_some()),
             ("jitter", self.jitter.is_some()),
             ("bytes_per_second", self.bytes_per_second.is_some()),
@@ -572,4 +579,16 @@ pub(crate) struct ExpectationOptionsWritten {
     /// What follows if it is broken.
     #[serde(default)]
     pub(crate) severity: Severity,
+}
+
+/// A guardrail with its options.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "GuardOptions")]
+#[serde(deny_unknown_fields, expecting = "a condition, or a map with `that` or `for`")]
+pub(crate) struct GuardOptionsWritten {
+    /// The condition, in the grammar of expectations.
+    pub(crate) that: String,
+    /// For how long it must hold, second by second: whole seconds; 5s if left out.
+    #[serde(rename = "for")]
+    pub(crate) hold: Option<Duration>,
 }

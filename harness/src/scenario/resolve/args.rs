@@ -2,14 +2,15 @@
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::ActionName::{
-    self, ConfigChange, ElectionPreferred, LeaderImbalance, NetworkBandwidth, NetworkBlackHole, NetworkDelay,
+    self, BrokerRollingUpgrade, ConfigChange, ElectionPreferred, LeaderImbalance, NetworkBandwidth, NetworkBlackHole, NetworkDelay,
     NetworkPartition, NetworkReset, PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions,
 };
 use crate::scenario::written::FaultArgsWritten;
 
 /// The arguments, and who takes them.
-const TAKEN_BY: [(&str, &[ActionName]); 20] = [
+const TAKEN_BY: [(&str, &[ActionName]); 21] = [
     ("by", &[QuorumLoss]),
+    ("version", &[BrokerRollingUpgrade]),
     ("latency", &[NetworkDelay]),
     ("jitter", &[NetworkDelay]),
     ("bytes_per_second", &[NetworkBandwidth]),
@@ -76,6 +77,7 @@ mod tests {
     fn the_table_is_the_grammar() {
         let all = FaultArgsWritten {
             by: Some(Default::default()),
+            version: Some(String::new()),
             latency: Some(Default::default()),
             jitter: Some(Default::default()),
             bytes_per_second: Some(Default::default()),

@@ -1,6 +1,6 @@
 //! What is broken on purpose.
 
-use gauntlet_chaos::Operation;
+use gauntlet_chaos::{KafkaVersion, Operation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +79,11 @@ pub enum FaultAction {
     BrokerBounce,
     /// Every broker in turn: SIGTERM, start, all replicas in sync.
     BrokerRollingRestart,
+    /// The same, started from a later release.
+    BrokerRollingUpgrade {
+        /// Which.
+        to: KafkaVersion,
+    },
     /// SIGKILL of every broker at once.
     BrokerKillAll,
     /// So many voters of the quorum at once that the others can elect nobody.
@@ -128,6 +133,9 @@ pub enum ActionName {
     /// Every broker in turn, the active controller last: SIGTERM, start, all replicas in sync.
     #[serde(rename = "broker.rolling-restart")]
     BrokerRollingRestart,
+    /// Every broker in turn, the active controller last: SIGTERM, start from the jars of a later release, all replicas in sync.
+    #[serde(rename = "broker.rolling-upgrade")]
+    BrokerRollingUpgrade,
     /// SIGKILL of every broker at once.
     #[serde(rename = "broker.kill-all")]
     BrokerKillAll,
@@ -156,7 +164,7 @@ pub enum ActionName {
 
 impl ActionName {
     /// All of them, in the order of their danger.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ElectionPreferred,
         Self::LeaderImbalance,
         Self::QuotaChange,
@@ -169,6 +177,7 @@ impl ActionName {
         Self::BrokerKill,
         Self::BrokerPause,
         Self::BrokerRollingRestart,
+        Self::BrokerRollingUpgrade,
         Self::BrokerKillAll,
         Self::QuorumLoss,
         Self::NetworkDelay,
@@ -195,6 +204,7 @@ impl ActionName {
             Self::BrokerRestart => "broker.restart",
             Self::BrokerBounce => "broker.bounce",
             Self::BrokerRollingRestart => "broker.rolling-restart",
+            Self::BrokerRollingUpgrade => "broker.rolling-upgrade",
             Self::BrokerKillAll => "broker.kill-all",
             Self::QuorumLoss => "quorum.loss",
             Self::NetworkDelay => "network.delay",
@@ -224,6 +234,7 @@ impl ActionName {
             Self::BrokerRestart
             | Self::BrokerBounce
             | Self::BrokerRollingRestart
+            | Self::BrokerRollingUpgrade
             | Self::ElectionPreferred
             | Self::TopicAddPartitions => None,
         }
@@ -233,9 +244,10 @@ impl ActionName {
     #[must_use]
     pub fn why_momentary(self) -> Option<&'static str> {
         match self {
-            Self::BrokerRestart | Self::BrokerBounce | Self::BrokerRollingRestart => {
-                Some("its broker is started again at once")
-            }
+            Self::BrokerRestart
+            | Self::BrokerBounce
+            | Self::BrokerRollingRestart
+            | Self::BrokerRollingUpgrade => Some("its broker is started again at once"),
             Self::ElectionPreferred => Some("there is nothing to undo"),
             Self::TopicAddPartitions => Some("Kafka removes no partitions"),
             _ => None,
@@ -265,6 +277,7 @@ impl FaultAction {
             Self::BrokerRestart => ActionName::BrokerRestart,
             Self::BrokerBounce => ActionName::BrokerBounce,
             Self::BrokerRollingRestart => ActionName::BrokerRollingRestart,
+            Self::BrokerRollingUpgrade { .. } => ActionName::BrokerRollingUpgrade,
             Self::BrokerKillAll => ActionName::BrokerKillAll,
             Self::QuorumLoss(_) => ActionName::QuorumLoss,
             Self::Network(fault) => match fault.effect {
@@ -290,6 +303,12 @@ impl FaultAction {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.action_name().name()
+    }
+
+    /// Whether it goes from broker to broker, and takes as long as that takes.
+    #[must_use]
+    pub fn is_rolling(&self) -> bool {
+        matches!(self, Self::BrokerRollingRestart | Self::BrokerRollingUpgrade { .. })
     }
 
     /// What ends it; None for one that is over at once.
@@ -373,7 +392,7 @@ pub enum Target {
     },
     /// The node of this number: a broker (1 and up) or a controller of its own (101 and up).
     Id(u16),
-    /// Every broker: at once for `broker.kill-all`, in turn for `broker.rolling-restart`.
+    /// Every broker: at once for `broker.kill-all`, in turn for `broker.rolling-restart` and `broker.rolling-upgrade`.
     AllBrokers,
     /// Enough voters of the quorum, for `quorum.loss`.
     EnoughVoters,

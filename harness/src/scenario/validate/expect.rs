@@ -19,6 +19,7 @@ pub(super) fn validate(
         window(&path, expectation, scenario, problems);
         that(&path, expectation, Context { scenario, sources, check }, problems);
     }
+    guards(Context { scenario, sources, check }, problems);
     let Shape::MaxSearch(search) = &scenario.load.shape else { return };
     for (index, rule) in search.sustainable.iter().enumerate() {
         let path = format!("load.search.sustainable[{index}]");
@@ -33,6 +34,32 @@ pub(super) fn validate(
         } else {
             that(&path, &expectation, Context { scenario, sources, check }, problems);
         }
+    }
+}
+
+/// Rules of `abort_when`. Which metrics are known while a run goes is for the plan.
+fn guards(context: Context<'_>, problems: &mut Problems<'_>) {
+    const SECOND_NS: u64 = 1_000_000_000;
+    for (index, guard) in context.scenario.abort_when.iter().enumerate() {
+        let path = format!("abort_when[{index}]");
+        let condition = Expectation { that: guard.that.clone(), during: None, severity: Severity::Fail };
+        that(&path, &condition, context, problems);
+        if guard.hold.as_ns() == 0 || !guard.hold.as_ns().is_multiple_of(SECOND_NS) {
+            problems.add(Finding {
+                path: &format!("{path}.for"),
+                message: format!("`{path}.for` is {}", guard.hold),
+                label: "not a number of whole seconds",
+                help: "a guardrail is looked at once a second: write 1s or more",
+            });
+        }
+    }
+    if let (Shape::MaxSearch(_), false) = (&context.scenario.load.shape, context.scenario.abort_when.is_empty()) {
+        problems.add(Finding {
+            path: "abort_when",
+            message: "a search has no guardrails".to_owned(),
+            label: "",
+            help: "what a rate must keep to is said under `load.search.sustainable`",
+        });
     }
 }
 

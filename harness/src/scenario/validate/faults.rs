@@ -1,5 +1,6 @@
 //! Rules of `faults`.
 
+use gauntlet_chaos::KafkaVersion;
 use gauntlet_chaos::fault::Claim;
 
 use super::{name, network, operations};
@@ -45,12 +46,51 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
             FaultAction::Network(of_network) => {
                 network::validate(&path, fault, of_network, scenario, problems);
             }
+            FaultAction::BrokerRollingUpgrade { to } => upgrade(&path, (index, to), scenario, problems),
             FaultAction::Operation(operation) => {
                 operations::validate(&path, (index, fault), operation, scenario, problems);
             }
             _ => {}
         }
         overlap(&path, fault, &scenario.faults[..index], scenario, problems);
+    }
+}
+
+/// What is known before brokers are there: Kafka is upgraded, once in a run, and brokers are what rolls.
+fn upgrade(
+    path: &str,
+    (index, to): (usize, &KafkaVersion),
+    scenario: &Scenario,
+    problems: &mut Problems<'_>,
+) {
+    // Others have no faults.
+    let Cluster::Local(local) = &scenario.cluster else { return };
+    if let Ok(from) = local.version.parse::<KafkaVersion>()
+        && *to <= from
+    {
+        problems.add(Finding {
+            path: &format!("{path}.args.version"),
+            message: format!("{to} is no upgrade of {from}"),
+            label: "not later than `cluster.local.version`",
+            help: "older brokers can't read what newer ones have written: let the cluster begin with the older release",
+        });
+    }
+    if let Controllers::Isolated(_) = local.controllers {
+        problems.add(Finding {
+            path: &format!("{path}.action"),
+            message: "an upgrade of brokers would leave the controllers behind".to_owned(),
+            label: "`cluster.local.controllers` is a number",
+            help: "use `controllers: combined`",
+        });
+    }
+    let is_upgrade = |fault: &Fault| matches!(fault.action, FaultAction::BrokerRollingUpgrade { .. });
+    if scenario.faults[..index].iter().any(is_upgrade) {
+        problems.add(Finding {
+            path: &format!("{path}.action"),
+            message: "a run has one upgrade".to_owned(),
+            label: "the second one",
+            help: "remove it",
+        });
     }
 }
 
@@ -124,9 +164,9 @@ fn repeats(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Proble
         );
         return;
     };
-    if fault.action == FaultAction::BrokerRollingRestart {
+    if fault.action.is_rolling() {
         refuse(
-            format!("fault `{name}` is a rolling restart, which takes as long as it takes"),
+            format!("fault `{name}` goes from broker to broker, which takes as long as it takes"),
             "not for this action",
             "remove it, or write a second fault with a later `at`",
         );

@@ -12,7 +12,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{ExpectationOptionsWritten, VerifyOptionsWritten};
+use super::{ExpectationOptionsWritten, GuardOptionsWritten, VerifyOptionsWritten};
 use crate::scenario::types::Controllers;
 use crate::units::Duration;
 
@@ -375,6 +375,22 @@ text_or_map!(
     |text| Ok(ExpectationWritten::Plain(text.to_owned())),
     ExpectationWritten::Options,
     ExpectationOptionsWritten,
+    |_| json_schema!({ "type": "string" })
+);
+
+/// A condition, or one with options.
+#[derive(Debug)]
+pub(crate) enum GuardWritten {
+    Plain(String),
+    Options(GuardOptionsWritten),
+}
+
+text_or_map!(
+    GuardWritten,
+    "a condition, or a map with `that` or `for`",
+    |text| Ok(GuardWritten::Plain(text.to_owned())),
+    GuardWritten::Options,
+    GuardOptionsWritten,
     |_| json_schema!({ "type": "string" })
 );
 
