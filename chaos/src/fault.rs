@@ -26,7 +26,7 @@ pub use claim::Claim;
 pub use network::{Direction, NetworkFault, NetworkKind};
 pub(crate) use operations::{ACT_LIMIT, Admin};
 pub use operations::{
-    ConfigBefore, ConfigChange, ElectionPreferred, LeaderImbalance, Operation, OperationUndo,
+    ConfigBefore, ConfigChange, ElectionPreferred, FeatureUpgrade, LeaderImbalance, Operation, OperationUndo,
     PartitionBefore, PartitionReassign, Placement, QuotaBefore, QuotaChange, ReassignBefore,
     TopicAddPartitions,
 };

@@ -447,12 +447,7 @@ impl NodeFiles<'_> {
         self.dirs.data.join(jvm::logging_config(release.home.logging).file_name)
     }
 
-    fn write_node(
-        &self,
-        node: &Node,
-        nodes: &[Node],
-        checkpoint: &[u8],
-    ) -> Result<LocalNode, FileError> {
+    fn write_node(&self, node: &Node, nodes: &[Node], checkpoint: &[u8]) -> Result<LocalNode, FileError> {
         let work_dir = self.dirs.data.join(node.name());
         let data_dir = work_dir.join("data");
         format::format_node(&data_dir, self.cluster_id, node.id, checkpoint)?;

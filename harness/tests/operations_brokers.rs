@@ -57,8 +57,11 @@ fn a_release_becomes_a_later_one_broker_by_broker_and_costs_no_record() {
         assert_eq!(record["verify"][finding], 0, "{finding}: {:#}", record["verify"]);
     }
     assert_eq!(record["environment"]["kafka"], "3.9.1, upgraded to 4.3.0");
-    let turns = record["faults"].as_array().unwrap();
-    assert_eq!(turns.len(), 3, "{turns:#?}");
+    let faults = record["faults"].as_array().unwrap();
+    assert_eq!(faults.len(), 4, "{faults:#?}");
+    let (turns, raised) = (&faults[..3], &faults[3]);
+    assert_eq!(raised["target"], "metadata.version to the highest level for good");
+    assert_eq!(raised["took_effect"], true, "{raised:#}");
     let mut healed_at = 0.0;
     for turn in turns {
         let at = |name: &str| turn["at_s"][name].as_f64().unwrap_or_else(|| panic!("{name}: {turn:#}"));

@@ -350,6 +350,7 @@ mod tests {
     fn everything() -> Capabilities {
         Capabilities {
             hides_writes: false,
+            hides_answers: false,
             queues: true,
             statistics: true,
             acks: true,

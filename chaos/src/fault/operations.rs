@@ -9,6 +9,7 @@
 mod admin;
 mod config_change;
 mod election_preferred;
+mod feature_upgrade;
 mod leader_imbalance;
 mod partition_reassign;
 mod placement;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use admin::Admin;
 pub use config_change::{ConfigBefore, ConfigChange};
 pub use election_preferred::ElectionPreferred;
+pub use feature_upgrade::FeatureUpgrade;
 pub use leader_imbalance::LeaderImbalance;
 pub use partition_reassign::{PartitionReassign, ReassignBefore};
 pub use placement::{PartitionBefore, Placement};
@@ -52,6 +54,8 @@ pub enum Operation {
     TopicAddPartitions(TopicAddPartitions),
     /// What clients may use is limited.
     QuotaChange(QuotaChange),
+    /// A feature of the cluster is raised.
+    FeatureUpgrade(FeatureUpgrade),
 }
 
 /// What it takes to undo an operation: what was there before it.
@@ -79,6 +83,7 @@ impl Operation {
             Self::ElectionPreferred(_) => "election.preferred",
             Self::TopicAddPartitions(_) => "topic.add-partitions",
             Self::QuotaChange(_) => "quota.change",
+            Self::FeatureUpgrade(_) => "feature.upgrade",
         }
     }
 
@@ -91,7 +96,7 @@ impl Operation {
             Self::LeaderImbalance(imbalance) => Some(&imbalance.topic),
             Self::ElectionPreferred(election) => Some(&election.topic),
             Self::TopicAddPartitions(add) => Some(&add.topic),
-            Self::QuotaChange(_) => None,
+            Self::QuotaChange(_) | Self::FeatureUpgrade(_) => None,
         }
     }
 
@@ -103,7 +108,7 @@ impl Operation {
             Self::LeaderImbalance(imbalance) => Some(&mut imbalance.topic),
             Self::ElectionPreferred(election) => Some(&mut election.topic),
             Self::TopicAddPartitions(add) => Some(&mut add.topic),
-            Self::QuotaChange(_) => None,
+            Self::QuotaChange(_) | Self::FeatureUpgrade(_) => None,
         }
     }
 
@@ -111,7 +116,7 @@ impl Operation {
     #[must_use]
     pub fn is_momentary(&self) -> bool {
         match self {
-            Self::ElectionPreferred(_) | Self::TopicAddPartitions(_) => true,
+            Self::ElectionPreferred(_) | Self::TopicAddPartitions(_) | Self::FeatureUpgrade(_) => true,
             Self::ConfigChange(_)
             | Self::PartitionReassign(_)
             | Self::LeaderImbalance(_)
@@ -128,7 +133,7 @@ impl Operation {
             Self::LeaderImbalance(imbalance) => imbalance.claims(),
             Self::QuotaChange(change) => change.claims(),
             // Nothing is put back afterwards that somebody else might have changed.
-            Self::ElectionPreferred(_) | Self::TopicAddPartitions(_) => Vec::new(),
+            Self::ElectionPreferred(_) | Self::TopicAddPartitions(_) | Self::FeatureUpgrade(_) => Vec::new(),
         }
     }
 
@@ -139,7 +144,7 @@ impl Operation {
             Self::PartitionReassign(reassign) => Some(OperationUndo::Reassign(reassign.before(admin)?)),
             Self::LeaderImbalance(imbalance) => Some(OperationUndo::Leaders(imbalance.before(admin)?)),
             Self::QuotaChange(change) => Some(OperationUndo::Quota(change.before(admin)?)),
-            Self::ElectionPreferred(_) | Self::TopicAddPartitions(_) => None,
+            Self::ElectionPreferred(_) | Self::TopicAddPartitions(_) | Self::FeatureUpgrade(_) => None,
         })
     }
 
@@ -155,6 +160,7 @@ impl Operation {
             (Self::QuotaChange(change), _) => change.apply(admin),
             (Self::ElectionPreferred(election), _) => election.apply(admin),
             (Self::TopicAddPartitions(add), _) => add.apply(admin),
+            (Self::FeatureUpgrade(upgrade), _) => upgrade.apply(admin),
             (Self::PartitionReassign(reassign), Some(OperationUndo::Reassign(before))) => {
                 reassign.apply(&before.placement, admin)
             }
@@ -178,6 +184,7 @@ impl fmt::Display for Operation {
             Self::ElectionPreferred(election) => write!(out, "{election}"),
             Self::TopicAddPartitions(add) => write!(out, "{add}"),
             Self::QuotaChange(change) => write!(out, "{change}"),
+            Self::FeatureUpgrade(upgrade) => write!(out, "{upgrade}"),
         }
     }
 }

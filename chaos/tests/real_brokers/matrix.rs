@@ -16,8 +16,8 @@ use gauntlet_chaos::fault::{FaultRecord, LossBy};
 use gauntlet_chaos::journal::{PendingUndo, PlannedUndo, Undo, UndoAction, read_pending};
 use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::{
-    Controllers, FaultAction, FaultEvent, FaultSpec, FaultStep, Injector, KafkaSource, KafkaVersion, LocalCluster,
-    LocalSpec, Target, UndoJournal,
+    Controllers, FaultAction, FaultEvent, FaultSpec, FaultStep, Injector, KafkaSource, KafkaVersion,
+    LocalCluster, LocalSpec, Target, UndoJournal,
 };
 use gauntlet_wire::admin::{connect_first, wait_for_leaders};
 use gauntlet_wire::{ConnectOptions, Connection, NewTopic};
@@ -381,7 +381,9 @@ fn bounced(
             let command = std::fs::read_to_string(format!("/proc/{}/cmdline", process.pid))?;
             assert!(command.contains(&jars), "node {node} runs {command}");
         }
-        return Ok(format!("each process gone and replaced by one of {to}, one after the other, all replicas in sync between"));
+        return Ok(format!(
+            "each process gone and replaced by one of {to}, one after the other, all replicas in sync between"
+        ));
     }
     Ok("each process gone and replaced, one after the other, all replicas in sync between".to_owned())
 }

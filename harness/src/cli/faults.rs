@@ -95,6 +95,9 @@ fn what(action: ActionName) -> &'static str {
         ActionName::ConfigChange => "properties of a topic, of a broker, or of all brokers are set",
         ActionName::PartitionReassign => "replicas of a topic are moved to other brokers, throttled or not",
         ActionName::TopicAddPartitions => "a topic gets more partitions; this can't be undone",
+        ActionName::FeatureUpgrade => {
+            "a feature of the cluster, such as metadata.version, is raised; this can't be undone"
+        }
         ActionName::BrokerKill => "SIGKILL to a node",
         ActionName::BrokerStop => "SIGTERM to a node: it hands its leaderships over",
         ActionName::BrokerPause => "SIGSTOP to a node",
@@ -138,10 +141,12 @@ fn how(action: ActionName) -> String {
         ActionName::QuotaChange | ActionName::ConfigChange => "acts when brokers describe it so",
         ActionName::PartitionReassign => "acts when the move is under way, or over",
         ActionName::TopicAddPartitions => "acts when every new partition has a leader",
+        ActionName::FeatureUpgrade => "acts when every broker has heard of it",
     };
     match action {
         ActionName::ElectionPreferred => format!("{acts}; there is nothing to undo"),
         ActionName::TopicAddPartitions => format!("{acts}; Kafka removes no partitions"),
+        ActionName::FeatureUpgrade => format!("{acts}; Kafka vouches for no way back"),
         _ => match action.heal_action() {
             None => format!("{acts}; healed when the new one is registered"),
             Some(heal) => format!("{acts}; ended by {}", heal.name()),

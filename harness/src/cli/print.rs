@@ -8,9 +8,7 @@ mod sweep;
 
 use std::io::Write;
 
-use gauntlet_chaos::{
-    FaultAction, FaultSpec, Jvm, KafkaSource, Operation, Target,
-};
+use gauntlet_chaos::{FaultAction, FaultSpec, Jvm, KafkaSource, Operation, Target};
 use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;

@@ -209,7 +209,8 @@ fn guards(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> Vec<GuardPlan> {
     let capabilities = capabilities(scenario);
     let mut plans = Vec::new();
     for (index, guard) in scenario.abort_when.iter().enumerate() {
-        let that = file::Expectation { that: guard.that.clone(), during: None, severity: file::Severity::Fail };
+        let that =
+            file::Expectation { that: guard.that.clone(), during: None, severity: file::Severity::Fail };
         // They were parsed when the file was loaded, as expectations were.
         let Ok(condition) = parse_expectation(&capabilities, &that) else { continue };
         if guards::is_live(&condition) {

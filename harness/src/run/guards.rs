@@ -250,7 +250,11 @@ mod tests {
         let mut guards = Guards::new(&plans);
         assert_eq!(tell(&mut guards, &low_then_high[..5]), None);
         let judged = &guards.judge(&Trusted(false))[0];
-        assert_eq!((judged.outcome, judged.observed), (Outcome::Held, Some(0.0)), "a success is none to doubt");
+        assert_eq!(
+            (judged.outcome, judged.observed),
+            (Outcome::Held, Some(0.0)),
+            "a success is none to doubt"
+        );
     }
 
     #[test]

@@ -427,7 +427,9 @@ impl<'p> Run<'p> {
         while !phase.producers.are_done() {
             self.tick(&mut phase)?;
         }
-        let Phase { shared, mut seconds, producers, mut readers, guards, reasons, mut unknowns, warm, .. } = phase;
+        let Phase {
+            shared, mut seconds, producers, mut readers, guards, reasons, mut unknowns, warm, ..
+        } = phase;
         producers.join()?;
         let mut final_ends = self.find_ends(bootstrap, drain_ends_ns, &mut unknowns);
         for (topic, group) in &readers {

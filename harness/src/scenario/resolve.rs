@@ -12,8 +12,8 @@ use super::types::{
     Workload,
 };
 use super::written::{
-    ClusterWritten, ExpectationWritten, FaultArgsWritten, GuardWritten, FaultWritten, PartitionOfWritten, PartitionWritten,
-    Role, ScenarioWritten, TargetWritten, TopicWritten, VerifyWritten, WorkloadWritten,
+    ClusterWritten, ExpectationWritten, FaultArgsWritten, FaultWritten, GuardWritten, PartitionOfWritten,
+    PartitionWritten, Role, ScenarioWritten, TargetWritten, TopicWritten, VerifyWritten, WorkloadWritten,
 };
 use crate::units::{Bytes, Duration};
 
@@ -288,6 +288,7 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
             FaultAction::Operation(operations::topic_add_partitions(args, problems))
         }
         ActionName::QuotaChange => FaultAction::Operation(operations::quota_change(args, problems)),
+        ActionName::FeatureUpgrade => FaultAction::Operation(operations::feature_upgrade(args)),
     }
 }
 
@@ -318,9 +319,7 @@ fn fault_target(
     let known = match action {
         FaultAction::BrokerRollingRestart
         | FaultAction::BrokerRollingUpgrade { .. }
-        | FaultAction::BrokerKillAll => {
-            Some((Target::AllBrokers, "all brokers are hit"))
-        }
+        | FaultAction::BrokerKillAll => Some((Target::AllBrokers, "all brokers are hit")),
         FaultAction::QuorumLoss(_) => {
             Some((Target::EnoughVoters, "the active controller and other voters are hit"))
         }

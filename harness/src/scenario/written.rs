@@ -21,8 +21,8 @@ mod records;
 mod security;
 
 pub(crate) use forms::{
-    BrokerWritten, ExpectationWritten, GuardWritten, OneOrMany, PartitionWritten, PropertyText, ServersWritten,
-    VerifyWritten, Version, WarmupWritten,
+    BrokerWritten, ExpectationWritten, GuardWritten, OneOrMany, PartitionWritten, PropertyText,
+    ServersWritten, VerifyWritten, Version, WarmupWritten,
 };
 pub(crate) use properties::{ConsumerProperties, Number, ProducerProperties};
 pub(crate) use records::{
@@ -397,7 +397,7 @@ pub(crate) struct FaultWritten {
     #[serde(default)]
     pub(crate) args: FaultArgsWritten,
     /// How it ends. Left out: it lasts until the run ends. Not for what is over at once: restarts and bounces, `election.preferred`,
-    /// `topic.add-partitions`.
+    /// `topic.add-partitions`, `feature.upgrade`.
     pub(crate) recover: Option<RecoverWritten>,
     /// How long a pause, a fault of the network, or an operation lasts; short for `recover: { action: broker.resume, after: … }`,
     /// `network.heal`, or `operation.undo`.
@@ -453,6 +453,10 @@ pub(crate) struct FaultArgsWritten {
     pub(crate) consumer_byte_rate: Option<Bytes>,
     /// How much time of each broker's threads such clients may use, in percent of one thread; for `quota.change`.
     pub(crate) request_percentage: Option<u32>,
+    /// Which feature; for `feature.upgrade`. `metadata.version` if left out.
+    pub(crate) feature: Option<String>,
+    /// The level that it rises to; for `feature.upgrade`. The highest that brokers support if left out.
+    pub(crate) level: Option<i16>,
 }
 
 impl FaultArgsWritten {
@@ -480,6 +484,8 @@ impl FaultArgsWritten {
             ("producer_byte_rate", self.producer_byte_rate.is_some()),
             ("consumer_byte_rate", self.consumer_byte_rate.is_some()),
             ("request_percentage", self.request_percentage.is_some()),
+            ("feature", self.feature.is_some()),
+            ("level", self.level.is_some()),
         ];
         fields.into_iter().filter_map(|(name, is_written)| is_written.then_some(name)).collect()
     }

@@ -3,6 +3,7 @@
 //! Layout: `configs` what is set on topics and brokers, `quotas` what clients may use, `reassignments` where replicas are.
 
 mod configs;
+mod features;
 mod quotas;
 mod reassignments;
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 pub use configs::ConfigResource;
+pub use features::Features;
 use kafka_protocol::messages::alter_user_scram_credentials_request::ScramCredentialUpsertion;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;

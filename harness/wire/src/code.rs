@@ -66,6 +66,8 @@ impl ErrorCode {
     pub const UNKNOWN_PRODUCER_ID: ErrorCode = ErrorCode(59);
     /// `NO_REASSIGNMENT_IN_PROGRESS`.
     pub const NO_REASSIGNMENT_IN_PROGRESS: ErrorCode = ErrorCode(85);
+    /// `INVALID_UPDATE_VERSION`.
+    pub const INVALID_UPDATE_VERSION: ErrorCode = ErrorCode(95);
     /// `PRODUCER_FENCED`.
     pub const PRODUCER_FENCED: ErrorCode = ErrorCode(90);
 

@@ -30,6 +30,7 @@ fn all() -> Vec<Operation> {
         Operation::ElectionPreferred(ElectionPreferred { topic: topic() }),
         Operation::TopicAddPartitions(TopicAddPartitions { topic: topic(), partitions: 12 }),
         quota(),
+        Operation::FeatureUpgrade(FeatureUpgrade { feature: "metadata.version".to_owned(), level: Some(29) }),
     ]
 }
 
@@ -46,6 +47,7 @@ fn operations_in_words() {
             "election.preferred of topic orders",
             "topic.add-partitions of topic orders, to 12 partitions for good",
             "quota.change of client-id <default>, producer_byte_rate=1000000",
+            "feature.upgrade of metadata.version to 29 for good",
         ]
     );
     let topics: Vec<Option<String>> = all()
@@ -56,7 +58,7 @@ fn operations_in_words() {
         })
         .collect();
     assert!(topics[..5].iter().all(|topic| topic.as_deref() == Some("orders-7")), "{topics:?}");
-    assert_eq!(topics[5], None);
+    assert_eq!(topics[5..], [None, None]);
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::ActionName::{
-    self, BrokerRollingUpgrade, ConfigChange, ElectionPreferred, LeaderImbalance, NetworkBandwidth, NetworkBlackHole, NetworkDelay,
-    NetworkPartition, NetworkReset, PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions,
+    self, BrokerRollingUpgrade, ConfigChange, ElectionPreferred, FeatureUpgrade, LeaderImbalance,
+    NetworkBandwidth, NetworkBlackHole, NetworkDelay, NetworkPartition, NetworkReset, PartitionReassign,
+    QuorumLoss, QuotaChange, TopicAddPartitions,
 };
 use crate::scenario::written::FaultArgsWritten;
 
 /// The arguments, and who takes them.
-const TAKEN_BY: [(&str, &[ActionName]); 21] = [
+const TAKEN_BY: [(&str, &[ActionName]); 23] = [
     ("by", &[QuorumLoss]),
     ("version", &[BrokerRollingUpgrade]),
     ("latency", &[NetworkDelay]),
@@ -30,6 +31,8 @@ const TAKEN_BY: [(&str, &[ActionName]); 21] = [
     ("producer_byte_rate", &[QuotaChange]),
     ("consumer_byte_rate", &[QuotaChange]),
     ("request_percentage", &[QuotaChange]),
+    ("feature", &[FeatureUpgrade]),
+    ("level", &[FeatureUpgrade]),
 ];
 
 /// Adds a problem for everything that is written and that `action` does not take.
@@ -97,6 +100,8 @@ mod tests {
             producer_byte_rate: Some(Default::default()),
             consumer_byte_rate: Some(Default::default()),
             request_percentage: Some(1),
+            feature: Some(String::new()),
+            level: Some(1),
         };
         let table: Vec<&str> = TAKEN_BY.iter().map(|(field, _)| *field).collect();
         assert_eq!(all.written(), table);

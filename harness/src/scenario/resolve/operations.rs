@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use gauntlet_chaos::Operation;
 use gauntlet_chaos::fault::{
-    ConfigChange, ElectionPreferred, LeaderImbalance, PartitionReassign, QuotaChange, TopicAddPartitions,
+    ConfigChange, ElectionPreferred, FeatureUpgrade, LeaderImbalance, PartitionReassign, QuotaChange,
+    TopicAddPartitions,
 };
 use gauntlet_wire::{ConfigResource, QuotaEntity, QuotaName};
 
@@ -74,6 +75,14 @@ pub(super) fn topic_add_partitions(args: Args<'_>, problems: &mut Problems<'_>) 
     // What does not fit is too many as well, which validation says.
     let partitions = partitions.map_or(i32::MAX, |count| i32::try_from(count).unwrap_or(i32::MAX));
     Operation::TopicAddPartitions(TopicAddPartitions { topic: args.topic(problems), partitions })
+}
+
+/// What the level of everything that brokers write is called.
+const METADATA_VERSION: &str = "metadata.version";
+
+pub(super) fn feature_upgrade(args: Args<'_>) -> Operation {
+    let feature = args.written.feature.clone().unwrap_or_else(|| METADATA_VERSION.to_owned());
+    Operation::FeatureUpgrade(FeatureUpgrade { feature, level: args.written.level })
 }
 
 pub(super) fn quota_change(args: Args<'_>, problems: &mut Problems<'_>) -> Operation {

@@ -115,6 +115,9 @@ pub enum ActionName {
     /// A topic gets more partitions, for good.
     #[serde(rename = "topic.add-partitions")]
     TopicAddPartitions,
+    /// A feature of the cluster, such as `metadata.version`, is raised, for good.
+    #[serde(rename = "feature.upgrade")]
+    FeatureUpgrade,
     /// SIGKILL.
     #[serde(rename = "broker.kill")]
     BrokerKill,
@@ -164,13 +167,14 @@ pub enum ActionName {
 
 impl ActionName {
     /// All of them, in the order of their danger.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ElectionPreferred,
         Self::LeaderImbalance,
         Self::QuotaChange,
         Self::ConfigChange,
         Self::PartitionReassign,
         Self::TopicAddPartitions,
+        Self::FeatureUpgrade,
         Self::BrokerRestart,
         Self::BrokerStop,
         Self::BrokerBounce,
@@ -198,6 +202,7 @@ impl ActionName {
             Self::ConfigChange => "config.change",
             Self::PartitionReassign => "partition.reassign",
             Self::TopicAddPartitions => "topic.add-partitions",
+            Self::FeatureUpgrade => "feature.upgrade",
             Self::BrokerKill => "broker.kill",
             Self::BrokerStop => "broker.stop",
             Self::BrokerPause => "broker.pause",
@@ -236,7 +241,8 @@ impl ActionName {
             | Self::BrokerRollingRestart
             | Self::BrokerRollingUpgrade
             | Self::ElectionPreferred
-            | Self::TopicAddPartitions => None,
+            | Self::TopicAddPartitions
+            | Self::FeatureUpgrade => None,
         }
     }
 
@@ -250,6 +256,7 @@ impl ActionName {
             | Self::BrokerRollingUpgrade => Some("its broker is started again at once"),
             Self::ElectionPreferred => Some("there is nothing to undo"),
             Self::TopicAddPartitions => Some("Kafka removes no partitions"),
+            Self::FeatureUpgrade => Some("Kafka vouches for no way back"),
             _ => None,
         }
     }
@@ -294,6 +301,7 @@ impl FaultAction {
                 Operation::LeaderImbalance(_) => ActionName::LeaderImbalance,
                 Operation::ElectionPreferred(_) => ActionName::ElectionPreferred,
                 Operation::TopicAddPartitions(_) => ActionName::TopicAddPartitions,
+                Operation::FeatureUpgrade(_) => ActionName::FeatureUpgrade,
                 Operation::QuotaChange(_) => ActionName::QuotaChange,
             },
         }

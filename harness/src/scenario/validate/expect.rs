@@ -53,7 +53,9 @@ fn guards(context: Context<'_>, problems: &mut Problems<'_>) {
             });
         }
     }
-    if let (Shape::MaxSearch(_), false) = (&context.scenario.load.shape, context.scenario.abort_when.is_empty()) {
+    if let (Shape::MaxSearch(_), false) =
+        (&context.scenario.load.shape, context.scenario.abort_when.is_empty())
+    {
         problems.add(Finding {
             path: "abort_when",
             message: "a search has no guardrails".to_owned(),

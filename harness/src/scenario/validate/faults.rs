@@ -182,6 +182,14 @@ fn repeats(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Proble
         );
         return;
     }
+    if fault.action.action_name() == ActionName::FeatureUpgrade {
+        refuse(
+            format!("fault `{name}` raises a feature, and the second time it is as high already"),
+            "not for this action",
+            "remove it",
+        );
+        return;
+    }
     let Some(heals_at) = fault.heals_at() else {
         refuse(
             format!("fault `{name}` repeats, and lasts until the run ends"),

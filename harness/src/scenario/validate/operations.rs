@@ -71,7 +71,8 @@ pub(super) fn validate(
         (Operation::TopicAddPartitions(add), Some(topic)) => {
             topic_add_partitions(&place, index, add, topic, problems);
         }
-        (Operation::ElectionPreferred(_), _) => {}
+        // What brokers support is known when they are there.
+        (Operation::ElectionPreferred(_) | Operation::FeatureUpgrade(_), _) => {}
         // That its topic is unknown was said.
         (
             Operation::PartitionReassign(_)
