@@ -156,7 +156,7 @@ impl Partner {
             State::Gone { .. } => std::thread::sleep(Duration::from_nanos(timeout_ns)),
         }
         let now_ns = monotonic_ns();
-        lateness.poll_ended(now_ns, timeout_ns + GRANULARITY_NS);
+        lateness.poll_ended(now_ns, timeout_ns + GRANULARITY_NS, true);
         Ok(now_ns)
     }
 

@@ -5,13 +5,13 @@
 //! `produce.indeterminate` count from t = 0: a budget of errors. A second in which there was nothing to measure (no record ended, so there is
 //! no p99) neither fulfils a condition nor interrupts it.
 //!
-//! What a guardrail did is judged like an expectation over `all`: broken if it ended the load, unless the load generator or its host
-//! may have been the reason.
+//! What a guardrail did is judged like an expectation: broken if it ended the load, unless the load generator or its host may have been
+//! the reason in the seconds for which it held.
 
-use gauntlet_reports::evaluate::{Judged, Observations, Outcome};
+use gauntlet_reports::evaluate::{Doubt, Judged, Outcome};
 use gauntlet_reports::expect::Op;
 use gauntlet_reports::quantity::show;
-use gauntlet_reports::{Expectation, Severity, Stat};
+use gauntlet_reports::{Expectation, Metric, Severity, Stat};
 
 use crate::intervals::Second;
 use crate::plan::GuardPlan;
@@ -95,8 +95,18 @@ struct Watched<'p> {
     held: u32,
     /// The value that came nearest to the condition, or went furthest beyond it.
     extreme: Option<f64>,
-    /// When the condition had held for long enough, seconds since t = 0, and the value then.
-    met: Option<(f64, f64)>,
+    met: Option<Met>,
+}
+
+/// A condition that had held for long enough.
+#[derive(Debug, Clone, Copy)]
+struct Met {
+    /// When, CLOCK_MONOTONIC.
+    at_ns: u64,
+    /// The same in seconds since t = 0.
+    at_s: f64,
+    /// The value then.
+    value: f64,
 }
 
 impl<'p> Guards<'p> {
@@ -127,7 +137,7 @@ impl<'p> Guards<'p> {
         let at_s = (end_ns - zero_ns) as f64 / SECOND_NS as f64;
         let mut told = None;
         for watched in &mut self.watched {
-            watched.look(seen, at_s);
+            watched.look(seen, end_ns, at_s);
             told = told.or_else(|| watched.met.is_some().then(|| watched.in_words()));
         }
         told
@@ -138,14 +148,14 @@ impl<'p> Guards<'p> {
         self.watched.iter().any(|watched| watched.met.is_some())
     }
 
-    /// What became of each of them. `seen` tells where the load generator may have been the limit.
-    pub(super) fn judge(&self, seen: &impl Observations) -> Vec<Judged> {
-        self.watched.iter().map(|watched| watched.judge(seen)).collect()
+    /// What became of each of them. `doubt` tells whether the load generator may have been the limit for a metric between two times, CLOCK_MONOTONIC.
+    pub(super) fn judge(&self, doubt: impl Fn(&Metric, u64, u64) -> Option<Doubt>) -> Vec<Judged> {
+        self.watched.iter().map(|watched| watched.judge(&doubt)).collect()
     }
 }
 
 impl Watched<'_> {
-    fn look(&mut self, seen: Seen<'_>, at_s: f64) {
+    fn look(&mut self, seen: Seen<'_>, at_ns: u64, at_s: f64) {
         let Some(value) = (self.take)(seen) else { return };
         let condition = &self.guard.condition;
         self.extreme = Some(match (condition.op, self.extreme) {
@@ -155,22 +165,24 @@ impl Watched<'_> {
         });
         self.held = if condition.op.holds(value, condition.limit) { self.held + 1 } else { 0 };
         if self.held >= self.guard.seconds && self.met.is_none() {
-            self.met = Some((at_s, value));
+            self.met = Some(Met { at_ns, at_s, value });
         }
     }
 
     fn in_words(&self) -> String {
-        let Some((at_s, value)) = self.met else { return rule(self.guard) };
+        let Some(Met { at_s, value, .. }) = self.met else { return rule(self.guard) };
         format!("{}: {} at {at_s:.0} s", rule(self.guard), show(value, self.guard.condition.metric.unit))
     }
 
-    fn judge(&self, seen: &impl Observations) -> Judged {
+    fn judge(&self, doubt: impl Fn(&Metric, u64, u64) -> Option<Doubt>) -> Judged {
         let condition = &self.guard.condition;
-        let label = condition.label.as_deref();
-        let doubt = seen.doubt(condition.metric, label, WINDOW).filter(|_| self.met.is_some());
+        let held_ns = u64::from(self.guard.seconds) * SECOND_NS;
+        // Of the seconds that ended the load, not of the run.
+        let doubt =
+            self.met.and_then(|met| doubt(condition.metric, met.at_ns.saturating_sub(held_ns), met.at_ns));
         let (outcome, reason) = match (self.met, self.extreme, doubt) {
             (Some(_), _, Some(doubt)) => (Outcome::Unknown, Some(doubt.why)),
-            (Some((at_s, _)), _, None) => {
+            (Some(Met { at_s, .. }), _, None) => {
                 (Outcome::Broken, Some(format!("at {at_s:.0} s; it ended the load and every fault")))
             }
             (None, Some(_), _) => (Outcome::Held, None),
@@ -182,7 +194,7 @@ impl Watched<'_> {
             severity: Severity::Fail,
             builtin: false,
             outcome,
-            observed: self.met.map(|(_, value)| value).or(self.extreme),
+            observed: self.met.map(|met| met.value).or(self.extreme),
             limit: condition.limit,
             unit: condition.metric.unit,
             reason,
@@ -198,23 +210,20 @@ pub(crate) fn rule(guard: &GuardPlan) -> String {
 #[cfg(test)]
 mod tests {
     use gauntlet_reports::Capabilities;
-    use gauntlet_reports::evaluate::{Doubt, Observed, Truth};
-    use gauntlet_reports::metric::{METRICS, Metric};
+    use gauntlet_reports::evaluate::Truth;
+    use gauntlet_reports::metric::METRICS;
 
     use super::*;
 
     const ZERO_NS: u64 = 500_000_000;
     const END_NS: u64 = 100 * SECOND_NS;
 
-    struct Trusted(bool);
+    fn trusted(_: &Metric, _: u64, _: u64) -> Option<Doubt> {
+        None
+    }
 
-    impl Observations for Trusted {
-        fn observe(&self, _: &Metric, _: Option<&str>, _: Option<Stat>, _: &str) -> Observed {
-            Observed::Unknown("not asked".to_owned())
-        }
-        fn doubt(&self, _: &Metric, _: Option<&str>, _: &str) -> Option<Doubt> {
-            (!self.0).then(|| Doubt { truth: Truth::Anywhere, why: "busy".to_owned() })
-        }
+    fn doubted(_: &Metric, from_ns: u64, to_ns: u64) -> Option<Doubt> {
+        Some(Doubt { truth: Truth::Anywhere, why: format!("busy for {} s", (to_ns - from_ns) / SECOND_NS) })
     }
 
     fn guard(rule: &str, seconds: u32) -> GuardPlan {
@@ -242,14 +251,15 @@ mod tests {
         let low_then_high = [acked(0, 0), acked(0, 0), acked(10, 0), acked(9, 0), acked(0, 0), acked(1, 0)];
         let mut guards = Guards::new(&plans);
         assert_eq!(tell(&mut guards, &low_then_high), Some(6));
-        let judged = &guards.judge(&Trusted(true))[0];
+        let judged = &guards.judge(trusted)[0];
         assert_eq!((judged.outcome, judged.observed), (Outcome::Broken, Some(1.0)));
         assert_eq!(judged.rule, "abort_when produce.throughput < 10/s for 3 s");
-        assert_eq!(guards.judge(&Trusted(false))[0].outcome, Outcome::Unknown);
+        let unsure = &guards.judge(doubted)[0];
+        assert_eq!((unsure.outcome, unsure.reason.as_deref()), (Outcome::Unknown, Some("busy for 3 s")));
 
         let mut guards = Guards::new(&plans);
         assert_eq!(tell(&mut guards, &low_then_high[..5]), None);
-        let judged = &guards.judge(&Trusted(false))[0];
+        let judged = &guards.judge(doubted)[0];
         assert_eq!(
             (judged.outcome, judged.observed),
             (Outcome::Held, Some(0.0)),
@@ -264,7 +274,7 @@ mod tests {
         assert_eq!(tell(&mut guards, &[acked(5, 0), acked(0, 0), acked(5, 0)]), Some(3));
         let mut guards = Guards::new(&plans);
         assert_eq!(tell(&mut guards, &[acked(0, 0), acked(0, 0)]), None);
-        assert_eq!(guards.judge(&Trusted(true))[0].outcome, Outcome::Unknown);
+        assert_eq!(guards.judge(trusted)[0].outcome, Outcome::Unknown);
     }
 
     #[test]
@@ -272,7 +282,7 @@ mod tests {
         let plans = [guard("produce.failed >= 5", 1), guard("produce.error_rate > 50%", 1)];
         let mut guards = Guards::new(&plans);
         assert_eq!(tell(&mut guards, &[acked(100, 2), acked(100, 2), acked(100, 1)]), Some(3));
-        let outcomes: Vec<_> = guards.judge(&Trusted(true)).iter().map(|j| j.outcome).collect();
+        let outcomes: Vec<_> = guards.judge(trusted).iter().map(|j| j.outcome).collect();
         assert_eq!(outcomes, [Outcome::Broken, Outcome::Held]);
     }
 

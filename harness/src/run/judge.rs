@@ -59,7 +59,12 @@ impl Run<'_> {
         record.throttle_ms_max = collected.producers.throttle_ms_max;
         let violations = self.findings(record, &checked, &mut reasons, &mut unknowns)?;
         self.expect(record, &measurement);
-        record.expect.extend(guards.judge(&measurement).into_iter().map(expect_record));
+        record.expect.extend(
+            guards
+                .judge(|metric, from_ns, to_ns| measurement.doubt_between(metric, from_ns, to_ns))
+                .into_iter()
+                .map(expect_record),
+        );
         for fault in measurement.faults.iter().filter(|f| f.record.took_effect_ns.is_none()) {
             let why = fault.record.error.clone().unwrap_or_else(|| "it was not seen to act".to_owned());
             unknowns.push(format!("fault {} did not take effect: {why}", fault.record.name));
@@ -161,7 +166,7 @@ impl Run<'_> {
                 gauntlet: ms(measured.slip.gauntlet_ns),
                 host: ms(measured.slip.host_ns),
             },
-            ours_ratio: ours_ratio(measured),
+            ours_ratio: ours_ratio(&measured.counts),
         }
     }
 }

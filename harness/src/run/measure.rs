@@ -14,7 +14,7 @@ use super::collect::Collected;
 use crate::hlog::{Series, SlotHistograms};
 use crate::intervals::ClientSecond;
 use crate::plan::{Plan, fault_of};
-use crate::recorder::LatencyHistogram;
+use crate::recorder::{Counts, LatencyHistogram};
 use crate::windows::{FaultMoments, Measured, Slots, Windows, lay_out};
 
 /// A window is in doubt if more than this share of its records is ours.
@@ -58,6 +58,8 @@ pub(super) struct Measurement {
     lag: Vec<(u64, u64)>,
     usage: Vec<super::collect::Usage>,
     clients: Vec<(u64, ClientSecond)>,
+    /// By slot of intended time.
+    counts: BTreeMap<u64, Counts>,
     throttle_ms_max: u32,
     /// Mean length of a value.
     value_bytes: f64,
@@ -107,9 +109,19 @@ impl Measurement {
             lag: raw.collected.lag.clone(),
             usage: raw.collected.usage.clone(),
             clients: raw.collected.clients.clone(),
+            counts: raw.collected.counts.iter().map(|(slot, (counts, _))| (*slot, counts.clone())).collect(),
             throttle_ms_max: raw.collected.producers.throttle_ms_max,
             value_bytes: raw.plan.value_bytes_mean(),
         }
+    }
+
+    /// Why the value of `metric` between two times (CLOCK_MONOTONIC) may not be the cluster's. As [`Observations::doubt`], for the part of the load for which
+    /// a guardrail held: the records that were intended then.
+    pub(super) fn doubt_between(&self, metric: &Metric, from_ns: u64, to_ns: u64) -> Option<Doubt> {
+        let slots = crate::recorder::slot_of(from_ns)..crate::recorder::slot_of(to_ns);
+        let mut counts = Counts::default();
+        self.counts.range(slots).for_each(|(_, of_slot)| counts.add(of_slot));
+        self.doubt_of(metric, &counts, None)
     }
 
     /// The part of a series of (when, value) that lies in a window.
@@ -310,6 +322,12 @@ impl Observations for Measurement {
     }
 
     fn doubt(&self, metric: &Metric, _label: Option<&str>, window: &str) -> Option<Doubt> {
+        self.doubt_of(metric, &self.measured.get(window)?.counts, self.host(window))
+    }
+}
+
+impl Measurement {
+    fn doubt_of(&self, metric: &Metric, counts: &Counts, host: Option<HostRecord>) -> Option<Doubt> {
         // What was under way when somebody ended the load had no time to be acked.
         if self.cut_short && metric.name == "load.achieved_ratio" {
             return Some(Doubt {
@@ -321,15 +339,14 @@ impl Observations for Measurement {
             let why = "the warm-up ended without a stable p99".to_owned();
             return Some(Doubt { truth: Truth::AtMost, why });
         }
-        let m = self.measured.get(window)?;
         let (ratio, of, truth) = match Subject::of(metric)? {
-            Subject::Time(truth) => (ours_ratio(m), "records were late", truth),
+            Subject::Time(truth) => (ours_ratio(counts), "records were late", truth),
             Subject::Unanswered => {
-                (unanswered_ours_ratio(m), "records without an ack were late", Truth::AtMost)
+                (unanswered_ours_ratio(counts), "records without an ack were late", Truth::AtMost)
             }
         };
         (ratio > OURS_MAX).then(|| {
-            let stolen = self.host(window).map_or(String::new(), |host| {
+            let stolen = host.map_or(String::new(), |host| {
                 format!("; the hypervisor kept {:.1} % of the host's CPU time", host.steal * 100.0)
             });
             let why = format!(
@@ -371,14 +388,13 @@ fn share(part: u64, all: u64) -> f64 {
 }
 
 /// Share of records whose latency is mostly ours: of those that ended, or of those read if that is more.
-pub(super) fn ours_ratio(m: &Measured) -> f64 {
-    let c = &m.counts;
+pub(super) fn ours_ratio(c: &Counts) -> f64 {
     share(c.ours + c.unanswered_ours, c.acked + c.failed + c.indeterminate).max(share(c.read_ours, c.read))
 }
 
 /// The same of the records that ended without an ack.
-fn unanswered_ours_ratio(m: &Measured) -> f64 {
-    share(m.counts.unanswered_ours, m.counts.failed + m.counts.indeterminate)
+fn unanswered_ours_ratio(c: &Counts) -> f64 {
+    share(c.unanswered_ours, c.failed + c.indeterminate)
 }
 
 fn distribution(histogram: Option<&LatencyHistogram>, stat: Option<Stat>) -> Observed {

@@ -62,7 +62,8 @@ impl EventLoop {
             Err(e) => return Err(e.into()),
         }
         let now_ns = monotonic_ns();
-        self.lateness.poll_ended(now_ns, timeout_ns + GRANULARITY_NS);
+        let worked = !self.events.is_empty() || now_ns >= wakeup_ns;
+        self.lateness.poll_ended(now_ns, timeout_ns + GRANULARITY_NS, worked);
         Ok(now_ns)
     }
 }

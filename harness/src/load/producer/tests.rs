@@ -79,7 +79,7 @@ fn what_expires_because_the_loop_stood_still_is_ours() {
         // Busy from 1 s to 4 s while the broker would have taken records, or would not.
         let mut lateness = Lateness::of_this_thread(S);
         lateness.poll_begins(4 * S);
-        lateness.poll_ended(4 * S, 0);
+        lateness.poll_ended(4 * S, 0, true);
         load.expire_unsent(0, u64::MAX, blocked_since_ns, Turn { now_ns: 4 * S, lateness: &lateness });
         load.finish();
         let (all, ours) = failed(&received);

@@ -57,6 +57,6 @@ fn wait(reader: &mut Reader, watermarks: &impl Fn() -> BTreeMap<i32, i64>) {
         reader.turned(Turn { now_ns, lateness: &lateness }, &FetcherStats::default());
         lateness.poll_begins(monotonic_ns());
         std::thread::sleep(LOOK_EVERY);
-        lateness.poll_ended(monotonic_ns(), LOOK_EVERY.as_nanos() as u64);
+        lateness.poll_ended(monotonic_ns(), LOOK_EVERY.as_nanos() as u64, true);
     }
 }
