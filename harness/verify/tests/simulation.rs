@@ -8,6 +8,7 @@
 #[path = "cluster/cluster.rs"]
 mod cluster;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::time::Instant;
@@ -38,6 +39,7 @@ struct Outcome {
     held_max: usize,
     records: u64,
     alarms: Vec<String>,
+    happened: BTreeMap<&'static str, u64>,
 }
 
 impl Checkers {
@@ -128,7 +130,8 @@ impl Checkers {
             summary.merge(&shard.finish(&end).summary);
         }
         let (events, held_max) = (self.events, self.held_max);
-        Outcome { events, held_max, records: summary.checked, alarms: alarms(&summary, &found) }
+        let (records, alarms) = (summary.checked, alarms(&summary, &found));
+        Outcome { events, held_max, records, alarms, happened: cluster.happened.clone() }
     }
 }
 
@@ -161,7 +164,8 @@ fn alarms(summary: &Summary, found: &Found) -> Vec<String> {
 
 /// Histories of different shapes until so many events were told.
 fn simulate(seed: u64, events: u64, per_history: u64, trouble: bool) -> (Outcome, u64) {
-    let mut total = Outcome { events: 0, held_max: 0, records: 0, alarms: Vec::new() };
+    let mut total =
+        Outcome { events: 0, held_max: 0, records: 0, alarms: Vec::new(), happened: BTreeMap::new() };
     let mut histories = 0;
     while total.events < events {
         let shape = cluster::Dice(seed + histories).next();
@@ -182,6 +186,9 @@ fn simulate(seed: u64, events: u64, per_history: u64, trouble: bool) -> (Outcome
         let outcome = checkers.finish(&cluster);
         let name = |alarm: String| format!("seed {}, {options:?}: {alarm}", seed + histories);
         total.alarms.extend(outcome.alarms.into_iter().map(name));
+        for (what, count) in outcome.happened {
+            *total.happened.entry(what).or_default() += count;
+        }
         total.events += outcome.events;
         total.records += outcome.records;
         total.held_max = total.held_max.max(outcome.held_max);
@@ -195,6 +202,7 @@ fn a_million_events_without_a_false_alarm() {
     let (outcome, histories) = simulate(1, 1_000_000, 50_000, false);
     assert_eq!(outcome.alarms, Vec::<String>::new());
     assert!(histories >= 10 && outcome.records > 50_000);
+    assert!(outcome.happened.len() >= 11, "{:?}", outcome.happened);
 }
 
 /// A simulation that can't raise an alarm would prove nothing.
@@ -215,6 +223,7 @@ fn long() {
         "events": outcome.events,
         "records": outcome.records,
         "histories": histories,
+        "happened": outcome.happened,
         "first_seed": 1u64 << 32,
         "transactions_held_max": outcome.held_max,
         "false_alarms": outcome.alarms.len(),

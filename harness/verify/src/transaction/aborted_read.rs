@@ -18,7 +18,7 @@ impl Transactions {
             let under_abort = batch.marker().is_some_and(|marker| marker.end == End::Abort);
             let given = batch.delivered_ns.is_some();
             if never && (batch.is_visible() || given) || under_abort && given {
-                let blame = (never && batch.is_visible()).then(|| blame(batch));
+                let blame = (never && batch.is_visible()).then(|| blame(transaction, batch));
                 self.note_batch(FindingClass::AbortedRead, transaction, batch, blame, || say(batch));
             }
         }
@@ -26,8 +26,8 @@ impl Transactions {
 }
 
 /// Under a COMMIT marker that nobody asked for: the batch came late, or the marker is wrong.
-fn blame(batch: &Batch) -> Blame {
-    if batch.late { Blame::BrokerAppendedLate } else { Blame::CoordinatorEndedOtherwise }
+fn blame(transaction: &Settled, batch: &Batch) -> Blame {
+    if transaction.is_late(batch) { Blame::BrokerAppendedLate } else { Blame::CoordinatorEndedOtherwise }
 }
 
 fn say(batch: &Batch) -> String {

@@ -9,16 +9,12 @@ use std::collections::BTreeSet;
 use crate::finding::FindingClass;
 use crate::witness::Blame;
 
-use super::settled::{Fate, Settled};
-use super::{End, Transactions};
+use super::Transactions;
+use super::settled::Settled;
 
 impl Transactions {
     pub(super) fn find_markers_against_answer(&mut self, transaction: &Settled) {
-        let wrong = match transaction.fate() {
-            Fate::Must => End::Abort,
-            Fate::Never => End::Commit,
-            Fate::May | Fate::Open => return,
-        };
+        let Some(wrong) = transaction.wrong_end() else { return };
         let mut counted = BTreeSet::new();
         for batch in transaction.batches.iter().filter(|batch| !batch.late) {
             let Some(marker) = batch.marker().filter(|marker| marker.end == wrong) else { continue };

@@ -162,6 +162,26 @@ impl Settled {
         }
     }
 
+    /// The marker that contradicts what its client knows.
+    pub(super) fn wrong_end(&self) -> Option<End> {
+        match self.fate() {
+            Fate::Must => Some(End::Abort),
+            Fate::Never => Some(End::Commit),
+            Fate::May | Fate::Open => None,
+        }
+    }
+
+    /// True if this batch was appended when the log had ended its transaction, and that end was its client's. If it was not, the marker
+    /// is wrong, and not the batch: its client had not ended the transaction yet (KAFKA-17754).
+    pub(super) fn is_late(&self, batch: &Batch) -> bool {
+        let wrong = self.wrong_end();
+        let ended_wrongly = |other: &Batch| {
+            let end = other.marker().map(|marker| marker.end);
+            other.key.place == batch.key.place && !other.late && end.is_some() && end == wrong
+        };
+        batch.late && !self.batches.iter().any(ended_wrongly)
+    }
+
     /// When a commit was sent, if it was.
     pub(crate) fn commit_sent_ns(&self) -> Option<u64> {
         self.end_sent.filter(|(end, _)| *end == End::Commit).map(|(_, at_ns)| at_ns)

@@ -4,7 +4,7 @@
 //!
 //! 1. *An older epoch*: a batch or marker of an older producer epoch behind something of a newer one (KIP-98), as for other producers.
 //! 2. *A late batch*: it lies behind the marker that ended its transaction in this partition, or the marker that ended it is that of a
-//!    later transaction. Before verification (KIP-890, part 1) a leader took a batch that was held up on its way until its
+//!    later transaction. (Not if that marker was against the client's answer: then the marker is wrong, not the batch.) Before verification (KIP-890, part 1) a leader took a batch that was held up on its way until its
 //!    transaction was aborted; the next one then decides what becomes of it.
 //! 3. *A late marker*: it ends an open transaction of transaction.version 2 with that transaction's own epoch. There, each
 //!    end raises the epoch (KIP-890, part 2), so this marker is that of an earlier end (KIP-1228; leaders refuse it from 4.2 on).
@@ -29,6 +29,9 @@ impl Transactions {
 
     pub(super) fn find_late_writes(&mut self, transaction: &Settled) {
         for batch in transaction.batches.iter().filter(|batch| batch.late && !batch.counted) {
+            if !transaction.is_late(batch) {
+                continue;
+            }
             let blame = Some(Blame::BrokerAppendedLate);
             let say = || "its transaction was over in this partition".to_owned();
             self.note_once(FindingClass::ZombieWrite, transaction, batch, blame, say);

@@ -183,6 +183,8 @@ pub(crate) struct Cluster {
     /// The records that readers were given last.
     given: VecDeque<RecordKey>,
     pub told: Vec<Told>,
+    /// How often what happened.
+    pub happened: BTreeMap<&'static str, u64>,
 }
 
 fn place(partition: u32) -> Place {
@@ -217,7 +219,12 @@ impl Cluster {
             producers: (0..options.producers).map(producer).collect(),
             given: VecDeque::new(),
             told: Vec::new(),
+            happened: BTreeMap::new(),
         }
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.happened.entry(what).or_default() += 1;
     }
 
     fn trouble(&mut self, permille: u64) -> bool {
@@ -268,6 +275,7 @@ impl Cluster {
             (producer.id, producer.epoch) = (self.next_id, 0);
             producer.sequences.fill(0);
             self.next_id += 1;
+            *self.happened.entry("producer ids used up").or_default() += 1;
         }
         producer.number += 1;
         producer.state = State::Open;
@@ -338,6 +346,7 @@ impl Cluster {
         let offset = self.append(partition, header, Some(first), Fate::Open);
         // The answer to a first attempt may get lost; that to the next one is DUPLICATE_SEQUENCE_NUMBER, without an offset.
         let base_offset = (!self.dice.permille(30)).then_some(offset);
+        self.note(if base_offset.is_some() { "batches" } else { "batches whose answer was lost" });
         self.settle(partition, first, count, Outcome::Acked { base_offset });
     }
 
@@ -398,6 +407,12 @@ impl Cluster {
         let reached = !unknown || self.dice.permille(500);
         let key = self.producers[index].key();
         let at_ns = self.now_ns;
+        self.note(match (unknown, reached, end) {
+            (true, true, _) => "ends without an answer that were carried out",
+            (true, false, _) => "ends that were lost",
+            (false, _, End::Commit) => "commits",
+            (false, _, End::Abort) => "aborts",
+        });
         self.tell(Event::EndSent { key, end, at_ns });
         let early = self.dice.permille(300);
         let producer = &mut self.producers[index];
@@ -413,6 +428,7 @@ impl Cluster {
     }
 
     fn crash(&mut self, index: usize) {
+        self.note("producers that crashed, and were fenced");
         let held = self.dice.permille(500).then(|| {
             let partition = self.dice.below(self.partitions.len()) as u32;
             (partition, self.stamp(index, partition))
@@ -479,6 +495,7 @@ impl Cluster {
             }
             // A coordinator that was not answered writes it again; nothing is open then.
             if self.dice.permille(20) && !dropped {
+                self.note("markers that were written twice");
                 self.append_marker(partition, id, epoch, end);
             }
             return;
@@ -586,6 +603,7 @@ impl Cluster {
 
     /// A clean one: nothing that anybody was given is lost.
     fn change_leader(&mut self, partition: u32) {
+        self.note("leader changes");
         let log = &mut self.partitions[partition as usize];
         log.leader_epoch += 1;
         log.coordinator_epoch += i32::from(log.leader_epoch % 3 == 0);
@@ -599,6 +617,7 @@ impl Cluster {
         let log = &self.partitions[partition as usize];
         let position = log.offset_of(log.readers[usize::from(reader)]);
         self.told.push(Told::Rebalanced(reader, partition, position));
+        self.note("rebalances");
     }
 
     /// The log is cut off, and a new leader has the same written again: readers are told, and go on from there.
@@ -615,6 +634,7 @@ impl Cluster {
         log.explained = log.explained.min(to);
         log.readers.iter_mut().for_each(|at| *at = (*at).min(to));
         self.told.push(Told::Truncated(partition, end));
+        self.note("truncations");
         self.tell(Event::Truncated { place: place(partition), end });
     }
 

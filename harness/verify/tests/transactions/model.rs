@@ -60,6 +60,8 @@ struct Fate {
     late: bool,
     in_log: bool,
     closed: bool,
+    /// Its transaction has a marker in this partition that is against the client's answer.
+    ended_wrongly: bool,
 }
 
 /// What a perfect checker finds.
@@ -163,7 +165,7 @@ fn fates(history: &History) -> BTreeMap<BatchKey, Fate> {
         let readings = history.readings.get(&key.place).map_or(&[][..], Vec::as_slice);
         let closed =
             readings.iter().any(|reading| matches!(reading, Reading::Of(entry) if closes(entry, key)));
-        fates.insert(*key, Fate { marker: None, late: false, in_log: false, closed });
+        fates.insert(*key, Fate { marker: None, late: false, in_log: false, closed, ended_wrongly: false });
     }
     for (place, log) in &history.logs {
         let mut open: BTreeMap<i64, Vec<BatchKey>> = BTreeMap::new();
@@ -190,7 +192,30 @@ fn fates(history: &History) -> BTreeMap<BatchKey, Fate> {
             }
         }
     }
+    for (owner, transaction) in &history.transactions {
+        let wrong = wrong_end(transaction);
+        let wrongly: BTreeSet<Place> = transaction
+            .batches
+            .iter()
+            .filter(|batch| history.owner[&batch.key] == *owner)
+            .filter(|batch| !fates[&batch.key].late && wrong.is_some() && fates[&batch.key].marker == wrong)
+            .map(|batch| batch.key.place)
+            .collect();
+        for batch in &transaction.batches {
+            fates.get_mut(&batch.key).unwrap().ended_wrongly = wrongly.contains(&batch.key.place);
+        }
+    }
     fates
+}
+
+/// The marker that contradicts what the client knows.
+fn wrong_end(transaction: &Transaction) -> Option<End> {
+    let asked = transaction.end_sent.map(|(end, _)| end);
+    match (asked, transaction.answer) {
+        (_, Some(Answer::Refused)) | (Some(End::Abort), _) | (None, Some(_)) => Some(End::Commit),
+        (Some(End::Commit), Some(Answer::Done)) => Some(End::Abort),
+        _ => None,
+    }
 }
 
 /// A later epoch, or a later sequence number of the same one.
@@ -262,7 +287,8 @@ fn zombies(history: &History, fates: &BTreeMap<BatchKey, Fate>) -> u64 {
             };
             let header = &entry.header;
             let epoch = newest.entry(header.producer_id).or_insert(header.producer_epoch);
-            let is_late = fates.get(&key_of(*place, header)).is_some_and(|fate| fate.late);
+            let is_late =
+                fates.get(&key_of(*place, header)).is_some_and(|fate| fate.late && !fate.ended_wrongly);
             let is_late_marker = entry.marker.is_some()
                 && open_of(history, *place, &log, header.producer_id).iter().any(|key| {
                     let version = history.transactions[&history.owner[key]].version;
