@@ -199,7 +199,8 @@ impl Cluster {
         let producer = |index: u16| Producer {
             stream: StreamKey { producer: index, incarnation: 0 },
             id: i64::from(index),
-            epoch: 0,
+            // Some are about to need another producer id.
+            epoch: if index % 4 == 1 { EPOCH_MAX - 20 } else { 0 },
             version: 1 + (index % 2) as u8,
             number: 0,
             sequences: vec![0; options.partitions as usize],
