@@ -46,6 +46,8 @@ finding_classes! {
     TornTransaction => "torn-transaction",
     /// A record was visible at read_committed before its transaction was to end.
     PrecommittedRead => "precommitted-read",
+    /// A partition has the other marker than the client of the transaction was told of.
+    MarkerAgainstAnswer => "marker-against-answer",
     /// Committed offsets and committed output disagree.
     OffsetAtomicity => "offset-atomicity",
     /// Transactions of the side workload depend on each other in a circle (G1c).

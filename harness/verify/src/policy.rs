@@ -83,6 +83,7 @@ pub fn judge(class: FindingClass, guarantee: &Guarantee, context: &Context) -> J
         C::AbortedRead
         | C::TornTransaction
         | C::PrecommittedRead
+        | C::MarkerAgainstAnswer
         | C::OffsetAtomicity
         | C::CyclicInformationFlow => guarantee.atomic,
         C::Corrupt | C::Misrouted | C::Phantom | C::FailedButPresent => true,
@@ -123,6 +124,7 @@ mod tests {
         (C::AbortedRead, [E, E, E, E, V]),
         (C::TornTransaction, [E, E, E, E, V]),
         (C::PrecommittedRead, [E, E, E, E, V]),
+        (C::MarkerAgainstAnswer, [E, E, E, E, V]),
         (C::OffsetAtomicity, [E, E, E, E, V]),
         (C::CyclicInformationFlow, [E, E, E, E, V]),
         (C::IndeterminateAbsent, [N; 5]),

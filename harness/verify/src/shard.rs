@@ -165,7 +165,7 @@ pub struct ReadEnd {
 
 impl ReadEnd {
     /// True if everything below the high watermark was read.
-    fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.position >= self.end_offset
     }
 }

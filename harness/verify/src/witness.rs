@@ -47,6 +47,10 @@ pub enum Blame {
     BrokerAppendedTwice,
     /// After the ack the log was cut off below the record: another record lies at its offset, or the log ends before it.
     LogTruncated,
+    /// A leader appended a batch of a transaction that the log had ended, or took it into the next one (KIP-890).
+    BrokerAppendedLate,
+    /// A coordinator ended a transaction otherwise than it was asked to, or than it answered.
+    CoordinatorEndedOtherwise,
 }
 
 impl fmt::Display for Blame {
@@ -55,6 +59,10 @@ impl fmt::Display for Blame {
             Self::ClientResent => "the client sent it again under a new identity, or without idempotence",
             Self::BrokerAppendedTwice => "a broker appended the batch again",
             Self::LogTruncated => "the log was cut off below it after the ack",
+            Self::BrokerAppendedLate => "a broker appended it when its transaction was over",
+            Self::CoordinatorEndedOtherwise => {
+                "a coordinator ended the transaction otherwise than it was asked, or than it answered"
+            }
         })
     }
 }
