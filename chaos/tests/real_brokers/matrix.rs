@@ -25,7 +25,7 @@ use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 
 use super::support::{LIMIT, Run, TestResult, dirs, eventually, launcher, listed, process_of, quick, report};
-use super::{network, operations};
+use super::{network, operations, shims};
 
 /// Where rows are appended, one JSON object a line.
 const ROWS: &str = "GAUNTLET_FAULT_ROWS";
@@ -57,16 +57,18 @@ enum Shape {
     Isolated,
     /// As combined, with a proxy in front of every node.
     Proxied,
+    /// As combined, with a shim between every node and the C library.
+    Shimmed,
 }
 
 impl Shape {
-    const ALL: [Self; 3] = [Self::Combined, Self::Isolated, Self::Proxied];
+    const ALL: [Self; 4] = [Self::Combined, Self::Isolated, Self::Proxied, Self::Shimmed];
     /// Those in which a controller is killed and stopped in every way.
     const DIRECT: [Self; 2] = [Self::Combined, Self::Isolated];
 
     fn brokers(self) -> u16 {
         match self {
-            Self::Combined | Self::Proxied => 3,
+            Self::Combined | Self::Proxied | Self::Shimmed => 3,
             Self::Isolated => 2,
         }
     }
@@ -76,6 +78,7 @@ impl Shape {
             Self::Combined => "3 brokers, combined controllers",
             Self::Isolated => "2 brokers, 3 controllers",
             Self::Proxied => "3 brokers, combined controllers, behind a proxy",
+            Self::Shimmed => "3 brokers, combined controllers, with a shim",
         }
     }
 
@@ -88,10 +91,11 @@ impl Shape {
         ];
         let config = fast.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let controllers = match self {
-            Self::Combined | Self::Proxied => Controllers::Combined,
+            Self::Combined | Self::Proxied | Self::Shimmed => Controllers::Combined,
             Self::Isolated => Controllers::Isolated(3),
         };
-        LocalSpec { config, controllers, proxied: self == Self::Proxied, ..quick(self.brokers()) }
+        let (proxied, shimmed) = (self == Self::Proxied, self == Self::Shimmed);
+        LocalSpec { config, controllers, proxied, shimmed, ..quick(self.brokers()) }
     }
 }
 
@@ -130,6 +134,9 @@ fn rows() -> Vec<Row> {
     for network::NetworkRow { action, target, in_ci_test, killed_in_ci_test } in network::rows() {
         rows.push(Row { in_ci_test, killed_in_ci_test, ..row(action, target, Shape::Proxied) });
     }
+    for shims::ShimRow { action, in_ci_test, killed_in_ci_test } in shims::rows() {
+        rows.push(Row { in_ci_test, killed_in_ci_test, ..row(action, shims::victim(), Shape::Shimmed) });
+    }
     rows
 }
 
@@ -144,7 +151,7 @@ impl Row {
             FaultAction::QuorumLoss { by: LossBy::Pause } => "quorum.loss by pause".to_owned(),
             FaultAction::QuorumLoss { by: LossBy::Kill } => "quorum.loss by kill".to_owned(),
             FaultAction::Network { fault } => network::words(fault),
-            action => action.name().to_owned(),
+            action => shims::words(action).unwrap_or_else(|| action.name().to_owned()),
         }
     }
 
@@ -250,7 +257,7 @@ fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
     let base = tempfile::tempdir()?;
     let journal = Arc::new(UndoJournal::open(base.path())?);
     let topic = topic_of(row, cluster)?;
-    if row.shape == Shape::Proxied {
+    if matches!(row.shape, Shape::Proxied | Shape::Shimmed) {
         network::deal_leaders(cluster, &topic)?;
     }
     let before = processes(cluster)?;
@@ -290,6 +297,9 @@ fn lasts(
     if let FaultAction::Network { fault } = &row.action {
         assert!(before.iter().all(|(_, process)| process.is_alive()));
         return network::seen(fault, cluster, *victims.first().ok_or("no victim")?, topic);
+    }
+    if let Some(seen) = shims::seen(&row.action, cluster, *victims.first().ok_or("no victim")?, topic) {
+        return seen;
     }
     for (node, process) in before.iter().filter(|(node, _)| victims.contains(node)) {
         if row.pauses() {
@@ -411,7 +421,7 @@ fn a_killed_run_leaves_nothing(row: &Row) -> TestResult {
     let pending = read_pending(&journal)?;
     let lasts = match &row.action {
         FaultAction::Operation { operation } => !operation.is_momentary(),
-        action => matches!(action.undo(), Some(UndoAction::Resume | UndoAction::Reconnect)),
+        action => !matches!(action.undo(), Some(UndoAction::Start)),
     };
     if lasts {
         assert!(!pending.is_empty());

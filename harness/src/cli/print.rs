@@ -11,7 +11,7 @@ use std::io::Write;
 use gauntlet_chaos::fault::Direction;
 use gauntlet_chaos::proxy::Links;
 use gauntlet_chaos::{
-    FaultAction, FaultSpec, Jvm, KafkaSource, NetworkFault, NetworkKind, Operation, Target,
+    DiskFault, FaultAction, FaultSpec, Jvm, KafkaSource, NetworkFault, NetworkKind, Operation, Target,
 };
 use gauntlet_reports::quantity::grouped;
 
@@ -28,7 +28,7 @@ use gauntlet_wire::{Permission, Resource};
 use crate::plan::{ClusterPlan, DriverPlan, Lifecycle, PacePlan, Plan, Planned, ReadWindow, WarmupPlan};
 use crate::schedule::Arrival;
 use crate::sizes::SizePlan;
-use crate::units::Bytes;
+use crate::units::{Bytes, Offset};
 
 fn seconds(d: std::time::Duration) -> String {
     crate::units::Duration::from_ns(d.as_nanos() as u64).to_string()
@@ -104,13 +104,14 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     match &plan.cluster {
         ClusterPlan::Local(spec) => writeln!(
             out,
-            "brokers {} local, Kafka {}, jvm {}, heap {}{}{}",
+            "brokers {} local, Kafka {}, jvm {}, heap {}{}{}{}",
             spec.brokers,
             kafka(&spec.kafka),
             jvm(spec.jvm),
             Bytes::new(spec.heap_bytes()),
             spec.security.map_or_else(String::new, |s| format!(", {}", s.protocol.name())),
-            if spec.proxied { ", behind a proxy for faults of the network" } else { "" }
+            if spec.proxied { ", behind a proxy for faults of the network" } else { "" },
+            if spec.shimmed { ", with a shim for faults of disk and clock" } else { "" }
         )?,
         ClusterPlan::Bootstrap(foreign) => {
             writeln!(out, "brokers {}, {}", foreign.servers.join(", "), foreign.security.protocol())?;
@@ -269,6 +270,10 @@ fn fault_times(faults: &[FaultSpec]) -> Vec<(Option<std::time::Duration>, String
             FaultAction::Network { fault: of_network } => {
                 format!("{}{}", target(&fault.target), network(of_network))
             }
+            FaultAction::Disk { fault: of_disk } => format!("{}{}", target(&fault.target), disk(of_disk)),
+            FaultAction::ClockSkew { offset_ns } => {
+                format!("{} by {}", target(&fault.target), Offset::from_ns(*offset_ns))
+            }
             FaultAction::Operation { operation: add @ Operation::TopicAddPartitions(_) } => {
                 format!("{add}; the load stays on those that it has before")
             }
@@ -324,6 +329,17 @@ fn network(fault: &NetworkFault) -> String {
     };
     let apis = fault.apis.map_or_else(String::new, |apis| format!(", {apis} only"));
     format!("{by}{from}{links}{direction}{apis}")
+}
+
+/// What is done to which operations, after the victim: ` by 100ms: write, sync`.
+fn disk(fault: &DiskFault) -> String {
+    match fault {
+        DiskFault::Slow { latency_ns, operations } => {
+            format!(" by {}: {operations}", crate::units::Duration::from_ns(*latency_ns))
+        }
+        DiskFault::Fail { operations } => format!(": {operations}"),
+        DiskFault::Fill | DiskFault::ReadOnly => String::new(),
+    }
 }
 
 fn target(target: &Target) -> String {

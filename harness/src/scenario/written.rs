@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::sweep::{ClusterUse, OnFail, SweepOrder};
 use super::types::{
-    ActionName, Arrival, Direction, Driver, Headroom, HealAction, Lifecycle, Link, LocalCluster, LossBy,
-    NotController, Overflow, Report, Rollback, SearchMethod, Severity, Stage,
+    ActionName, Arrival, Direction, DiskOperation, Driver, Headroom, HealAction, Lifecycle, Link,
+    LocalCluster, LossBy, NotController, Overflow, Report, Rollback, SearchMethod, Severity, Stage,
 };
-use crate::units::{Bytes, Count, Duration, Fraction, Rate};
+use crate::units::{Bytes, Count, Duration, Fraction, Offset, Rate};
 
 mod forms;
 mod properties;
@@ -395,8 +395,8 @@ pub(crate) struct FaultWritten {
     /// How it ends. Left out: it lasts until the run ends. Not for what is over at once: restarts and bounces, `election.preferred`,
     /// `topic.add-partitions`.
     pub(crate) recover: Option<RecoverWritten>,
-    /// How long a pause, a fault of the network, or an operation lasts; short for `recover: { action: broker.resume, after: … }`,
-    /// `network.heal`, or `operation.undo`.
+    /// How long a pause, a fault of network, disk or clock, or an operation lasts; short for `recover: { action: broker.resume, after: … }`,
+    /// `network.heal`, `disk.heal`, `clock.heal`, or `operation.undo`.
     #[serde(rename = "for")]
     pub(crate) lasts_for: Option<Duration>,
 }
@@ -408,7 +408,7 @@ pub(crate) struct FaultWritten {
 pub(crate) struct FaultArgsWritten {
     /// How a `quorum.loss` loses its voters; `pause` if left out.
     pub(crate) by: Option<LossBy>,
-    /// How much later bytes arrive, each way; for `network.delay`.
+    /// How much later bytes arrive, each way, for `network.delay`; how much longer an operation takes, for `disk.slow`.
     pub(crate) latency: Option<Duration>,
     /// By how much more or less that is, drawn evenly; for `network.delay`.
     pub(crate) jitter: Option<Duration>,
@@ -447,6 +447,10 @@ pub(crate) struct FaultArgsWritten {
     pub(crate) consumer_byte_rate: Option<Bytes>,
     /// How much time of each broker's threads such clients may use, in percent of one thread; for `quota.change`.
     pub(crate) request_percentage: Option<u32>,
+    /// Which operations; for `disk.slow` (`[write, sync]` if left out) and `disk.fail` (all if left out).
+    pub(crate) operations: Option<Vec<DiskOperation>>,
+    /// By how much the clock is moved, forward or (with a minus) back; for `clock.skew`.
+    pub(crate) offset: Option<Offset>,
 }
 
 impl FaultArgsWritten {
@@ -473,6 +477,8 @@ impl FaultArgsWritten {
             ("producer_byte_rate", self.producer_byte_rate.is_some()),
             ("consumer_byte_rate", self.consumer_byte_rate.is_some()),
             ("request_percentage", self.request_percentage.is_some()),
+            ("operations", self.operations.is_some()),
+            ("offset", self.offset.is_some()),
         ];
         fields.into_iter().filter_map(|(name, is_written)| is_written.then_some(name)).collect()
     }

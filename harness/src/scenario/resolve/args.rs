@@ -2,15 +2,16 @@
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::ActionName::{
-    self, ConfigChange, ElectionPreferred, LeaderImbalance, NetworkBandwidth, NetworkBlackHole, NetworkDelay,
-    NetworkPartition, NetworkReset, PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions,
+    self, ClockSkew, ConfigChange, DiskFail, DiskSlow, ElectionPreferred, LeaderImbalance, NetworkBandwidth,
+    NetworkBlackHole, NetworkDelay, NetworkPartition, NetworkReset, PartitionReassign, QuorumLoss,
+    QuotaChange, TopicAddPartitions,
 };
 use crate::scenario::written::FaultArgsWritten;
 
 /// The arguments, and who takes them.
-const TAKEN_BY: [(&str, &[ActionName]); 20] = [
+const TAKEN_BY: [(&str, &[ActionName]); 22] = [
     ("by", &[QuorumLoss]),
-    ("latency", &[NetworkDelay]),
+    ("latency", &[NetworkDelay, DiskSlow]),
     ("jitter", &[NetworkDelay]),
     ("bytes_per_second", &[NetworkBandwidth]),
     ("link", &[NetworkDelay, NetworkBandwidth, NetworkReset, NetworkBlackHole, NetworkPartition]),
@@ -29,6 +30,8 @@ const TAKEN_BY: [(&str, &[ActionName]); 20] = [
     ("producer_byte_rate", &[QuotaChange]),
     ("consumer_byte_rate", &[QuotaChange]),
     ("request_percentage", &[QuotaChange]),
+    ("operations", &[DiskSlow, DiskFail]),
+    ("offset", &[ClockSkew]),
 ];
 
 /// Adds a problem for everything that is written and that `action` does not take.
@@ -95,6 +98,8 @@ mod tests {
             producer_byte_rate: Some(Default::default()),
             consumer_byte_rate: Some(Default::default()),
             request_percentage: Some(1),
+            operations: Some(Vec::new()),
+            offset: Some(Default::default()),
         };
         let table: Vec<&str> = TAKEN_BY.iter().map(|(field, _)| *field).collect();
         assert_eq!(all.written(), table);

@@ -2,7 +2,7 @@
 
 use gauntlet_chaos::fault::Claim;
 
-use super::{name, network, operations};
+use super::{name, network, operations, shims};
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
     ActionName, Cluster, Controllers, Fault, FaultAction, LocalCluster, PartitionChoice, Recover, Scenario,
@@ -44,6 +44,9 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
         match &fault.action {
             FaultAction::Network(of_network) => {
                 network::validate(&path, fault, of_network, scenario, problems);
+            }
+            FaultAction::Disk(_) | FaultAction::ClockSkew { .. } => {
+                shims::validate(&path, fault, scenario, problems);
             }
             FaultAction::Operation(operation) => {
                 operations::validate(&path, (index, fault), operation, scenario, problems);
