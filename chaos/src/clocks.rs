@@ -158,7 +158,7 @@ pub fn distrust_victims(records: &[FaultRecord]) -> Distrust {
         let from_ns = record.injected_ns.or(record.heal_began_ns);
         if let (Some(target), Some(from_ns)) = (&record.target, from_ns) {
             let catch_up_ns = match record.action.undo() {
-                Some(UndoAction::Resume | UndoAction::Reconnect) => CATCH_UP_NS,
+                Some(UndoAction::Resume | UndoAction::Reconnect | UndoAction::TakeBack) => CATCH_UP_NS,
                 // An operation makes nobody unbelievable: it has no victims.
                 Some(UndoAction::Start) | None => 0,
             };

@@ -58,6 +58,14 @@ pub enum ChaosError {
         /// What was seen instead.
         why: String,
     },
+    /// A node that runs without the library that faults of disk and clock need.
+    #[error("{name} runs without the library that faults of disk and clock need; {} begins with what the loader said of it: may nothing be executed where the run directory is (noexec)?", log.display())]
+    NoShim {
+        /// `broker-1`.
+        name: String,
+        /// Its log.
+        log: PathBuf,
+    },
     /// A broker could not be asked, or refused.
     #[error(transparent)]
     Wire(#[from] WireError),

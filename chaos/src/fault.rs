@@ -1,6 +1,6 @@
 //! Faults: what is broken, how it is proved to act, and how it heals.
 //!
-//! Three things can be done to a process, and some to the network around it (`network`), one file each and all of one shape: `apply` returns once the effect was *seen* (an order that was given proves nothing),
+//! Three things can be done to a process, some to the network around it (`network`), to its disk (`disk`) and its clock (`clock_skew`), one file each and all of one shape: `apply` returns once the effect was *seen* (an order that was given proves nothing),
 //! and `heal` brings the victim back from whatever state it is in: before the effect, after half of it, or healed already.
 //! So healing twice is harmless, and so is healing what never acted. A fault of nodes is one of these, done to one node or to
 //! several (`all_at_once`), and left for a time or healed at once. The others are operations of the cluster (`operations`), of the same
@@ -14,6 +14,8 @@ mod broker_pause;
 mod broker_stop;
 mod broker_upgrade;
 mod claim;
+mod clock_skew;
+mod disk;
 mod network;
 mod operations;
 mod record;
@@ -23,6 +25,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use claim::Claim;
+pub use clock_skew::OFFSET_NS_MIN as CLOCK_OFFSET_NS_MIN;
+pub use disk::{DiskFault, DiskOperations};
 pub use network::{Direction, NetworkFault, NetworkKind};
 pub(crate) use operations::{ACT_LIMIT, Admin};
 pub use operations::{
@@ -108,6 +112,17 @@ pub enum FaultAction {
         /// What, on which links.
         fault: NetworkFault,
     },
+    /// Something is done to what the victim does to its files. Acts when an operation of its own was late or has failed; heals when none is
+    /// any more, and it is whole: it is started again if that ended it.
+    Disk {
+        /// What.
+        fault: DiskFault,
+    },
+    /// The victim's time of day is another one. Acts when a stamp of its own is; heals when one is right.
+    ClockSkew {
+        /// What is added, nanoseconds.
+        offset_ns: i64,
+    },
     /// Brokers are told to do or to be something, as by Kafka's tools. Acts when they show it; heals when they show what was
     /// before.
     Operation {
@@ -133,7 +148,7 @@ pub(crate) enum Aim<'a> {
     Cluster(&'a Operation),
 }
 
-/// What is done to a victim: its process, or the network around it.
+/// What is done to a victim: its process, or what is around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Means {
     Kill,
@@ -141,6 +156,8 @@ pub(crate) enum Means {
     Upgrade { deadline: Duration },
     Pause,
     Network(NetworkFault),
+    Disk(DiskFault),
+    ClockSkew { offset_ns: i64 },
 }
 
 impl FaultAction {
@@ -158,6 +175,8 @@ impl FaultAction {
             Self::BrokerKillAll => "broker.kill-all",
             Self::QuorumLoss { .. } => "quorum.loss",
             Self::Network { fault } => fault.name(),
+            Self::Disk { fault } => fault.name(),
+            Self::ClockSkew { .. } => "clock.skew",
             Self::Operation { operation } => operation.name(),
         }
     }
@@ -175,7 +194,9 @@ impl FaultAction {
             | Self::BrokerPause
             | Self::BrokerKillAll
             | Self::QuorumLoss { .. }
-            | Self::Network { .. } => false,
+            | Self::Network { .. }
+            | Self::Disk { .. }
+            | Self::ClockSkew { .. } => false,
             Self::Operation { operation } => operation.is_momentary(),
         }
     }
@@ -205,6 +226,8 @@ impl FaultAction {
             }
             Self::BrokerPause | Self::QuorumLoss { by: LossBy::Pause } => Means::Pause,
             Self::Network { fault } => Means::Network(*fault),
+            Self::Disk { fault } => Means::Disk(*fault),
+            Self::ClockSkew { offset_ns } => Means::ClockSkew { offset_ns: *offset_ns },
             Self::Operation { operation } => return Aim::Cluster(operation),
         })
     }
@@ -216,6 +239,7 @@ impl Means {
             Self::Kill | Self::Stop { .. } | Self::Upgrade { .. } => UndoAction::Start,
             Self::Pause => UndoAction::Resume,
             Self::Network(_) => UndoAction::Reconnect,
+            Self::Disk(_) | Self::ClockSkew { .. } => UndoAction::TakeBack,
         }
     }
 
@@ -237,6 +261,8 @@ impl Means {
             }
             Self::Pause => all_at_once::apply(nodes, |node| broker_pause::apply(cluster, node)),
             Self::Network(fault) => fault.apply(name, cluster, nodes),
+            Self::Disk(fault) => fault.apply(cluster, nodes),
+            Self::ClockSkew { offset_ns } => clock_skew::apply(cluster, nodes, offset_ns),
         }
     }
 
@@ -255,6 +281,8 @@ impl Means {
             Self::Upgrade { .. } => broker_upgrade::heal(cluster, node, victim),
             Self::Pause => broker_pause::heal(cluster, node),
             Self::Network(_) => network::heal(name, cluster),
+            Self::Disk(_) => disk::heal(cluster, node, victim),
+            Self::ClockSkew { offset_ns } => clock_skew::heal(cluster, node, victim, offset_ns),
         }
     }
 }
@@ -283,6 +311,7 @@ impl Undo for LocalCluster {
                 UndoAction::Resume => broker_pause::heal(self, planned.node),
                 UndoAction::Start => start_if_gone(self, planned.node),
                 UndoAction::Reconnect => network::heal(&planned.fault, self),
+                UndoAction::TakeBack => disk::heal(self, planned.node, planned.process),
             },
         };
         undone.map_err(|error| error.to_string())

@@ -42,6 +42,8 @@ pub enum UndoAction {
     Start,
     /// Take the fault's rules of the network out of force.
     Reconnect,
+    /// Take back what the node's shim was ordered, and have a node go on that may have met an error: start it anew.
+    TakeBack,
 }
 
 /// A fault that is about to be injected.

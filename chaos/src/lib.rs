@@ -5,6 +5,7 @@
 //! - [`fault`], [`target`]: what is broken, and who is hit
 //! - [`injector`]: faults on a schedule, healed whatever happens; [`journal`]: what is broken right now, on disk
 //! - [`proxy`]: what stands between nodes, and between them and clients, for faults of the network
+//! - [`shim`]: what stands between nodes and the C library, for faults of disk and clock
 //! - [`watcher`], [`history`]: what the cluster says about leaders and replicas while it is broken
 //! - [`clocks`]: how long recovery took
 //! - [`registry`]: clusters that are left running on purpose
@@ -28,13 +29,17 @@ pub mod process;
 pub mod proxy;
 mod random;
 pub mod registry;
+pub mod shim;
 pub mod supervisor;
 pub mod target;
 pub mod watcher;
 
 pub use cache::{NoCacheDir, cache_dir};
 pub use error::ChaosError;
-pub use fault::{FaultAction, FaultRecord, FaultSpec, LossBy, NetworkFault, NetworkKind, Operation};
+pub use fault::{
+    DiskFault, DiskOperations, FaultAction, FaultRecord, FaultSpec, LossBy, NetworkFault, NetworkKind,
+    Operation,
+};
 pub use files::FileError;
 pub use history::ClusterHistory;
 pub use injector::{FaultEvent, FaultStep, Injector};

@@ -41,6 +41,7 @@ use crate::kafka_home::{Java, KafkaHome, KafkaSource, KafkaVersion};
 use crate::process::ProcessIdentity;
 use crate::proxy::Rule;
 use crate::random::kafka_uuid;
+use crate::shim::{self, NodePage, Orders, Seen};
 use crate::supervisor::{
     Launcher, NodeCommand, NodeState, NodeStatus, SignalTimes, Supervisor, SupervisorConfig,
 };
@@ -85,6 +86,8 @@ pub struct LocalNode {
     pub log: PathBuf,
     /// The JVM's GC and safepoint log, stamped with CLOCK_MONOTONIC (`timenanos`).
     pub gc_log: PathBuf,
+    /// The page of its shim, if it has one.
+    page: Option<NodePage>,
     command: NodeCommand,
     /// How it is run once it is upgraded, if the cluster can be.
     upgraded: Option<NodeCommand>,
@@ -150,6 +153,9 @@ impl LocalCluster {
         if spec.proxied {
             supervisor.start_proxy(nodes.iter().flat_map(|node| node.node.fronts()).collect())?;
         }
+        if spec.shimmed {
+            supervisor.use_shims(nodes.iter().filter_map(|node| node.page.clone()).collect())?;
+        }
         let version = releases.first.home.version.clone();
         let upgraded = Mutex::default();
         let cluster = Self { nodes, cluster_id, version, access, supervisor, upgraded };
@@ -159,6 +165,7 @@ impl LocalCluster {
         for node in cluster.brokers() {
             cluster.wait_until_ready(node, deadline)?;
         }
+        cluster.refuse_without_shim()?;
         cluster.access.admit_load(&cluster.bootstrap(), deadline)?;
         Ok(cluster)
     }
@@ -289,6 +296,31 @@ impl LocalCluster {
     /// When the rules of `fault` first acted on bytes or a connection, if they have; CLOCK_MONOTONIC, nanoseconds.
     pub fn first_acted_ns(&self, fault: &str) -> Result<Option<u64>, ChaosError> {
         Ok(self.supervisor.first_acted_ns(fault)?)
+    }
+
+    /// Orders the shim of node `id` to do so, instead of what it was ordered before.
+    pub(crate) fn order_shim(&self, id: i32, orders: Orders) -> Result<SignalTimes, ChaosError> {
+        Ok(self.supervisor.order_shim(id, orders)?)
+    }
+
+    /// Takes back what the shim of node `id` was ordered; harmless if it was not.
+    pub(crate) fn take_back_shim(&self, id: i32) -> Result<SignalTimes, ChaosError> {
+        Ok(self.supervisor.take_back_shim(id)?)
+    }
+
+    /// What the shim of node `id` has done of what it was ordered last.
+    pub(crate) fn shim_seen(&self, id: i32) -> Result<Seen, ChaosError> {
+        Ok(self.supervisor.shim_seen(id)?)
+    }
+
+    /// A library that can't be preloaded is left out with a warning: better no run than one whose faults do nothing.
+    fn refuse_without_shim(&self) -> Result<(), ChaosError> {
+        for node in self.nodes.iter().filter(|node| node.page.is_some()) {
+            if !self.shim_seen(node.node.id)?.is_mapped {
+                return Err(ChaosError::NoShim { name: node.node.name(), log: node.log.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// Starts a node that is down, on its old data and ports; `seen_ns` is when the process existed. It serves nobody before
@@ -470,8 +502,17 @@ impl NodeFiles<'_> {
             };
             jvm::node_command(&release.java, &release.home, self.spec, &paths)
         };
-        let (first, upgraded) = (command(self.releases.first), self.releases.later.map(command));
-        Ok(LocalNode { node: node.clone(), data_dir, log, gc_log, command: first, upgraded })
+        let mut command_lines = (command(self.releases.first), self.releases.later.map(command));
+        let mut page = None;
+        if self.spec.shimmed {
+            let (own, environment) = shim::install(node.id, &work_dir, &data_dir)?;
+            for line in std::iter::once(&mut command_lines.0).chain(&mut command_lines.1) {
+                line.env.extend(environment.clone());
+            }
+            page = Some(own);
+        }
+        let (command, upgraded) = command_lines;
+        Ok(LocalNode { node: node.clone(), data_dir, log, gc_log, page, command, upgraded })
     }
 }
 

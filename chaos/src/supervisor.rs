@@ -17,7 +17,8 @@
 //! Requests are JSON lines over a Unix socket in the cluster's directory; each connection is served on its own, so a slow
 //! stop of one broker never delays the kill of another.
 //!
-//! Where faults of the network are planned, the supervisor also has the proxy in front of the nodes ([`crate::proxy`]).
+//! Where faults of the network are planned, the supervisor also has the proxy in front of the nodes ([`crate::proxy`]); where
+//! those of disk or clock are, it gives the orders of the nodes' shims ([`crate::shim`]).
 //!
 //! Layout: `protocol` the messages, `control` the socket, `client` the run's side, `server` the process itself,
 //! `children` spawning, signalling and reaping, `page_cache` what of the brokers' logs stays in memory.

@@ -2,16 +2,29 @@
 
 use gauntlet_chaos::fault::Direction;
 use gauntlet_chaos::proxy::Links;
-use gauntlet_chaos::{FaultAction, NetworkFault, NetworkKind};
+use gauntlet_chaos::{DiskFault, FaultAction, NetworkFault, NetworkKind};
 
-use crate::units::Bytes;
+use crate::units::{Bytes, Offset};
 
 /// How the victim is treated, to be read behind its name; empty where the name of the action says it all.
 pub(crate) fn details(action: &FaultAction) -> String {
     match action {
         FaultAction::Network { fault } => network(fault),
+        FaultAction::Disk { fault } => disk(fault),
+        FaultAction::ClockSkew { offset_ns } => format!(" by {}", Offset::from_ns(*offset_ns)),
         FaultAction::BrokerRollingUpgrade { to, .. } => format!(" to {to}"),
         _ => String::new(),
+    }
+}
+
+/// What is done to which operations: ` by 100ms: write, sync`.
+fn disk(fault: &DiskFault) -> String {
+    match fault {
+        DiskFault::Slow { latency_ns, operations } => {
+            format!(" by {}: {operations}", crate::units::Duration::from_ns(*latency_ns))
+        }
+        DiskFault::Fail { operations } => format!(": {operations}"),
+        DiskFault::Fill | DiskFault::ReadOnly => String::new(),
     }
 }
 

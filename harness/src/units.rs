@@ -13,12 +13,14 @@ mod count;
 mod duration;
 mod fraction;
 mod number;
+mod offset;
 mod rate;
 
 pub use bytes::Bytes;
 pub use count::Count;
 pub use duration::Duration;
 pub use fraction::Fraction;
+pub use offset::Offset;
 pub use rate::Rate;
 
 /// Why a text is not the quantity that it should be.
@@ -149,4 +151,5 @@ quantity_impls!(Bytes);
 quantity_impls!(Count);
 quantity_impls!(Duration);
 quantity_impls!(Fraction);
+quantity_impls!(Offset);
 quantity_impls!(Rate);

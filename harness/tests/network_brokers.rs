@@ -51,12 +51,12 @@ fn what_was_acked_survives_a_leader_that_is_cut_off() {
 }
 
 #[test]
-fn the_same_without_its_fault_passes_and_has_no_proxy() {
+fn the_same_without_its_fault_passes_and_has_no_proxy_nor_shim() {
     let sets = ["--set", "faults=[]", "--set", "expect=[]", "--set", "load.duration=6s"];
     let (ran, record) = run(&sets, 100_000);
     assert_eq!(record["faults"].as_array().map(Vec::len), Some(0));
     let log = ran.file("logs/supervisor.log");
-    assert!(!log.contains("a proxy"), "{log}");
+    assert!(!log.contains("a proxy") && !log.contains("shims of"), "{log}");
 }
 
 /// Brokers append, and their clients never hear of it: what an idempotent producer is for. Every driver.

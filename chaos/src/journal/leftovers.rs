@@ -36,7 +36,8 @@ impl Leftovers {
 
 impl Undo for Leftovers {
     /// Resumes the very process that was paused, if it still is there. A node that was ended stays so: its supervisor is gone
-    /// and with it the cluster that it could come back to. So is the proxy that a fault of the network was in. An operation is
+    /// and with it the cluster that it could come back to. So is the proxy that a fault of the network was in, and, as no node outlives its
+    /// supervisor, whoever had a shim. An operation is
     /// undone as long as a broker of its cluster answers.
     fn undo(&self, pending: &PendingUndo) -> Result<(), String> {
         match &pending.planned {
@@ -46,7 +47,7 @@ impl Undo for Leftovers {
                     .signal(Signal::SIGCONT)
                     .map(|_| ())
                     .map_err(|error| format!("cannot resume {}: {error}", planned.process)),
-                UndoAction::Start | UndoAction::Reconnect => Ok(()),
+                UndoAction::Start | UndoAction::Reconnect | UndoAction::TakeBack => Ok(()),
             },
             Planned::Operation(planned) => match planned.admin(self.security(), UNDO_LIMIT) {
                 Some(admin) => planned.undo.undo(&admin).map_err(|error| error.to_string()),

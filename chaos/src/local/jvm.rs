@@ -1,5 +1,6 @@
 //! The command line of a node's JVM, and the logging configuration it reads.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::spec::{Jvm, LocalSpec};
@@ -37,6 +38,7 @@ pub(super) fn node_command(
     NodeCommand {
         program: java.program.clone(),
         args,
+        env: BTreeMap::new(),
         work_dir: paths.work_dir.to_path_buf(),
         output: paths.log.to_path_buf(),
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::security::LocalSecurity;
 use crate::kafka_home::{KafkaSource, KafkaVersion};
+use crate::shim;
 
 /// A cluster of real brokers on 127.0.0.1, one JVM per node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct LocalSpec {
     pub security: Option<LocalSecurity>,
     /// Whether a proxy stands in front of every node, which faults of the network need: every byte then takes one way more.
     pub proxied: bool,
+    /// Whether nodes are started with a shim, which faults of disk and clock need ([`crate::shim`]).
+    pub shimmed: bool,
     /// How long the start may take, from the first process to the moment when every broker lists all brokers.
     pub ready_within: Duration,
 }
@@ -45,6 +48,7 @@ impl Default for LocalSpec {
             config: BTreeMap::new(),
             security: None,
             proxied: false,
+            shimmed: false,
             ready_within: Duration::from_secs(120),
         }
     }
@@ -145,6 +149,12 @@ pub enum SpecError {
         /// What it should become.
         to: KafkaVersion,
     },
+    /// A shim where there can't be one.
+    #[error("faults of disk and clock need a library in front of the C library: {why}")]
+    NoShim {
+        /// Why there is none.
+        why: &'static str,
+    },
     /// A property that the user may not set.
     #[error("config may not set {name}: gauntlet sets it itself")]
     Owned {
@@ -187,6 +197,9 @@ impl LocalSpec {
         }
         if let (KafkaSource::Maven(from), Some(to)) = (&self.kafka, &self.upgrade_to) {
             must_be_later(from, to)?;
+        }
+        if let Some(why) = shim::why_not().filter(|_| self.shimmed) {
+            return Err(SpecError::NoShim { why });
         }
         for name in self.config.keys() {
             let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

@@ -166,6 +166,7 @@ fn spawn(command: &NodeCommand) -> io::Result<Child> {
     let mut process = Command::new(&command.program);
     process
         .args(&command.args)
+        .envs(&command.env)
         .current_dir(&command.work_dir)
         .stdin(Stdio::null())
         .stdout(output)

@@ -18,6 +18,7 @@ use super::server::READY;
 use crate::files::{FileError, OnPath, last_lines, write_atomically};
 use crate::process::ProcessIdentity;
 use crate::proxy::{Front, Rule};
+use crate::shim::{NodePage, Orders, Seen};
 
 /// Time for an answer that needs no waiting on the supervisor's side.
 const PROMPT: Duration = Duration::from_secs(15);
@@ -221,6 +222,32 @@ impl Supervisor {
         match self.ask(&Request::FirstActed { fault: fault.to_owned() }, PROMPT)? {
             Reply::FirstActed { at_ns } => Ok(at_ns),
             other => Err(unexpected("first_acted", &other)),
+        }
+    }
+
+    /// Has the supervisor give the orders of the nodes' shims, for as long as it lives.
+    pub(crate) fn use_shims(&self, pages: Vec<NodePage>) -> Result<(), SupervisorError> {
+        match self.ask(&Request::UseShims { pages }, PROMPT)? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected("use_shims", &other)),
+        }
+    }
+
+    /// Orders the shim of `node` to do so, instead of what it was ordered before. `seen_ns`: from then on it does.
+    pub(crate) fn order_shim(&self, node: i32, orders: Orders) -> Result<SignalTimes, SupervisorError> {
+        self.seen(&Request::OrderShim { node, orders }, PROMPT)
+    }
+
+    /// Takes back what the shim of `node` was ordered; harmless if it was not.
+    pub(crate) fn take_back_shim(&self, node: i32) -> Result<SignalTimes, SupervisorError> {
+        self.seen(&Request::TakeBackShim { node }, PROMPT)
+    }
+
+    /// What the shim of `node` has done of what it was ordered last.
+    pub(crate) fn shim_seen(&self, node: i32) -> Result<Seen, SupervisorError> {
+        match self.ask(&Request::ShimSeen { node }, PROMPT)? {
+            Reply::Shim { seen } => Ok(seen),
+            other => Err(unexpected("shim_seen", &other)),
         }
     }
 

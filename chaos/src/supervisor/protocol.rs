@@ -1,11 +1,13 @@
 //! What is said between a run and its supervisor: one JSON object per line, one reply per request.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::process::ProcessIdentity;
 use crate::proxy::{Front, Rule};
+use crate::shim::{NodePage, Orders, Seen};
 
 /// A request. Each is answered once its effect was *seen*, not when it was issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,14 @@ pub(crate) enum Request {
     RemoveRules { fault: String },
     /// When the rules of a fault first acted. Answered by [`Reply::FirstActed`].
     FirstActed { fault: String },
+    /// Give the orders of the shims with these pages from now on. Answered by [`Reply::Done`].
+    UseShims { pages: Vec<NodePage> },
+    /// Order the shim of a node to do so, instead of what it was ordered before. [`Reply::Seen`]: request taken, ordered.
+    OrderShim { node: i32, orders: Orders },
+    /// Take back what the shim of a node was ordered. [`Reply::Seen`] likewise.
+    TakeBackShim { node: i32 },
+    /// What the shim of a node has done. Answered by [`Reply::Shim`].
+    ShimSeen { node: i32 },
     /// Start a node that does not run. Answered by [`Reply::Seen`]: before the fork, after the exec.
     Start { node: i32, command: NodeCommand },
     /// SIGKILL. [`Reply::Seen`]: signal sent, `waitid` returned.
@@ -51,6 +61,7 @@ pub(crate) enum Reply {
     Ports { ports: Vec<u16> },
     Nodes { nodes: Vec<NodeStatus> },
     FirstActed { at_ns: Option<u64> },
+    Shim { seen: Seen },
     Failed { message: String },
 }
 
@@ -72,6 +83,8 @@ pub struct NodeCommand {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
+    /// What is set in its environment, besides what the supervisor was given.
+    pub env: BTreeMap<String, String>,
     /// Working directory.
     pub work_dir: PathBuf,
     /// File to which its stdout and stderr are appended.

@@ -25,6 +25,7 @@ use crate::journal::{JournalError, PendingUndo, PlannedOperation, UndoAction, Un
 use crate::local::{ReservedPorts, operator_of};
 use crate::process::ProcessIdentity;
 use crate::proxy::{Front, Nodes, Proxy, ProxyError};
+use crate::shim::Shims;
 
 /// What the supervisor says on its stdout once its socket is bound.
 pub(super) const READY: &str = "ready\n";
@@ -115,6 +116,7 @@ fn supervise(config_path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         children: Children::new(events, nodes.clone()),
         nodes,
         proxy: None,
+        shims: Shims::default(),
         waiters: Vec::new(),
         reserved: Vec::new(),
         page_cache: None,
@@ -135,6 +137,7 @@ struct SupervisorProcess {
     /// Which process each node is, for the proxy.
     nodes: Nodes,
     proxy: Option<Proxy>,
+    shims: Shims,
     waiters: Vec<Waiter>,
     /// Held, never read: dropping them would free the ports.
     reserved: Vec<ReservedPorts>,
@@ -190,6 +193,10 @@ impl SupervisorProcess {
             Request::FirstActed { fault } => {
                 self.by_proxy(|proxy| proxy.first_acted_ns(&fault)).map(|at_ns| Reply::FirstActed { at_ns })
             }
+            request @ (Request::UseShims { .. }
+            | Request::OrderShim { .. }
+            | Request::TakeBackShim { .. }
+            | Request::ShimSeen { .. }) => self.handle_shims(request),
             Request::Start { node, command } => {
                 let started = self.children.start(node, &command);
                 log(&format!("start node {node}: {started:?}"));
@@ -215,6 +222,28 @@ impl SupervisorProcess {
             Request::Shutdown => Err("shutdown is not handled here".to_owned()),
         };
         answer(&reply, now.unwrap_or_else(|message| Reply::Failed { message }));
+    }
+
+    fn handle_shims(&mut self, request: Request) -> Result<Reply, String> {
+        let sent_ns = monotonic_ns();
+        match request {
+            Request::UseShims { pages } => {
+                self.shims = Shims::open(&pages).map_err(|error| error.to_string())?;
+                log(&format!("shims of {} nodes", pages.len()));
+                return Ok(Reply::Done);
+            }
+            Request::OrderShim { node, orders } => {
+                log(&format!("shim of node {node}: {orders:?}"));
+                self.shims.order(node, orders)?;
+            }
+            Request::TakeBackShim { node } => {
+                log(&format!("shim of node {node}: nothing any more"));
+                self.shims.take_back(node)?;
+            }
+            Request::ShimSeen { node } => return Ok(Reply::Shim { seen: self.shims.seen(node)? }),
+            other => return Err(format!("{other:?} is not about shims")),
+        }
+        Ok(Reply::Seen { times: SignalTimes { sent_ns, seen_ns: monotonic_ns() } })
     }
 
     fn reserve_ports(&mut self, count: usize) -> Result<Reply, String> {
@@ -349,10 +378,10 @@ impl SupervisorProcess {
         }
     }
 
-    /// Takes all rules of the network out of force, and resumes what is paused, by what the journal says and by what we did
+    /// Takes all rules of the network and all orders of shims out of force, and resumes what is paused, by what the journal says and by what we did
     /// ourselves: a paused process would see no SIGTERM, and a broker that is cut off can't hand over what it leads. Then operations
     /// are undone, which needs brokers. Gives the journal, if there is one. One that can't be read must not keep the nodes alive.
-    fn heal(&self, config: &SupervisorConfig) -> Option<UndoJournal> {
+    fn heal(&mut self, config: &SupervisorConfig) -> Option<UndoJournal> {
         let opened = config.undo_journal.as_deref().filter(|path| path.exists()).map(UndoJournal::open_file);
         let (journal, pending) = match opened.map(|journal| journal.and_then(|j| j.pending().map(|p| (j, p))))
         {
@@ -365,6 +394,13 @@ impl SupervisorProcess {
         };
         if let Some(proxy) = &self.proxy {
             log(&format!("healing: the network: {:?}", proxy.remove(None)));
+        }
+        if !self.shims.is_empty() {
+            let problems = self.shims.take_all_back();
+            log(&format!(
+                "healing: disks and clocks: {}",
+                if problems.is_empty() { "Ok".to_owned() } else { problems.join("; ") }
+            ));
         }
         let processes = pending.iter().filter_map(|pending| pending.planned.process());
         let paused = processes.filter(|planned| planned.undo == UndoAction::Resume);

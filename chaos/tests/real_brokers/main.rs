@@ -8,6 +8,7 @@ mod faults;
 mod matrix;
 mod network;
 mod operations;
+mod shims;
 mod support;
 
 use std::ffi::OsString;

@@ -25,7 +25,7 @@ use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 
 use super::support::{LIMIT, Run, TestResult, dirs, eventually, launcher, listed, process_of, quick, report};
-use super::{network, operations};
+use super::{network, operations, shims};
 
 /// Where rows are appended, one JSON object a line.
 const ROWS: &str = "GAUNTLET_FAULT_ROWS";
@@ -59,16 +59,18 @@ enum Shape {
     Proxied,
     /// As combined, of a release that can be upgraded.
     Older,
+    /// As combined, with a shim between every node and the C library.
+    Shimmed,
 }
 
 impl Shape {
-    const ALL: [Self; 4] = [Self::Combined, Self::Isolated, Self::Proxied, Self::Older];
+    const ALL: [Self; 5] = [Self::Combined, Self::Isolated, Self::Proxied, Self::Older, Self::Shimmed];
     /// Those in which a controller is killed and stopped in every way.
     const DIRECT: [Self; 2] = [Self::Combined, Self::Isolated];
 
     fn brokers(self) -> u16 {
         match self {
-            Self::Combined | Self::Proxied | Self::Older => 3,
+            Self::Combined | Self::Proxied | Self::Older | Self::Shimmed => 3,
             Self::Isolated => 2,
         }
     }
@@ -79,6 +81,7 @@ impl Shape {
             Self::Isolated => "2 brokers, 3 controllers",
             Self::Proxied => "3 brokers, combined controllers, behind a proxy",
             Self::Older => "3 brokers of Kafka 3.9.1, combined controllers",
+            Self::Shimmed => "3 brokers, combined controllers, with a shim",
         }
     }
 
@@ -91,10 +94,11 @@ impl Shape {
         ];
         let config = fast.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let controllers = match self {
-            Self::Combined | Self::Proxied | Self::Older => Controllers::Combined,
+            Self::Combined | Self::Proxied | Self::Older | Self::Shimmed => Controllers::Combined,
             Self::Isolated => Controllers::Isolated(3),
         };
-        let spec = LocalSpec { config, controllers, proxied: self == Self::Proxied, ..quick(self.brokers()) };
+        let (proxied, shimmed) = (self == Self::Proxied, self == Self::Shimmed);
+        let spec = LocalSpec { config, controllers, proxied, shimmed, ..quick(self.brokers()) };
         match self {
             Self::Older => LocalSpec { kafka: older(), upgrade_to: Some(KafkaVersion::DEFAULT), ..spec },
             _ => spec,
@@ -144,6 +148,9 @@ fn rows() -> Vec<Row> {
     for network::NetworkRow { action, target, in_ci_test, killed_in_ci_test } in network::rows() {
         rows.push(Row { in_ci_test, killed_in_ci_test, ..row(action, target, Shape::Proxied) });
     }
+    for shims::ShimRow { action, in_ci_test, killed_in_ci_test } in shims::rows() {
+        rows.push(Row { in_ci_test, killed_in_ci_test, ..row(action, shims::victim(), Shape::Shimmed) });
+    }
     rows
 }
 
@@ -158,7 +165,7 @@ impl Row {
             FaultAction::QuorumLoss { by: LossBy::Pause } => "quorum.loss by pause".to_owned(),
             FaultAction::QuorumLoss { by: LossBy::Kill } => "quorum.loss by kill".to_owned(),
             FaultAction::Network { fault } => network::words(fault),
-            action => action.name().to_owned(),
+            action => shims::words(action).unwrap_or_else(|| action.name().to_owned()),
         }
     }
 
@@ -264,7 +271,7 @@ fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
     let base = tempfile::tempdir()?;
     let journal = Arc::new(UndoJournal::open(base.path())?);
     let topic = topic_of(row, cluster)?;
-    if row.shape == Shape::Proxied {
+    if matches!(row.shape, Shape::Proxied | Shape::Shimmed) {
         network::deal_leaders(cluster, &topic)?;
     }
     let before = processes(cluster)?;
@@ -304,6 +311,9 @@ fn lasts(
     if let FaultAction::Network { fault } = &row.action {
         assert!(before.iter().all(|(_, process)| process.is_alive()));
         return network::seen(fault, cluster, *victims.first().ok_or("no victim")?, topic);
+    }
+    if let Some(seen) = shims::seen(&row.action, cluster, *victims.first().ok_or("no victim")?, topic) {
+        return seen;
     }
     for (node, process) in before.iter().filter(|(node, _)| victims.contains(node)) {
         if row.pauses() {
@@ -435,7 +445,7 @@ fn a_killed_run_leaves_nothing(row: &Row) -> TestResult {
     let pending = read_pending(&journal)?;
     let lasts = match &row.action {
         FaultAction::Operation { operation } => !operation.is_momentary(),
-        action => matches!(action.undo(), Some(UndoAction::Resume | UndoAction::Reconnect)),
+        action => !matches!(action.undo(), Some(UndoAction::Start)),
     };
     if lasts {
         assert!(!pending.is_empty());

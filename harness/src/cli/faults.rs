@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use gauntlet_chaos::doctor::{Status, examine};
 use gauntlet_chaos::journal::{Leftover, Planned, RunLeftovers, UndoAction, undo_run};
-use gauntlet_chaos::{LocalSpec, cache_dir};
+use gauntlet_chaos::{LocalSpec, cache_dir, shim};
 use gauntlet_reports::ExitReason;
 
 use crate::rundir::{CLUSTER_DIR, RUN_JSON, UNDO_JOURNAL};
@@ -80,6 +80,11 @@ fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
     )?;
     writeln!(
         out,
+        "       disk.*, clock.skew: by a library in front of the C library, which nodes are started with in runs with such a fault only{}",
+        shim::why_not().map_or_else(String::new, |why| format!("; not here: {why}"))
+    )?;
+    writeln!(
+        out,
         "bootstrap_servers: no way to the processes of brokers that run already, and what runs there may be others' as well; use \
          `cluster: {{ local: … }}`"
     )
@@ -115,6 +120,11 @@ fn what(action: ActionName) -> &'static str {
         ActionName::NetworkDelay => "bytes to and from a node arrive later, each way",
         ActionName::NetworkBandwidth => "bytes to and from a node arrive at a low rate",
         ActionName::NetworkReset => "connections of a node are reset, and new ones as well",
+        ActionName::DiskSlow => "what a node writes and syncs below log.dirs, or reads, takes longer",
+        ActionName::DiskFill => "no room below a node's log.dirs (ENOSPC)",
+        ActionName::DiskFail => "what a node reads, writes or syncs below log.dirs fails (EIO)",
+        ActionName::DiskReadOnly => "nothing below a node's log.dirs can be changed (EROFS)",
+        ActionName::ClockSkew => "the time of day of a broker is moved, forward or back",
     }
 }
 
@@ -135,6 +145,11 @@ fn how(action: ActionName) -> String {
         | ActionName::NetworkDelay
         | ActionName::NetworkBandwidth
         | ActionName::NetworkReset => "acts when a proxy was seen to do so, and a client of ours saw it",
+        ActionName::DiskSlow => "acts when an operation of the node was late",
+        ActionName::DiskFill | ActionName::DiskFail | ActionName::DiskReadOnly => {
+            "acts when an operation of the node has failed, which may end it"
+        }
+        ActionName::ClockSkew => "acts when a broker stamps a record so",
         ActionName::ElectionPreferred | ActionName::LeaderImbalance => {
             "acts when every broker says who leads"
         }
@@ -224,6 +239,7 @@ fn told(leftover: &Leftover) -> String {
                 (_, false) => "its process is gone and its cluster with it; marked as undone",
                 (UndoAction::Resume, true) => "resumed",
                 (UndoAction::Start, true) => "was not ended; marked as undone",
+                (UndoAction::TakeBack, true) => "its supervisor is gone; it ends with it; marked as undone",
                 (UndoAction::Reconnect, true) => "its proxy is gone and the fault with it; marked as undone",
             };
             (what, undone)

@@ -102,14 +102,15 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     match &plan.cluster {
         ClusterPlan::Local(spec) => writeln!(
             out,
-            "brokers {} local, Kafka {}{}, jvm {}, heap {}{}{}",
+            "brokers {} local, Kafka {}{}, jvm {}, heap {}{}{}{}",
             spec.brokers,
             kafka(&spec.kafka),
             spec.upgrade_to.as_ref().map_or_else(String::new, |to| format!(" (upgraded to {to})")),
             jvm(spec.jvm),
             Bytes::new(spec.heap_bytes()),
             spec.security.map_or_else(String::new, |s| format!(", {}", s.protocol.name())),
-            if spec.proxied { ", behind a proxy for faults of the network" } else { "" }
+            if spec.proxied { ", behind a proxy for faults of the network" } else { "" },
+            if spec.shimmed { ", with a shim for faults of disk and clock" } else { "" }
         )?,
         ClusterPlan::Bootstrap(foreign) => {
             writeln!(out, "brokers {}, {}", foreign.servers.join(", "), foreign.security.protocol())?;

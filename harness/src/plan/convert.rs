@@ -308,6 +308,9 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
             _ => None,
         }),
         proxied: scenario.faults.iter().any(|fault| matches!(fault.action, file::FaultAction::Network(_))),
+        shimmed: scenario.faults.iter().any(|fault| {
+            matches!(fault.action, file::FaultAction::Disk(_) | file::FaultAction::ClockSkew { .. })
+        }),
         ..LocalSpec::default()
     };
     spec.validate().map_err(|e| refuse("cluster.local", e.to_string(), ""))?;

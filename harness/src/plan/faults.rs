@@ -119,6 +119,8 @@ fn action(action: &file::FaultAction) -> FaultAction {
             },
         },
         file::FaultAction::Network(fault) => FaultAction::Network { fault: network(*fault) },
+        file::FaultAction::Disk(fault) => FaultAction::Disk { fault: *fault },
+        file::FaultAction::ClockSkew { offset_ns } => FaultAction::ClockSkew { offset_ns: *offset_ns },
         file::FaultAction::Operation(operation) => FaultAction::Operation { operation: operation.clone() },
     }
 }

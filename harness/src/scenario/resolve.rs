@@ -2,7 +2,7 @@
 //! field. Where something is missing or ambiguous, the problem is noted and the nearest value stands in, so that the
 //! rest can be checked as well.
 
-use gauntlet_chaos::KafkaVersion;
+use gauntlet_chaos::{DiskFault, KafkaVersion};
 
 use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
@@ -24,6 +24,7 @@ mod network;
 mod operations;
 mod records;
 mod security;
+mod shims;
 
 pub(crate) use security::security;
 
@@ -200,7 +201,7 @@ fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut P
             problems.add(Finding {
                 path: &format!("{path}.for"),
                 message: format!("`for` does not fit action `{}`", action.name()),
-                label: "only for pauses, faults of the network, and operations that can be undone",
+                label: "only for pauses, faults of network, disk and clock, and operations that can be undone",
                 help: &help,
             });
         } else if recover.is_some() {
@@ -247,11 +248,17 @@ impl Args<'_> {
     }
 }
 
-/// Whether it lasts until it is ended, by something that leaves processes alone.
+/// Whether it lasts until it is ended, by something that starts nothing, unless the fault itself has ended a broker.
 fn lasts_until_told(action: &FaultAction) -> bool {
     matches!(
         action.heal_action(),
-        Some(HealAction::BrokerResume | HealAction::NetworkHeal | HealAction::OperationUndo)
+        Some(
+            HealAction::BrokerResume
+                | HealAction::NetworkHeal
+                | HealAction::DiskHeal
+                | HealAction::ClockHeal
+                | HealAction::OperationUndo
+        )
     )
 }
 
@@ -276,6 +283,11 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::NetworkBlackHole => network(NetworkEffect::BlackHole, problems),
         ActionName::NetworkPartition => network(NetworkEffect::Partition, problems),
         ActionName::NetworkIsolate => network(NetworkEffect::Isolate, problems),
+        ActionName::DiskSlow => FaultAction::Disk(shims::slow(args, problems)),
+        ActionName::DiskFill => FaultAction::Disk(DiskFault::Fill),
+        ActionName::DiskFail => FaultAction::Disk(shims::fail(args, problems)),
+        ActionName::DiskReadOnly => FaultAction::Disk(DiskFault::ReadOnly),
+        ActionName::ClockSkew => FaultAction::ClockSkew { offset_ns: shims::offset_ns(args, problems) },
         ActionName::ConfigChange => FaultAction::Operation(operations::config_change(args, problems)),
         ActionName::PartitionReassign => {
             FaultAction::Operation(operations::partition_reassign(args, problems))
@@ -329,7 +341,9 @@ fn fault_target(
         | FaultAction::BrokerPause
         | FaultAction::BrokerRestart
         | FaultAction::BrokerBounce
-        | FaultAction::Network(_) => None,
+        | FaultAction::Network(_)
+        | FaultAction::Disk(_)
+        | FaultAction::ClockSkew { .. } => None,
     };
     let path = format!("{path}.target");
     match (known, written) {

@@ -11,6 +11,7 @@ use super::interpolate::RUN_ID;
 use crate::units::{Bytes, Duration};
 
 mod clients;
+mod disk;
 mod faults;
 mod load;
 mod network;
@@ -22,6 +23,7 @@ pub use clients::{
     Acks, Compression, ConsumerConfig, Consumers, Driver, IsolationLevel, ProducerConfig, Producers,
     RETRIES_MAX,
 };
+pub use disk::DiskOperation;
 pub use faults::{
     ActionName, Fault, FaultAction, HealAction, LossBy, NotController, PartitionChoice, Recover, Rollback,
     Target,

@@ -15,6 +15,7 @@ mod load;
 mod network;
 mod operations;
 mod records;
+mod shims;
 mod topics;
 mod workload;
 

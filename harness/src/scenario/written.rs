@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::sweep::{ClusterUse, OnFail, SweepOrder};
 use super::types::{
-    ActionName, Arrival, Direction, Driver, Headroom, HealAction, Lifecycle, Link, LocalCluster, LossBy,
-    NotController, Overflow, Report, Rollback, SearchMethod, Severity, Stage,
+    ActionName, Arrival, Direction, DiskOperation, Driver, Headroom, HealAction, Lifecycle, Link,
+    LocalCluster, LossBy, NotController, Overflow, Report, Rollback, SearchMethod, Severity, Stage,
 };
-use crate::units::{Bytes, Count, Duration, Fraction, Rate};
+use crate::units::{Bytes, Count, Duration, Fraction, Offset, Rate};
 
 mod forms;
 mod properties;
@@ -399,8 +399,8 @@ pub(crate) struct FaultWritten {
     /// How it ends. Left out: it lasts until the run ends. Not for what is over at once: restarts and bounces, `election.preferred`,
     /// `topic.add-partitions`, `feature.upgrade`.
     pub(crate) recover: Option<RecoverWritten>,
-    /// How long a pause, a fault of the network, or an operation lasts; short for `recover: { action: broker.resume, after: … }`,
-    /// `network.heal`, or `operation.undo`.
+    /// How long a pause, a fault of network, disk or clock, or an operation lasts; short for `recover: { action: broker.resume, after: … }`,
+    /// `network.heal`, `disk.heal`, `clock.heal`, or `operation.undo`.
     #[serde(rename = "for")]
     pub(crate) lasts_for: Option<Duration>,
 }
@@ -414,7 +414,7 @@ pub(crate) struct FaultArgsWritten {
     pub(crate) by: Option<LossBy>,
     /// The release that brokers become; for `broker.rolling-upgrade`.
     pub(crate) version: Option<String>,
-    /// How much later bytes arrive, each way; for `network.delay`.
+    /// How much later bytes arrive, each way, for `network.delay`; how much longer an operation takes, for `disk.slow`.
     pub(crate) latency: Option<Duration>,
     /// By how much more or less that is, drawn evenly; for `network.delay`.
     pub(crate) jitter: Option<Duration>,
@@ -457,6 +457,10 @@ pub(crate) struct FaultArgsWritten {
     pub(crate) feature: Option<String>,
     /// The level that it rises to; for `feature.upgrade`. The highest that brokers support if left out.
     pub(crate) level: Option<i16>,
+    /// Which operations; for `disk.slow` (`[write, sync]` if left out) and `disk.fail` (all if left out).
+    pub(crate) operations: Option<Vec<DiskOperation>>,
+    /// By how much the clock is moved, forward or (with a minus) back; for `clock.skew`.
+    pub(crate) offset: Option<Offset>,
 }
 
 impl FaultArgsWritten {
@@ -486,6 +490,8 @@ impl FaultArgsWritten {
             ("request_percentage", self.request_percentage.is_some()),
             ("feature", self.feature.is_some()),
             ("level", self.level.is_some()),
+            ("operations", self.operations.is_some()),
+            ("offset", self.offset.is_some()),
         ];
         fields.into_iter().filter_map(|(name, is_written)| is_written.then_some(name)).collect()
     }

@@ -2,17 +2,17 @@
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::ActionName::{
-    self, BrokerRollingUpgrade, ConfigChange, ElectionPreferred, FeatureUpgrade, LeaderImbalance,
-    NetworkBandwidth, NetworkBlackHole, NetworkDelay, NetworkPartition, NetworkReset, PartitionReassign,
-    QuorumLoss, QuotaChange, TopicAddPartitions,
+    self, BrokerRollingUpgrade, ClockSkew, ConfigChange, DiskFail, DiskSlow, ElectionPreferred, FeatureUpgrade,
+    LeaderImbalance, NetworkBandwidth, NetworkBlackHole, NetworkDelay, NetworkPartition, NetworkReset,
+    PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions,
 };
 use crate::scenario::written::FaultArgsWritten;
 
 /// The arguments, and who takes them.
-const TAKEN_BY: [(&str, &[ActionName]); 23] = [
+const TAKEN_BY: [(&str, &[ActionName]); 25] = [
     ("by", &[QuorumLoss]),
     ("version", &[BrokerRollingUpgrade]),
-    ("latency", &[NetworkDelay]),
+    ("latency", &[NetworkDelay, DiskSlow]),
     ("jitter", &[NetworkDelay]),
     ("bytes_per_second", &[NetworkBandwidth]),
     ("link", &[NetworkDelay, NetworkBandwidth, NetworkReset, NetworkBlackHole, NetworkPartition]),
@@ -33,6 +33,8 @@ const TAKEN_BY: [(&str, &[ActionName]); 23] = [
     ("request_percentage", &[QuotaChange]),
     ("feature", &[FeatureUpgrade]),
     ("level", &[FeatureUpgrade]),
+    ("operations", &[DiskSlow, DiskFail]),
+    ("offset", &[ClockSkew]),
 ];
 
 /// Adds a problem for everything that is written and that `action` does not take.
@@ -102,6 +104,8 @@ mod tests {
             request_percentage: Some(1),
             feature: Some(String::new()),
             level: Some(1),
+            operations: Some(Vec::new()),
+            offset: Some(Default::default()),
         };
         let table: Vec<&str> = TAKEN_BY.iter().map(|(field, _)| *field).collect();
         assert_eq!(all.written(), table);

@@ -1,6 +1,6 @@
 //! What is broken on purpose.
 
-use gauntlet_chaos::{KafkaVersion, Operation};
+use gauntlet_chaos::{DiskFault, KafkaVersion, Operation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,13 @@ pub enum FaultAction {
     QuorumLoss(LossBy),
     /// Something is done to the network around the target.
     Network(NetworkFault),
+    /// Something is done to what the target does to its disk. What this is made of is what the injector takes.
+    Disk(DiskFault),
+    /// The target's clock is another one.
+    ClockSkew {
+        /// What is added, nanoseconds.
+        offset_ns: i64,
+    },
     /// Brokers are told something, as by Kafka's tools. What this is made of is what the injector takes: there is no unit to resolve.
     Operation(Operation),
 }
@@ -163,11 +170,26 @@ pub enum ActionName {
     /// The target is cut off from other nodes and from clients.
     #[serde(rename = "network.isolate")]
     NetworkIsolate,
+    /// What the target does to its disk takes longer.
+    #[serde(rename = "disk.slow")]
+    DiskSlow,
+    /// The target's disk has no room.
+    #[serde(rename = "disk.fill")]
+    DiskFill,
+    /// What the target does to its disk fails.
+    #[serde(rename = "disk.fail")]
+    DiskFail,
+    /// Nothing on the target's disk can be changed.
+    #[serde(rename = "disk.read-only")]
+    DiskReadOnly,
+    /// The target's time of day is another one.
+    #[serde(rename = "clock.skew")]
+    ClockSkew,
 }
 
 impl ActionName {
     /// All of them, in the order of their danger.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 27] = [
         Self::ElectionPreferred,
         Self::LeaderImbalance,
         Self::QuotaChange,
@@ -190,6 +212,11 @@ impl ActionName {
         Self::NetworkBlackHole,
         Self::NetworkPartition,
         Self::NetworkIsolate,
+        Self::ClockSkew,
+        Self::DiskSlow,
+        Self::DiskReadOnly,
+        Self::DiskFill,
+        Self::DiskFail,
     ];
 
     /// The name in scenarios.
@@ -218,6 +245,11 @@ impl ActionName {
             Self::NetworkBlackHole => "network.black-hole",
             Self::NetworkPartition => "network.partition",
             Self::NetworkIsolate => "network.isolate",
+            Self::DiskSlow => "disk.slow",
+            Self::DiskFill => "disk.fill",
+            Self::DiskFail => "disk.fail",
+            Self::DiskReadOnly => "disk.read-only",
+            Self::ClockSkew => "clock.skew",
         }
     }
 
@@ -233,6 +265,10 @@ impl ActionName {
             | Self::NetworkBlackHole
             | Self::NetworkPartition
             | Self::NetworkIsolate => Some(HealAction::NetworkHeal),
+            Self::DiskSlow | Self::DiskFill | Self::DiskFail | Self::DiskReadOnly => {
+                Some(HealAction::DiskHeal)
+            }
+            Self::ClockSkew => Some(HealAction::ClockHeal),
             Self::LeaderImbalance | Self::QuotaChange | Self::ConfigChange | Self::PartitionReassign => {
                 Some(HealAction::OperationUndo)
             }
@@ -295,6 +331,13 @@ impl FaultAction {
                 NetworkEffect::Partition => ActionName::NetworkPartition,
                 NetworkEffect::Isolate => ActionName::NetworkIsolate,
             },
+            Self::Disk(fault) => match fault {
+                DiskFault::Slow { .. } => ActionName::DiskSlow,
+                DiskFault::Fill => ActionName::DiskFill,
+                DiskFault::Fail { .. } => ActionName::DiskFail,
+                DiskFault::ReadOnly => ActionName::DiskReadOnly,
+            },
+            Self::ClockSkew { .. } => ActionName::ClockSkew,
             Self::Operation(operation) => match operation {
                 Operation::ConfigChange(_) => ActionName::ConfigChange,
                 Operation::PartitionReassign(_) => ActionName::PartitionReassign,
@@ -347,6 +390,12 @@ pub enum HealAction {
     /// The network is as it was.
     #[serde(rename = "network.heal")]
     NetworkHeal,
+    /// The disk is as it was, and a broker that it ended runs again.
+    #[serde(rename = "disk.heal")]
+    DiskHeal,
+    /// The clock is right.
+    #[serde(rename = "clock.heal")]
+    ClockHeal,
     /// What was before is put back.
     #[serde(rename = "operation.undo")]
     OperationUndo,
@@ -360,6 +409,8 @@ impl HealAction {
             Self::BrokerStart => "broker.start",
             Self::BrokerResume => "broker.resume",
             Self::NetworkHeal => "network.heal",
+            Self::DiskHeal => "disk.heal",
+            Self::ClockHeal => "clock.heal",
             Self::OperationUndo => "operation.undo",
         }
     }

@@ -3,7 +3,7 @@
 use gauntlet_chaos::KafkaVersion;
 use gauntlet_chaos::fault::Claim;
 
-use super::{name, network, operations};
+use super::{name, network, operations, shims};
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
     ActionName, Cluster, Controllers, Fault, FaultAction, LocalCluster, PartitionChoice, Recover, Scenario,
@@ -47,6 +47,9 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
                 network::validate(&path, fault, of_network, scenario, problems);
             }
             FaultAction::BrokerRollingUpgrade { to } => upgrade(&path, (index, to), scenario, problems),
+            FaultAction::Disk(_) | FaultAction::ClockSkew { .. } => {
+                shims::validate(&path, fault, scenario, problems);
+            }
             FaultAction::Operation(operation) => {
                 operations::validate(&path, (index, fault), operation, scenario, problems);
             }

@@ -1,0 +1,34 @@
+//! Rules of faults of disk and clock that need the cluster, or this machine.
+
+use gauntlet_chaos::shim;
+
+use super::faults::CONTROLLER_ID_MIN;
+use crate::scenario::problems::{Finding, Problems};
+use crate::scenario::types::{Cluster, Controllers, Fault, FaultAction, Scenario, Target};
+
+pub(super) fn validate(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Problems<'_>) {
+    let Cluster::Local(local) = &scenario.cluster else { return };
+    let name = fault.action.name();
+    if let Some(why) = shim::why_not() {
+        problems.add(Finding {
+            path: &format!("{path}.action"),
+            message: format!("`{name}` can't be done here"),
+            label: why,
+            help: "run it on Linux with glibc, with a gauntlet that was built there",
+        });
+    }
+    let has_own = local.controllers != Controllers::Combined;
+    let hits_controller = match fault.target {
+        Target::Controller => has_own,
+        Target::Id(id) => id >= CONTROLLER_ID_MIN,
+        _ => false,
+    };
+    if matches!(fault.action, FaultAction::ClockSkew { .. }) && hits_controller {
+        problems.add(Finding {
+            path: &format!("{path}.target"),
+            message: format!("`{name}` of a controller that is no broker"),
+            label: "nobody outside can see its clock",
+            help: "aim at a broker, or let brokers be the controllers: `controllers: combined`",
+        });
+    }
+}
