@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::Judged;
+use crate::evaluate::{Judged, Outcome};
 use crate::exit_code::ExitReason;
 use crate::verdict::Verdict;
 
@@ -256,6 +256,21 @@ pub struct ExpectRecord {
     pub ok: Option<bool>,
     /// Everything else about it.
     pub detail: Judged,
+}
+
+impl From<Judged> for ExpectRecord {
+    fn from(detail: Judged) -> Self {
+        Self {
+            rule: detail.rule.clone(),
+            observed: detail.observed,
+            ok: match detail.outcome {
+                Outcome::Held => Some(true),
+                Outcome::Broken => Some(false),
+                Outcome::Unknown => None,
+            },
+            detail,
+        }
+    }
 }
 
 /// What the brokers of a local cluster took while the window `all` went on.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use gauntlet_chaos::clocks::RecoveryTime;
 use gauntlet_chaos::fault::FaultRecord;
-use gauntlet_reports::evaluate::{Judged as Detail, Outcome};
 use gauntlet_reports::record::{
     ClientRecord, EndToEndRecord, ExpectRecord, FaultEntry, FaultTimes, LatencyMs, LoadRecord, ProduceRecord,
     Reason, RecoverySeconds, RunRecord, RunState, SlipMs, UnavailableSeconds, WindowRecord,
@@ -63,7 +62,7 @@ impl Run<'_> {
             guards
                 .judge(|metric, from_ns, to_ns| measurement.doubt_between(metric, from_ns, to_ns))
                 .into_iter()
-                .map(expect_record),
+                .map(ExpectRecord::from),
         );
         for fault in measurement.faults.iter().filter(|f| f.record.took_effect_ns.is_none()) {
             let why = fault.record.error.clone().unwrap_or_else(|| "it was not seen to act".to_owned());
@@ -115,7 +114,9 @@ impl Run<'_> {
     fn expect(&mut self, record: &mut RunRecord, measurement: &Measurement) {
         let windows: Vec<String> = measurement.windows.keys().cloned().collect();
         for expectation in self.expectations {
-            record.expect.extend(evaluate(expectation, &windows, measurement).into_iter().map(expect_record));
+            record
+                .expect
+                .extend(evaluate(expectation, &windows, measurement).into_iter().map(ExpectRecord::from));
         }
     }
 
@@ -168,19 +169,6 @@ impl Run<'_> {
             },
             ours_ratio: ours_ratio(&measured.counts),
         }
-    }
-}
-
-fn expect_record(detail: Detail) -> ExpectRecord {
-    ExpectRecord {
-        rule: detail.rule.clone(),
-        observed: detail.observed,
-        ok: match detail.outcome {
-            Outcome::Held => Some(true),
-            Outcome::Broken => Some(false),
-            Outcome::Unknown => None,
-        },
-        detail,
     }
 }
 

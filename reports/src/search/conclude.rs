@@ -5,7 +5,7 @@
 //! is expected of it.
 
 use super::{Finding, Hold, Limit, SearchRecord, TrialRecord};
-use crate::evaluate::{Doubt, Judged, Observations, Observed, Outcome, Truth, evaluate};
+use crate::evaluate::{Doubt, Observations, Observed, Outcome, Truth, evaluate};
 use crate::exit_code::ExitReason;
 use crate::expect::{Expectation, Severity};
 use crate::metric::{HEADROOM_RATE, Metric, SUSTAINABLE_RATE, Stat};
@@ -66,7 +66,7 @@ impl SearchRecord {
         self.state = if is_whole { RunState::Done } else { RunState::Aborted };
         let found = Found { whole: finding.as_ref(), headroom: self.headroom_finding() };
         let judged = expectations.iter().flat_map(|e| evaluate(e, &[], &found));
-        self.expect = judged.map(record_of).collect();
+        self.expect = judged.map(ExpectRecord::from).collect();
         let mut reasons = ended;
         reasons.extend(self.warmups.iter().flat_map(|warmup| warmup.reasons.iter().cloned()));
         self.finding = finding;
@@ -163,19 +163,6 @@ fn unknowns_of(trial: &TrialRecord) -> impl Iterator<Item = Reason> {
         let why = expect.detail.reason.as_deref().unwrap_or("unknown");
         of_trial(trial, ExitReason::Inconclusive, &format!("{}: {why}", expect.rule))
     })
-}
-
-fn record_of(detail: Judged) -> ExpectRecord {
-    ExpectRecord {
-        rule: detail.rule.clone(),
-        observed: detail.observed,
-        ok: match detail.outcome {
-            Outcome::Held => Some(true),
-            Outcome::Broken => Some(false),
-            Outcome::Unknown => None,
-        },
-        detail,
-    }
 }
 
 /// Worded like those of runs, so that test reports recognise them.
