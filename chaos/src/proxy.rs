@@ -81,7 +81,7 @@ pub(crate) enum ProxyError {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     commands: Sender<Command>,
-    waker: Waker,
+    waker: Arc<Waker>,
 }
 
 impl Proxy {

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
@@ -68,6 +69,8 @@ pub(super) struct Engine {
     random: u64,
     nodes: Nodes,
     commands: Receiver<Command>,
+    /// Held because a wake-up is lost with the last handle of its descriptor: an owner that goes wakes us last of all.
+    _waker: Arc<Waker>,
 }
 
 impl Engine {
@@ -76,9 +79,9 @@ impl Engine {
         fronts: &[Front],
         nodes: Nodes,
         commands: Receiver<Command>,
-    ) -> io::Result<(Self, Waker)> {
+    ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKER)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let mut listeners = Vec::with_capacity(fronts.len());
         for (index, front) in fronts.iter().enumerate() {
             let mut listener = TcpListener::bind(loopback(front.port))?;
@@ -98,6 +101,7 @@ impl Engine {
             random: u64::from_le_bytes(random_bytes()),
             nodes,
             commands,
+            _waker: Arc::clone(&waker),
         };
         Ok((engine, waker))
     }
