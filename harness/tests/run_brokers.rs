@@ -197,6 +197,31 @@ fn a_broker_that_is_limited_by_a_quota_fails_and_is_the_one_to_blame() {
     assert!(slip["broker"].as_f64() > slip["host"].as_f64(), "{slip}");
 }
 
+/// The same with `overflow: drop`: nothing waits for longer than the buffer lasts, and what is missing is counted.
+#[test]
+fn what_a_limited_broker_has_no_room_for_is_dropped_and_counted() {
+    let _alone = alone();
+    set_quota(&cluster().bootstrap()[0], "dropping-producer-0", 100_000.0);
+    let bootstrap = cluster().bootstrap().join(",");
+    let case = Case::new(&format!(
+        "version: 1\nname: dropping\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n\
+         workload: {{ payload: {{ size: 100B, random_fraction: 1.0 }}, producers: {{ count: 1, \
+         config: {{ client.id: dropping, buffer.memory: 65536, batch.size: 4096 }} }} }}\n\
+         load: {{ shape: constant, rate: 6k/s, warmup: 2s, duration: 5s, drain: 30s, overflow: drop }}\n\
+         expect: [load.dropped == 0]\n"
+    ));
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "FAIL", 99);
+    assert_eq!(record["expect"][0]["ok"], false, "{:#}", record["expect"][0]);
+    let (acked, dropped) = (&record["produce"]["acked"], &record["produce"]["dropped"]);
+    let (acked, dropped) = (acked.as_u64().unwrap(), dropped.as_u64().unwrap());
+    assert_eq!(acked + dropped, 30_000, "every record that was due was sent or dropped: {:#}", record["produce"]);
+    assert!(dropped > 15_000, "six times as much as the quota: {dropped}");
+    assert_eq!(record["verify"]["lost"], 0, "a record that was never sent is not lost");
+    let (page, _) = reports(&case);
+    assert!(page.contains("dropped: no room when due"), "{page}");
+}
+
 #[test]
 fn a_sender_that_sleeps_proves_nothing_about_the_broker() {
     let _alone = alone();

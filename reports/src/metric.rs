@@ -136,6 +136,8 @@ pub enum Needs {
     Statistics,
     /// Producers whose answers from brokers are seen.
     Answers,
+    /// A load that drops what finds no room.
+    Drops,
 }
 
 /// A metric.
@@ -262,6 +264,13 @@ pub const METRICS: &[Metric] = &[
         Shape::Single,
         Needs::Schedule,
         "records intended in the window and acked before it ended, of all intended in it",
+    ),
+    window(
+        "load.dropped",
+        Unit::Count,
+        Shape::Single,
+        Needs::Drops,
+        "records that were never sent, because there was no room when they were due",
     ),
     Metric {
         name: "load.slip",
@@ -407,6 +416,8 @@ pub struct Capabilities {
     pub statistics: bool,
     /// Some producer does not tell what brokers answer.
     pub hides_answers: bool,
+    /// What finds no room when it is due is dropped.
+    pub drops: bool,
     /// Names of the faults.
     pub faults: BTreeSet<String>,
 }
@@ -433,6 +444,9 @@ impl Capabilities {
             Needs::Queue if !self.queues => Some("only producers with `driver: rdkafka` have such a queue"),
             Needs::Answers if self.hides_answers => {
                 Some("a producer is a program, which does not tell what brokers answer")
+            }
+            Needs::Drops if !self.drops => {
+                Some("records wait for room; only a load with `overflow: drop` drops any")
             }
             Needs::Statistics if !self.statistics => {
                 Some("only clients with `driver: rdkafka` have statistics of their own")

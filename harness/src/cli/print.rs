@@ -156,11 +156,15 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     let free = needs.disk_free_bytes.map_or("unknown".to_owned(), gigabytes);
     writeln!(out, "disk    {needed} on all replicas, {free} free; evidence: {}", plan.evidence)?;
     writeln!(out, "memory  {} MiB of gauntlet's own at the most", needs.memory_bytes >> 20)?;
-    writeln!(
-        out,
-        "stall   a broker may stall for up to {} and be caught up with in the drain",
-        seconds(needs.stall)
-    )?;
+    if plan.load.drops {
+        writeln!(out, "stall   what finds no room in `buffer.memory` is dropped, and counted as load.dropped")?;
+    } else {
+        writeln!(
+            out,
+            "stall   a broker may stall for up to {} and be caught up with in the drain",
+            seconds(needs.stall)
+        )?;
+    }
     writeln!(out, "timeline")?;
     writeln!(out, "  {:>9}  warm-up begins", "")?;
     writeln!(out, "  {:>9}  t = 0", "0s")?;

@@ -208,6 +208,7 @@ fn produce_record(m: &Measured) -> ProduceRecord {
         failed: m.counts.failed,
         indeterminate: m.counts.indeterminate,
         unacknowledged: m.counts.unacknowledged,
+        dropped: m.counts.dropped,
         throughput: if m.seconds > 0.0 { m.counts.acks as f64 / m.seconds } else { 0.0 },
         latency_ms: latency_ms(m.series.get(&Series::Latency)),
         service_ms: latency_ms(m.series.get(&Series::Service)),

@@ -251,6 +251,7 @@ impl Measurement {
                 }
             }
             "consume.throughput" => per_second(m.counts.reads),
+            "load.dropped" => value(m.counts.dropped),
             "load.achieved_ratio" => match m.intended {
                 Some(intended @ 1..) => Observed::Value(m.acked_in_time as f64 / intended as f64),
                 _ => Observed::Unknown("nothing was intended in this window".to_owned()),
@@ -370,7 +371,9 @@ enum Subject {
 impl Subject {
     fn of(metric: &Metric) -> Option<Self> {
         match metric.name {
-            "produce.failed" | "produce.indeterminate" | "produce.error_rate" => Some(Subject::Unanswered),
+            "produce.failed" | "produce.indeterminate" | "produce.error_rate" | "load.dropped" => {
+                Some(Subject::Unanswered)
+            }
             "produce.latency" | "e2e.latency" | "consumer.lag" => Some(Subject::Time(Truth::AtMost)),
             "recovery.p99_back" | "recovery.lag_drained" => Some(Subject::Time(Truth::AtMost)),
             "produce.throughput" | "produce.bytes" | "consume.throughput" | "load.achieved_ratio" => {
@@ -389,12 +392,12 @@ fn share(part: u64, all: u64) -> f64 {
 
 /// Share of records whose latency is mostly ours: of those that ended, or of those read if that is more.
 pub(super) fn ours_ratio(c: &Counts) -> f64 {
-    share(c.ours + c.unanswered_ours, c.acked + c.failed + c.indeterminate).max(share(c.read_ours, c.read))
+    share(c.ours + c.unanswered_ours, c.acked + c.failed + c.indeterminate + c.dropped).max(share(c.read_ours, c.read))
 }
 
 /// The same of the records that ended without an ack.
 fn unanswered_ours_ratio(c: &Counts) -> f64 {
-    share(c.unanswered_ours, c.failed + c.indeterminate)
+    share(c.unanswered_ours, c.failed + c.indeterminate + c.dropped)
 }
 
 fn distribution(histogram: Option<&LatencyHistogram>, stat: Option<Stat>) -> Observed {

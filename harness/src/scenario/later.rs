@@ -26,9 +26,9 @@ const LATER_FIELDS: [(&str, &[&str]); 13] = [
     ("faults.target", &["mode", "value", "group"]),
     ("report", &["attach"]),
     ("verify", &["checks"]),
-    ("workload", &["processors", "identity"]),
-    ("workload.consumers", &["group", "delivery", "isolation", "identity", "protocol"]),
-    ("workload.producers", &["transaction", "transactions", "identity"]),
+    ("workload", &["processors"]),
+    ("workload.consumers", &["group", "delivery", "isolation", "protocol"]),
+    ("workload.producers", &["transaction", "transactions"]),
 ];
 
 /// Values of enumerations by their path.

@@ -150,6 +150,7 @@ fn workload(
     let consumers = written.consumers.map_or_else(|| vec![Default::default()], |blocks| blocks.0);
     let common = clients::Common {
         payload: records::payload("workload.payload", written.payload.unwrap_or_default(), problems),
+        identity: written.identity,
         key: written.key.map_or(Key::None, |key| records::key("workload.key", key, problems)),
     };
     Workload {

@@ -62,6 +62,7 @@ fn run(
         origin_ns,
         linger_ns: TICK_NS,
         unix_minus_monotonic_ns: S,
+        room_bytes: None,
         stumble: None,
     };
     let senders = vec![settlements; PARTITIONS as usize];
