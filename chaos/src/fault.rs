@@ -1,6 +1,6 @@
 //! Faults: what is broken, how it is proved to act, and how it heals.
 //!
-//! Three things can be done to a process, some to the network around it (`network`), to its disk (`disk`) and its clock (`clock_skew`), one file each and all of one shape: `apply` returns once the effect was *seen* (an order that was given proves nothing),
+//! Four things can be done to a process, some to the network around it (`network`), to its disk (`disk`) and its clock (`clock_skew`), one file each and all of one shape: `apply` returns once the effect was *seen* (an order that was given proves nothing),
 //! and `heal` brings the victim back from whatever state it is in: before the effect, after half of it, or healed already.
 //! So healing twice is harmless, and so is healing what never acted. A fault of nodes is one of these, done to one node or to
 //! several (`all_at_once`), and left for a time or healed at once. The others are operations of the cluster (`operations`), of the same
@@ -15,6 +15,7 @@ mod broker_stop;
 mod broker_upgrade;
 mod claim;
 mod clock_skew;
+mod cpu_starve;
 mod disk;
 mod network;
 mod operations;
@@ -26,6 +27,8 @@ use serde::{Deserialize, Serialize};
 
 pub use claim::Claim;
 pub use clock_skew::OFFSET_NS_MIN as CLOCK_OFFSET_NS_MIN;
+pub use cpu_starve::SHARE_PERCENT_MAX as CPU_SHARE_PERCENT_MAX;
+pub(crate) use cpu_starve::Starving;
 pub use disk::{DiskFault, DiskOperations};
 pub use network::{Direction, NetworkFault, NetworkKind};
 pub(crate) use operations::{ACT_LIMIT, Admin};
@@ -118,6 +121,12 @@ pub enum FaultAction {
         /// What.
         fault: DiskFault,
     },
+    /// The victim is stopped for a part of every tenth of a second. Acts when every thread was seen to stand still, and to go on; heals by
+    /// SIGCONT.
+    CpuStarve {
+        /// How much of the time it is left, in per cent.
+        share_percent: u8,
+    },
     /// The victim's time of day is another one. Acts when a stamp of its own is; heals when one is right.
     ClockSkew {
         /// What is added, nanoseconds.
@@ -155,6 +164,7 @@ pub(crate) enum Means {
     Stop { deadline: Duration },
     Upgrade { deadline: Duration },
     Pause,
+    CpuStarve { share_percent: u8 },
     Network(NetworkFault),
     Disk(DiskFault),
     ClockSkew { offset_ns: i64 },
@@ -176,6 +186,7 @@ impl FaultAction {
             Self::QuorumLoss { .. } => "quorum.loss",
             Self::Network { fault } => fault.name(),
             Self::Disk { fault } => fault.name(),
+            Self::CpuStarve { .. } => "cpu.starve",
             Self::ClockSkew { .. } => "clock.skew",
             Self::Operation { operation } => operation.name(),
         }
@@ -196,6 +207,7 @@ impl FaultAction {
             | Self::QuorumLoss { .. }
             | Self::Network { .. }
             | Self::Disk { .. }
+            | Self::CpuStarve { .. }
             | Self::ClockSkew { .. } => false,
             Self::Operation { operation } => operation.is_momentary(),
         }
@@ -225,6 +237,7 @@ impl FaultAction {
                 Means::Upgrade { deadline: Duration::from_millis(*deadline_ms) }
             }
             Self::BrokerPause | Self::QuorumLoss { by: LossBy::Pause } => Means::Pause,
+            Self::CpuStarve { share_percent } => Means::CpuStarve { share_percent: *share_percent },
             Self::Network { fault } => Means::Network(*fault),
             Self::Disk { fault } => Means::Disk(*fault),
             Self::ClockSkew { offset_ns } => Means::ClockSkew { offset_ns: *offset_ns },
@@ -237,7 +250,7 @@ impl Means {
     pub(crate) fn undo(self) -> UndoAction {
         match self {
             Self::Kill | Self::Stop { .. } | Self::Upgrade { .. } => UndoAction::Start,
-            Self::Pause => UndoAction::Resume,
+            Self::Pause | Self::CpuStarve { .. } => UndoAction::Resume,
             Self::Network(_) => UndoAction::Reconnect,
             Self::Disk(_) | Self::ClockSkew { .. } => UndoAction::TakeBack,
         }
@@ -260,6 +273,7 @@ impl Means {
                 all_at_once::apply(nodes, |node| broker_upgrade::apply(cluster, node, deadline))
             }
             Self::Pause => all_at_once::apply(nodes, |node| broker_pause::apply(cluster, node)),
+            Self::CpuStarve { share_percent } => cpu_starve::apply(cluster, nodes, share_percent),
             Self::Network(fault) => fault.apply(name, cluster, nodes),
             Self::Disk(fault) => fault.apply(cluster, nodes),
             Self::ClockSkew { offset_ns } => clock_skew::apply(cluster, nodes, offset_ns),
@@ -277,9 +291,10 @@ impl Means {
     ) -> Result<(), ChaosError> {
         match self {
             Self::Kill => broker_kill::heal(cluster, node),
-            Self::Stop { .. } => broker_stop::heal(cluster, node, victim),
-            Self::Upgrade { .. } => broker_upgrade::heal(cluster, node, victim),
+            // Which release it starts is known already.
+            Self::Stop { .. } | Self::Upgrade { .. } => broker_stop::heal(cluster, node, victim),
             Self::Pause => broker_pause::heal(cluster, node),
+            Self::CpuStarve { .. } => cpu_starve::heal(cluster, node),
             Self::Network(_) => network::heal(name, cluster),
             Self::Disk(_) => disk::heal(cluster, node, victim),
             Self::ClockSkew { offset_ns } => clock_skew::heal(cluster, node, victim, offset_ns),

@@ -71,6 +71,8 @@ pub struct LocalCluster {
     version: KafkaVersion,
     access: Access,
     supervisor: Supervisor,
+    /// After the supervisor, which ends whom it leaves stopped.
+    starving: Starving,
     /// Nodes that are started from the jars of the later release.
     upgraded: Mutex<BTreeSet<i32>>,
 }
@@ -280,6 +282,11 @@ impl LocalCluster {
     /// Sends SIGCONT; `seen_ns` is when it ran again.
     pub fn resume(&self, id: i32) -> Result<SignalTimes, ChaosError> {
         Ok(self.supervisor.resume(id)?)
+    }
+
+    /// Who is left a share of the time only.
+    pub(crate) fn starving(&self) -> &Starving {
+        &self.starving
     }
 
     /// Puts rules of the network into force for `fault`, in place of those it had. Only for a cluster with

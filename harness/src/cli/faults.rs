@@ -125,6 +125,7 @@ fn what(action: ActionName) -> &'static str {
         ActionName::DiskFail => "what a node reads, writes or syncs below log.dirs fails (EIO)",
         ActionName::DiskReadOnly => "nothing below a node's log.dirs can be changed (EROFS)",
         ActionName::ClockSkew => "the time of day of a broker is moved, forward or back",
+        ActionName::CpuStarve => "a node is stopped for a part of every 100 ms, as over a CPU quota",
     }
 }
 
@@ -150,6 +151,7 @@ fn how(action: ActionName) -> String {
             "acts when an operation of the node has failed, which may end it"
         }
         ActionName::ClockSkew => "acts when a broker stamps a record so",
+        ActionName::CpuStarve => "acts when every thread was seen to stop, and to go on",
         ActionName::ElectionPreferred | ActionName::LeaderImbalance => {
             "acts when every broker says who leads"
         }

@@ -8,7 +8,7 @@ mod sweep;
 
 use std::io::Write;
 
-use gauntlet_chaos::{FaultAction, FaultSpec, Jvm, KafkaSource, Operation, Target};
+use gauntlet_chaos::{FaultAction, FaultSpec, Jvm, Operation, Target};
 use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;
@@ -104,7 +104,7 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
             out,
             "brokers {} local, Kafka {}{}, jvm {}, heap {}{}{}{}",
             spec.brokers,
-            kafka(&spec.kafka),
+            spec.kafka,
             spec.upgrade_to.as_ref().map_or_else(String::new, |to| format!(" (upgraded to {to})")),
             jvm(spec.jvm),
             Bytes::new(spec.heap_bytes()),
@@ -239,13 +239,6 @@ fn acl_resource(resource: &Resource) -> String {
         Resource::Topic(name) => format!("--topic {name}"),
         Resource::TopicPrefix(prefix) => format!("--topic {prefix} --resource-pattern-type prefixed"),
         Resource::Cluster => "--cluster".to_owned(),
-    }
-}
-
-fn kafka(source: &KafkaSource) -> String {
-    match source {
-        KafkaSource::Maven(version) => version.to_string(),
-        KafkaSource::Directory(path) => path.display().to_string(),
     }
 }
 

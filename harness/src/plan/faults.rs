@@ -121,6 +121,9 @@ fn action(action: &file::FaultAction) -> FaultAction {
         file::FaultAction::Network(fault) => FaultAction::Network { fault: network(*fault) },
         file::FaultAction::Disk(fault) => FaultAction::Disk { fault: *fault },
         file::FaultAction::ClockSkew { offset_ns } => FaultAction::ClockSkew { offset_ns: *offset_ns },
+        file::FaultAction::CpuStarve { share_percent } => {
+            FaultAction::CpuStarve { share_percent: *share_percent }
+        }
         file::FaultAction::Operation(operation) => FaultAction::Operation { operation: operation.clone() },
     }
 }

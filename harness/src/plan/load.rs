@@ -82,12 +82,13 @@ fn replay(
 ) -> Result<(PacePlan, std::time::Duration), Refusal> {
     let help = "CSV with a header line, or NDJSON: `time` in seconds (or `timestamp` in ms), `key`, `size`; \
                 the path is relative to where gauntlet is called";
-    let recording = trace::read::read(file).map_err(|error| refuse("load.file", error.to_string(), help))?;
     // The scenario was checked to have one block of producers, and only topics of its own.
     let block = &scenario.workload.producers[0];
+    let least = block.value_bytes_min();
+    let recording = trace::read::read(file, least as u32)
+        .map_err(|error| refuse("load.file", error.to_string(), help))?;
     let partitions = topics.iter().find(|t| t.name == block.topic).map_or(1, |topic| topic.partitions);
-    let least = block.value_bytes_min() as usize;
-    let size = sizes(&block.payload.size, least);
+    let size = sizes(&block.payload.size, least as usize);
     let trace = recording.lay_out(partitions, size.mean() as u32, speed);
     let (longest, room) = (trace.record_bytes_max(), block.config.max_request_size_bytes as usize);
     if longest + BATCH_OVERHEAD_BYTES as usize > room {
@@ -97,13 +98,6 @@ fn replay(
         let help =
             "raise `workload.producers[].config: { max.request.size }`, and the topic's max.message.bytes";
         return Err(refuse("load.file", message, help));
-    }
-    let shortest = trace.value_bytes_range().0;
-    if shortest < least {
-        let message = format!(
-            "the recording has values of {shortest} bytes, below the {least} that these messages need"
-        );
-        return Err(refuse("load.file", message, "raise them in the file, or use `payload.format: raw`"));
     }
     let warmup = match scenario.load.warmup {
         file::Warmup::For(length) | file::Warmup::UntilStable { min: length, .. } => length.as_ns(),

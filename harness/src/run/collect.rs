@@ -80,6 +80,15 @@ pub struct Collected {
     pub clients: Vec<(u64, ClientSecond)>,
 }
 
+impl Collected {
+    /// What was counted of the records that were intended between two times (CLOCK_MONOTONIC).
+    pub(super) fn counts_between(&self, from_ns: u64, to_ns: u64) -> Counts {
+        let mut sum = Counts::default();
+        self.counts.range(slot_of(from_ns)..slot_of(to_ns)).for_each(|(_, (counts, _))| sum.add(counts));
+        sum
+    }
+}
+
 /// When a second is told, and what is known then besides what the threads sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {

@@ -60,7 +60,10 @@ impl Run<'_> {
         self.expect(record, &measurement);
         record.expect.extend(
             guards
-                .judge(|metric, from_ns, to_ns| measurement.doubt_between(metric, from_ns, to_ns))
+                .judge(|metric, from_ns, to_ns| {
+                    let counts = collected.counts_between(from_ns, to_ns);
+                    measurement.doubt_of(metric, &counts, None)
+                })
                 .into_iter()
                 .map(ExpectRecord::from),
         );

@@ -58,8 +58,6 @@ pub(super) struct Measurement {
     lag: Vec<(u64, u64)>,
     usage: Vec<super::collect::Usage>,
     clients: Vec<(u64, ClientSecond)>,
-    /// By slot of intended time.
-    counts: BTreeMap<u64, Counts>,
     throttle_ms_max: u32,
     /// Mean length of a value.
     value_bytes: f64,
@@ -109,19 +107,9 @@ impl Measurement {
             lag: raw.collected.lag.clone(),
             usage: raw.collected.usage.clone(),
             clients: raw.collected.clients.clone(),
-            counts: raw.collected.counts.iter().map(|(slot, (counts, _))| (*slot, counts.clone())).collect(),
             throttle_ms_max: raw.collected.producers.throttle_ms_max,
             value_bytes: raw.plan.value_bytes_mean(),
         }
-    }
-
-    /// Why the value of `metric` between two times (CLOCK_MONOTONIC) may not be the cluster's. As [`Observations::doubt`], for the part of the load for which
-    /// a guardrail held: the records that were intended then.
-    pub(super) fn doubt_between(&self, metric: &Metric, from_ns: u64, to_ns: u64) -> Option<Doubt> {
-        let slots = crate::recorder::slot_of(from_ns)..crate::recorder::slot_of(to_ns);
-        let mut counts = Counts::default();
-        self.counts.range(slots).for_each(|(_, of_slot)| counts.add(of_slot));
-        self.doubt_of(metric, &counts, None)
     }
 
     /// The part of a series of (when, value) that lies in a window.
@@ -328,7 +316,8 @@ impl Observations for Measurement {
 }
 
 impl Measurement {
-    fn doubt_of(&self, metric: &Metric, counts: &Counts, host: Option<HostRecord>) -> Option<Doubt> {
+    /// Why a value of `metric` over records of such `counts` may not be the cluster's; see [`Observations::doubt`].
+    pub(super) fn doubt_of(&self, metric: &Metric, counts: &Counts, host: Option<HostRecord>) -> Option<Doubt> {
         // What was under way when somebody ended the load had no time to be acked.
         if self.cut_short && metric.name == "load.achieved_ratio" {
             return Some(Doubt {

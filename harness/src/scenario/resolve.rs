@@ -2,6 +2,7 @@
 //! field. Where something is missing or ambiguous, the problem is noted and the nearest value stands in, so that the
 //! rest can be checked as well.
 
+use gauntlet_chaos::fault::CPU_SHARE_PERCENT_MAX;
 use gauntlet_chaos::{DiskFault, KafkaVersion};
 
 use super::interpolate::RUN_ID;
@@ -258,6 +259,7 @@ fn lasts_until_told(action: &FaultAction) -> bool {
                 | HealAction::NetworkHeal
                 | HealAction::DiskHeal
                 | HealAction::ClockHeal
+                | HealAction::CpuHeal
                 | HealAction::OperationUndo
         )
     )
@@ -289,6 +291,7 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::DiskFail => FaultAction::Disk(shims::fail(args, problems)),
         ActionName::DiskReadOnly => FaultAction::Disk(DiskFault::ReadOnly),
         ActionName::ClockSkew => FaultAction::ClockSkew { offset_ns: shims::offset_ns(args, problems) },
+        ActionName::CpuStarve => starve(args, problems),
         ActionName::ConfigChange => FaultAction::Operation(operations::config_change(args, problems)),
         ActionName::PartitionReassign => {
             FaultAction::Operation(operations::partition_reassign(args, problems))
@@ -303,6 +306,20 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::QuotaChange => FaultAction::Operation(operations::quota_change(args, problems)),
         ActionName::FeatureUpgrade => FaultAction::Operation(operations::feature_upgrade(args)),
     }
+}
+
+fn starve(args: Args<'_>, problems: &mut Problems<'_>) -> FaultAction {
+    let percent = args.written.share.map(|share| (share.get() * 100.0).round());
+    let allowed = 1.0..=f64::from(CPU_SHARE_PERCENT_MAX);
+    if !percent.is_some_and(|percent| allowed.contains(&percent)) {
+        let message = match args.written.share {
+            Some(share) => format!("a `share` of {share}"),
+            None => "`cpu.starve` needs a `share`".to_owned(),
+        };
+        let label = format!("from 1 % to {CPU_SHARE_PERCENT_MAX} %");
+        args.refuse("share", message, &label, "what it is left, for example args: { share: 20% }", problems);
+    }
+    FaultAction::CpuStarve { share_percent: percent.unwrap_or(100.0) as u8 }
 }
 
 fn rolling_upgrade(args: Args<'_>, problems: &mut Problems<'_>) -> FaultAction {
@@ -344,6 +361,7 @@ fn fault_target(
         | FaultAction::BrokerBounce
         | FaultAction::Network(_)
         | FaultAction::Disk(_)
+        | FaultAction::CpuStarve { .. }
         | FaultAction::ClockSkew { .. } => None,
     };
     let path = format!("{path}.target");

@@ -466,6 +466,8 @@ pub(crate) struct FaultArgsWritten {
     pub(crate) operations: Option<Vec<DiskOperation>>,
     /// By how much the clock is moved, forward or (with a minus) back; for `clock.skew`.
     pub(crate) offset: Option<Offset>,
+    /// What part of the time is left, up to 90%; for `cpu.starve`.
+    pub(crate) share: Option<Fraction>,
 }
 
 impl FaultArgsWritten {
@@ -497,6 +499,7 @@ impl FaultArgsWritten {
             ("level", self.level.is_some()),
             ("operations", self.operations.is_some()),
             ("offset", self.offset.is_some()),
+            ("share", self.share.is_some()),
         ];
         fields.into_iter().filter_map(|(name, is_written)| is_written.then_some(name)).collect()
     }

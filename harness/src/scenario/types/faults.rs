@@ -92,6 +92,11 @@ pub enum FaultAction {
     Network(NetworkFault),
     /// Something is done to what the target does to its disk. What this is made of is what the injector takes.
     Disk(DiskFault),
+    /// The target gets only a share of the time.
+    CpuStarve {
+        /// How much, in per cent.
+        share_percent: u8,
+    },
     /// The target's clock is another one.
     ClockSkew {
         /// What is added, nanoseconds.
@@ -185,6 +190,9 @@ pub enum ActionName {
     /// The target's time of day is another one.
     #[serde(rename = "clock.skew")]
     ClockSkew,
+    /// A node gets only a share of the time.
+    #[serde(rename = "cpu.starve")]
+    CpuStarve,
 }
 
 impl ActionName {
@@ -213,6 +221,7 @@ impl ActionName {
         Self::NetworkPartition,
         Self::NetworkIsolate,
         Self::ClockSkew,
+        Self::CpuStarve,
         Self::DiskSlow,
         Self::DiskReadOnly,
         Self::DiskFill,
@@ -250,6 +259,7 @@ impl ActionName {
             Self::DiskFail => "disk.fail",
             Self::DiskReadOnly => "disk.read-only",
             Self::ClockSkew => "clock.skew",
+            Self::CpuStarve => "cpu.starve",
         }
     }
 
@@ -269,6 +279,7 @@ impl ActionName {
                 Some(HealAction::DiskHeal)
             }
             Self::ClockSkew => Some(HealAction::ClockHeal),
+            Self::CpuStarve => Some(HealAction::CpuHeal),
             Self::LeaderImbalance | Self::QuotaChange | Self::ConfigChange | Self::PartitionReassign => {
                 Some(HealAction::OperationUndo)
             }
@@ -338,6 +349,7 @@ impl FaultAction {
                 DiskFault::ReadOnly => ActionName::DiskReadOnly,
             },
             Self::ClockSkew { .. } => ActionName::ClockSkew,
+            Self::CpuStarve { .. } => ActionName::CpuStarve,
             Self::Operation(operation) => match operation {
                 Operation::ConfigChange(_) => ActionName::ConfigChange,
                 Operation::PartitionReassign(_) => ActionName::PartitionReassign,
@@ -396,6 +408,9 @@ pub enum HealAction {
     /// The clock is right.
     #[serde(rename = "clock.heal")]
     ClockHeal,
+    /// It gets all of the time.
+    #[serde(rename = "cpu.heal")]
+    CpuHeal,
     /// What was before is put back.
     #[serde(rename = "operation.undo")]
     OperationUndo,
@@ -411,6 +426,7 @@ impl HealAction {
             Self::NetworkHeal => "network.heal",
             Self::DiskHeal => "disk.heal",
             Self::ClockHeal => "clock.heal",
+            Self::CpuHeal => "cpu.heal",
             Self::OperationUndo => "operation.undo",
         }
     }
