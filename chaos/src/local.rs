@@ -33,7 +33,7 @@ use gauntlet_wire::{ConnectOptions, Permission, Security};
 
 use self::security::Access;
 use crate::error::ChaosError;
-use crate::fault::Admin;
+use crate::fault::{Admin, Starving};
 use crate::files::{
     FileError, OnPath, create_marked_dir, create_private_dir, remove_marked_dir, write_atomically,
 };
@@ -160,7 +160,8 @@ impl LocalCluster {
         }
         let version = releases.first.home.version.clone();
         let upgraded = Mutex::default();
-        let cluster = Self { nodes, cluster_id, version, access, supervisor, upgraded };
+        let starving = Starving::default();
+        let cluster = Self { nodes, cluster_id, version, access, supervisor, starving, upgraded };
         for node in &cluster.nodes {
             cluster.supervisor.start(node.node.id, &node.command)?;
         }
