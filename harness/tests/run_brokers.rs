@@ -124,7 +124,8 @@ fn a_quiet_cluster_passes_and_its_topic_is_gone_afterwards() {
     let case = foreign(
         "quiet",
         "{ shape: constant, rate: 5k/s, warmup: 2s, duration: 6s, drain: 20s }",
-        "expect: [verify.lost == 0, verify.checked > 0]\nabort_when: [consumer.lag max > 10_000_000]\n",
+        "expect: [verify.lost == 0, verify.checked > 0, cluster.under_replicated_partitions max == 0, \
+         cluster.brokers_alive min == 3, cluster.leader_changes == 0]\nabort_when: [consumer.lag max > 10_000_000]\n",
     );
     let junit = case.dir.path().join("all.xml");
     let output = case.command("run").arg("--junit").arg(&junit).output().unwrap();
@@ -388,7 +389,8 @@ fn a_fault_that_happens_again_is_counted_each_time() {
         "[{ name: hiccup, at: 3s, every: 15s, jitter: 1s, action: broker.bounce, target: { role: broker, not: controller } }]",
         "{ shape: constant, rate: 5k/s, warmup: 2s, duration: 30s, drain: 60s }",
         "[verify.lost == 0, verify.duplicates == 0, \"recovery.first_ack{fault=hiccup} < 60s\", \
-          { that: produce.failed == 0, during: \"fault:hiccup\" }]",
+          { that: produce.failed == 0, during: \"fault:hiccup\" }, cluster.leader_changes > 0, \
+          cluster.under_replicated_partitions max > 0, cluster.isr_size min == 2]",
     );
     let plan = case.command("plan").output().unwrap();
     let planned = String::from_utf8_lossy(&plan.stdout);

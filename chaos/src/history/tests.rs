@@ -176,3 +176,52 @@ fn the_lines_of_the_stream() {
     assert_eq!(line, expected);
     assert_eq!(serde_json::from_str::<Observation>(&line).unwrap(), said(1, 2, 0, 3, 6, &[2, 3]));
 }
+
+fn registered(at_ms: u64, seen_by: i32, brokers: &[i32]) -> Observation {
+    Observation { at_ns: at_ms * MS, seen_by, change: Change::Brokers { registered: brokers.to_vec() } }
+}
+
+#[test]
+fn levels_are_what_the_highest_epoch_and_then_the_latest_says() {
+    let seen = [
+        registered(0, 2, ALL),
+        said(0, 2, 0, 1, 5, ALL),
+        said(0, 2, 1, 2, 5, ALL),
+        said(10, 3, 0, 1, 5, ALL),
+        said(100, 2, 0, 0, 6, &[2]),
+        // Behind: an epoch that is over.
+        said(110, 3, 0, 1, 5, &[1]),
+        said(120, 3, 0, 2, 7, &[2, 3]),
+        registered(130, 3, &[2, 3]),
+        said(140, 3, 0, 2, 7, ALL),
+    ];
+    let level = |under_replicated, offline, isr_min, brokers| {
+        Some(Levels { under_replicated, offline, isr_min, brokers })
+    };
+    let expected = [
+        (0, level(0, 0, 3, 3)),
+        (100, level(1, 1, 1, 3)),
+        (120, level(1, 0, 2, 3)),
+        (130, level(1, 0, 2, 2)),
+        (140, level(0, 0, 3, 2)),
+    ];
+    assert_eq!(history(&seen, &[]).levels(), expected.map(|(ms, levels)| (ms * MS, levels)));
+    assert_eq!(history(&seen, &[]).leader_changes(), [120 * MS]);
+}
+
+#[test]
+fn nobody_knows_the_levels_while_every_witness_is_silent() {
+    let seen = [
+        said(0, 2, 0, 1, 5, ALL),
+        said(0, 3, 0, 1, 5, ALL),
+        blind(50, 2),
+        blind(60, 3),
+        said(200, 3, 0, 1, 6, &[1, 3]),
+    ];
+    let history = history(&seen, &[]);
+    let counted: Vec<_> =
+        history.levels().into_iter().map(|(ns, l)| (ns / MS, l.map(|l| l.under_replicated))).collect();
+    assert_eq!(counted, [(0, Some(0)), (60, None), (200, Some(1))]);
+    assert_eq!(history.leader_changes(), [], "the same leader was elected again");
+    assert_eq!(ClusterHistory::default().levels(), []);
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gauntlet_chaos::clocks::{AckGap as ClockGap, AckGaps, FaultClocks, RecoveryTime, recovery_clocks};
 use gauntlet_chaos::fault::FaultRecord;
-use gauntlet_chaos::history::{ClusterHistory, TopicPartition};
+use gauntlet_chaos::history::{ClusterHistory, Levels, TopicPartition};
 use gauntlet_reports::metric::{self, Metric, Scope};
 use gauntlet_reports::record::HostRecord;
 use gauntlet_reports::{Doubt, Observations, Observed, Stat, Truth};
@@ -14,7 +14,7 @@ use super::collect::Collected;
 use crate::hlog::{Series, SlotHistograms};
 use crate::intervals::ClientSecond;
 use crate::plan::{Plan, fault_of};
-use crate::recorder::{Counts, LatencyHistogram};
+use crate::recorder::{Counts, LatencyHistogram, SLOT_NS};
 use crate::windows::{FaultMoments, Measured, Slots, Windows, lay_out};
 
 /// A window is in doubt if more than this share of its records is ours.
@@ -26,7 +26,7 @@ const P99_BACK_SECONDS: u64 = 5;
 /// The lag is back once it stays at its old level for so long.
 const LAG_BACK_NS: u64 = 1_000_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
-const SLOTS_PER_SECOND: u64 = SECOND_NS / crate::recorder::SLOT_NS;
+const SLOTS_PER_SECOND: u64 = SECOND_NS / SLOT_NS;
 
 /// A fault with everything that is known about it.
 #[derive(Debug, Clone)]
@@ -47,6 +47,9 @@ pub(super) struct Times {
     pub(super) end_ns: u64,
 }
 
+/// How the names of metrics begin that are about what brokers say of the cluster.
+const CLUSTER: &str = "cluster.";
+
 /// The whole run in numbers.
 pub(super) struct Measurement {
     pub(super) windows: Windows,
@@ -58,6 +61,9 @@ pub(super) struct Measurement {
     lag: Vec<(u64, u64)>,
     usage: Vec<super::collect::Usage>,
     clients: Vec<(u64, ClientSecond)>,
+    /// From when on the cluster was how.
+    levels: Vec<(u64, Option<Levels>)>,
+    leader_changes: Vec<u64>,
     throttle_ms_max: u32,
     /// Mean length of a value.
     value_bytes: f64,
@@ -107,6 +113,8 @@ impl Measurement {
             lag: raw.collected.lag.clone(),
             usage: raw.collected.usage.clone(),
             clients: raw.collected.clients.clone(),
+            levels: raw.history.levels(),
+            leader_changes: raw.history.leader_changes(),
             throttle_ms_max: raw.collected.producers.throttle_ms_max,
             value_bytes: raw.plan.value_bytes_mean(),
         }
@@ -240,6 +248,10 @@ impl Measurement {
             }
             "consume.throughput" => per_second(m.counts.reads),
             "load.dropped" => value(m.counts.dropped),
+            "cluster.leader_changes" => {
+                value(self.in_window(window, |at_ns| *at_ns, &self.leader_changes).len() as u64)
+            }
+            name if name.starts_with(CLUSTER) => self.observe_level(name, stat, window),
             "load.achieved_ratio" => match m.intended {
                 Some(intended @ 1..) => Observed::Value(m.acked_in_time as f64 / intended as f64),
                 _ => Observed::Unknown("nothing was intended in this window".to_owned()),
@@ -287,6 +299,48 @@ impl Measurement {
         })
     }
 
+    /// The cluster in a window: how long it was known to be how, and for how long nobody knew. Nanoseconds.
+    fn levels_in(&self, window: &str) -> (Vec<(u64, Levels)>, u64) {
+        let (mut known, mut unknown_ns) = (Vec::new(), 0);
+        for (from, to) in self.windows.get(window).into_iter().flatten() {
+            let (from_ns, to_ns) = (from * SLOT_NS, to * SLOT_NS);
+            unknown_ns += self.levels.first().map_or(to_ns, |(at_ns, _)| *at_ns).clamp(from_ns, to_ns) - from_ns;
+            for (index, (at_ns, levels)) in self.levels.iter().enumerate() {
+                let until_ns = self.levels.get(index + 1).map_or(u64::MAX, |(next_ns, _)| *next_ns);
+                let lasted_ns = until_ns.min(to_ns).saturating_sub((*at_ns).max(from_ns));
+                match levels {
+                    Some(levels) if lasted_ns > 0 => known.push((lasted_ns, *levels)),
+                    Some(_) => {}
+                    None => unknown_ns += lasted_ns,
+                }
+            }
+        }
+        (known, unknown_ns)
+    }
+
+    fn observe_level(&self, name: &str, stat: Option<Stat>, window: &str) -> Observed {
+        let of = |levels: &Levels| match name {
+            "cluster.under_replicated_partitions" => levels.under_replicated,
+            "cluster.offline_partitions" => levels.offline,
+            "cluster.isr_size" => levels.isr_min,
+            _ => levels.brokers,
+        };
+        let (known, _) = self.levels_in(window);
+        let values = || known.iter().map(|(_, levels)| of(levels));
+        let Some((max, min)) = values().max().zip(values().min()) else {
+            return Observed::Unknown("no broker answered in this window".to_owned());
+        };
+        let total_ns: u64 = known.iter().map(|(lasted_ns, _)| lasted_ns).sum();
+        Observed::Value(match stat {
+            Some(Stat::Min) => min as f64,
+            Some(Stat::Mean) => {
+                let sum: f64 = known.iter().map(|(ns, levels)| *ns as f64 * of(levels) as f64).sum();
+                sum / total_ns as f64
+            }
+            _ => max as f64,
+        })
+    }
+
     fn observe_lag(&self, stat: Option<Stat>, window: &str) -> Observed {
         let lag: Vec<u64> =
             self.in_window(window, |(at, _)| *at, &self.lag).into_iter().map(|(_, l)| *l).collect();
@@ -311,6 +365,11 @@ impl Observations for Measurement {
     }
 
     fn doubt(&self, metric: &Metric, _label: Option<&str>, window: &str) -> Option<Doubt> {
+        if metric.name.starts_with(CLUSTER) {
+            let (_, unknown_ns) = self.levels_in(window);
+            let why = format!("no broker that was asked answered for {:.1} s of it", unknown_ns as f64 / 1e9);
+            return (unknown_ns > 0).then_some(Doubt { truth: Truth::Anywhere, why });
+        }
         self.doubt_of(metric, &self.measured.get(window)?.counts, self.host(window))
     }
 }
