@@ -10,14 +10,10 @@
 //!
 //! Pure: no I/O, no clock. [`crate::watcher`] fills it.
 
-mod levels;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-pub use levels::Levels;
 
 /// Most observations that are kept in memory, about 50 MB; later ones are only in the stream. A fault on a cluster with 100
 /// watched partitions makes about 500.

@@ -19,6 +19,12 @@ pub struct InSync {
     pub in_sync: usize,
     /// All replicas.
     pub replicas: usize,
+    /// Partitions that have fewer replicas in sync than replicas: what Kafka's metric `UnderReplicatedPartitions` counts.
+    pub under_replicated: usize,
+    /// Partitions that nobody leads: Kafka's `OfflinePartitionsCount`.
+    pub offline: usize,
+    /// Replicas in sync of the partition that has the fewest; `None` as long as no partition is known.
+    pub isr_min: Option<usize>,
 }
 
 /// The story so far.
@@ -75,10 +81,19 @@ impl ClusterView {
     /// All partitions together.
     #[must_use]
     pub fn in_sync(&self) -> InSync {
-        let states = self.partitions.values();
+        InSync::of(self.partitions.values())
+    }
+}
+
+impl InSync {
+    /// Of these partitions.
+    pub fn of<'a>(states: impl Iterator<Item = &'a PartitionState>) -> Self {
         states.fold(InSync::default(), |sum, state| InSync {
             in_sync: sum.in_sync + state.isr.len(),
             replicas: sum.replicas + state.replicas.len(),
+            under_replicated: sum.under_replicated + usize::from(state.isr.len() < state.replicas.len()),
+            offline: sum.offline + usize::from(state.leader.is_none()),
+            isr_min: Some(sum.isr_min.map_or(state.isr.len(), |least| least.min(state.isr.len()))),
         })
     }
 }

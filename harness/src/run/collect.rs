@@ -305,6 +305,8 @@ impl Collector {
             errors: errors.saturating_sub(self.seen.errors),
             replicas_in_sync: in_sync.in_sync,
             replicas: in_sync.replicas,
+            under_replicated: in_sync.under_replicated,
+            offline: in_sync.offline,
             host_late_ms: late.0.saturating_sub(self.seen.lateness.0) as f64 / 1e6,
             gauntlet_busy_ms: late.1.saturating_sub(self.seen.lateness.1) as f64 / 1e6,
             cpu_ms: usage.cpu_ns.saturating_sub(self.seen.cpu_ns) as f64 / 1e6,

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use gauntlet_chaos::clocks::{AckGap as ClockGap, AckGaps, FaultClocks, RecoveryTime, recovery_clocks};
 use gauntlet_chaos::fault::FaultRecord;
-use gauntlet_chaos::history::{ClusterHistory, Levels, TopicPartition};
+use gauntlet_chaos::history::{ClusterHistory, TopicPartition};
 use gauntlet_reports::metric::{self, Metric, Scope};
 use gauntlet_reports::record::HostRecord;
 use gauntlet_reports::{Doubt, Observations, Observed, Stat, Truth};
 use gauntlet_verify::Summary;
 
 use super::collect::Collected;
+use crate::cluster_levels::{ClusterLevels, Levels, LevelsSeen};
 use crate::hlog::{Series, SlotHistograms};
 use crate::intervals::ClientSecond;
 use crate::plan::{Plan, fault_of};
@@ -61,9 +62,7 @@ pub(super) struct Measurement {
     lag: Vec<(u64, u64)>,
     usage: Vec<super::collect::Usage>,
     clients: Vec<(u64, ClientSecond)>,
-    /// From when on the cluster was how.
-    levels: Vec<(u64, Option<Levels>)>,
-    leader_changes: Vec<u64>,
+    levels: ClusterLevels,
     throttle_ms_max: u32,
     /// Mean length of a value.
     value_bytes: f64,
@@ -113,8 +112,7 @@ impl Measurement {
             lag: raw.collected.lag.clone(),
             usage: raw.collected.usage.clone(),
             clients: raw.collected.clients.clone(),
-            levels: raw.history.levels(),
-            leader_changes: raw.history.leader_changes(),
+            levels: ClusterLevels::of(raw.history),
             throttle_ms_max: raw.collected.producers.throttle_ms_max,
             value_bytes: raw.plan.value_bytes_mean(),
         }
@@ -249,7 +247,7 @@ impl Measurement {
             "consume.throughput" => per_second(m.counts.reads),
             "load.dropped" => value(m.counts.dropped),
             "cluster.leader_changes" => {
-                value(self.in_window(window, |at_ns| *at_ns, &self.leader_changes).len() as u64)
+                value(self.in_window(window, |at_ns| *at_ns, &self.levels.leader_changes).len() as u64)
             }
             name if name.starts_with(CLUSTER) => self.observe_level(name, stat, window),
             "load.achieved_ratio" => match m.intended {
@@ -299,43 +297,31 @@ impl Measurement {
         })
     }
 
-    /// The cluster in a window: how long it was known to be how, and for how long nobody knew. Nanoseconds.
-    fn levels_in(&self, window: &str) -> (Vec<(u64, Levels)>, u64) {
-        let (mut known, mut unknown_ns) = (Vec::new(), 0);
+    fn levels_in(&self, window: &str) -> LevelsSeen {
+        let mut seen = LevelsSeen::default();
         for (from, to) in self.windows.get(window).into_iter().flatten() {
-            let (from_ns, to_ns) = (from * SLOT_NS, to * SLOT_NS);
-            unknown_ns += self.levels.first().map_or(to_ns, |(at_ns, _)| *at_ns).clamp(from_ns, to_ns) - from_ns;
-            for (index, (at_ns, levels)) in self.levels.iter().enumerate() {
-                let until_ns = self.levels.get(index + 1).map_or(u64::MAX, |(next_ns, _)| *next_ns);
-                let lasted_ns = until_ns.min(to_ns).saturating_sub((*at_ns).max(from_ns));
-                match levels {
-                    Some(levels) if lasted_ns > 0 => known.push((lasted_ns, *levels)),
-                    Some(_) => {}
-                    None => unknown_ns += lasted_ns,
-                }
-            }
+            seen.add(self.levels.between(from * SLOT_NS, to * SLOT_NS));
         }
-        (known, unknown_ns)
+        seen
     }
 
     fn observe_level(&self, name: &str, stat: Option<Stat>, window: &str) -> Observed {
         let of = |levels: &Levels| match name {
-            "cluster.under_replicated_partitions" => levels.under_replicated,
-            "cluster.offline_partitions" => levels.offline,
-            "cluster.isr_size" => levels.isr_min,
+            "cluster.under_replicated_partitions" => levels.partitions.under_replicated,
+            "cluster.offline_partitions" => levels.partitions.offline,
+            "cluster.isr_size" => levels.partitions.isr_min.unwrap_or(0),
             _ => levels.brokers,
         };
-        let (known, _) = self.levels_in(window);
-        let values = || known.iter().map(|(_, levels)| of(levels));
+        let lasted = self.levels_in(window).lasted;
+        let values = || lasted.iter().map(|(_, levels)| of(levels));
         let Some((max, min)) = values().max().zip(values().min()) else {
-            return Observed::Unknown("no broker answered in this window".to_owned());
+            return Observed::Unknown("no broker that was asked answered in this window".to_owned());
         };
-        let total_ns: u64 = known.iter().map(|(lasted_ns, _)| lasted_ns).sum();
         Observed::Value(match stat {
             Some(Stat::Min) => min as f64,
             Some(Stat::Mean) => {
-                let sum: f64 = known.iter().map(|(ns, levels)| *ns as f64 * of(levels) as f64).sum();
-                sum / total_ns as f64
+                let total_ns: u64 = lasted.iter().map(|(ns, _)| ns).sum();
+                lasted.iter().map(|(ns, levels)| *ns as f64 * of(levels) as f64).sum::<f64>() / total_ns as f64
             }
             _ => max as f64,
         })
@@ -366,9 +352,9 @@ impl Observations for Measurement {
 
     fn doubt(&self, metric: &Metric, _label: Option<&str>, window: &str) -> Option<Doubt> {
         if metric.name.starts_with(CLUSTER) {
-            let (_, unknown_ns) = self.levels_in(window);
-            let why = format!("no broker that was asked answered for {:.1} s of it", unknown_ns as f64 / 1e9);
-            return (unknown_ns > 0).then_some(Doubt { truth: Truth::Anywhere, why });
+            let unseen_ns = self.levels_in(window).unseen_ns;
+            let why = format!("no broker that was asked answered for {:.1} s of it", unseen_ns as f64 / 1e9);
+            return (unseen_ns > 0).then_some(Doubt { truth: Truth::Anywhere, why });
         }
         self.doubt_of(metric, &self.measured.get(window)?.counts, self.host(window))
     }
