@@ -11,6 +11,7 @@
 mod all_at_once;
 mod broker_kill;
 mod broker_pause;
+mod broker_slow_start;
 mod broker_stop;
 mod broker_upgrade;
 mod claim;
@@ -89,6 +90,13 @@ pub enum FaultAction {
     },
     /// A kill that is healed at once: a crash with something that starts the broker again.
     BrokerBounce,
+    /// A stop that is healed at once, but slowly: until it is whole, the broker is left a share of the time.
+    BrokerSlowStart {
+        /// As for a stop.
+        deadline_ms: u64,
+        /// How much of the time it is left, in per cent.
+        share_percent: u8,
+    },
     /// One step of a rolling restart: a restart of a broker whose turn it is.
     BrokerRollingRestart {
         /// As for a stop.
@@ -163,6 +171,7 @@ pub(crate) enum Means {
     Kill,
     Stop { deadline: Duration },
     Upgrade { deadline: Duration },
+    SlowStart { deadline: Duration, share_percent: u8 },
     Pause,
     CpuStarve { share_percent: u8 },
     Network(NetworkFault),
@@ -180,6 +189,7 @@ impl FaultAction {
             Self::BrokerPause => "broker.pause",
             Self::BrokerRestart { .. } => "broker.restart",
             Self::BrokerBounce => "broker.bounce",
+            Self::BrokerSlowStart { .. } => "broker.slow-start",
             Self::BrokerRollingRestart { .. } => "broker.rolling-restart",
             Self::BrokerRollingUpgrade { .. } => "broker.rolling-upgrade",
             Self::BrokerKillAll => "broker.kill-all",
@@ -198,6 +208,7 @@ impl FaultAction {
         match self {
             Self::BrokerRestart { .. }
             | Self::BrokerBounce
+            | Self::BrokerSlowStart { .. }
             | Self::BrokerRollingRestart { .. }
             | Self::BrokerRollingUpgrade { .. } => true,
             Self::BrokerKill
@@ -233,6 +244,10 @@ impl FaultAction {
             | Self::BrokerRollingRestart { deadline_ms } => {
                 Means::Stop { deadline: Duration::from_millis(*deadline_ms) }
             }
+            Self::BrokerSlowStart { deadline_ms, share_percent } => Means::SlowStart {
+                deadline: Duration::from_millis(*deadline_ms),
+                share_percent: *share_percent,
+            },
             Self::BrokerRollingUpgrade { deadline_ms, .. } => {
                 Means::Upgrade { deadline: Duration::from_millis(*deadline_ms) }
             }
@@ -249,7 +264,7 @@ impl FaultAction {
 impl Means {
     pub(crate) fn undo(self) -> UndoAction {
         match self {
-            Self::Kill | Self::Stop { .. } | Self::Upgrade { .. } => UndoAction::Start,
+            Self::Kill | Self::Stop { .. } | Self::Upgrade { .. } | Self::SlowStart { .. } => UndoAction::Start,
             Self::Pause | Self::CpuStarve { .. } => UndoAction::Resume,
             Self::Network(_) => UndoAction::Reconnect,
             Self::Disk(_) | Self::ClockSkew { .. } => UndoAction::TakeBack,
@@ -266,7 +281,7 @@ impl Means {
     ) -> Result<SignalTimes, ChaosError> {
         match self {
             Self::Kill => all_at_once::apply(nodes, |node| broker_kill::apply(cluster, node)),
-            Self::Stop { deadline } => {
+            Self::Stop { deadline } | Self::SlowStart { deadline, .. } => {
                 all_at_once::apply(nodes, |node| broker_stop::apply(cluster, node, deadline))
             }
             Self::Upgrade { deadline } => {
@@ -293,6 +308,9 @@ impl Means {
             Self::Kill => broker_kill::heal(cluster, node),
             // Which release it starts is known already.
             Self::Stop { .. } | Self::Upgrade { .. } => broker_stop::heal(cluster, node, victim),
+            Self::SlowStart { share_percent, .. } => {
+                broker_slow_start::heal(cluster, node, victim, share_percent)
+            }
             Self::Pause => broker_pause::heal(cluster, node),
             Self::CpuStarve { .. } => cpu_starve::heal(cluster, node),
             Self::Network(_) => network::heal(name, cluster),
@@ -313,7 +331,9 @@ pub(crate) fn status_of(cluster: &LocalCluster, node: i32) -> Result<NodeStatus,
 fn start_if_gone(cluster: &LocalCluster, node: i32) -> Result<(), ChaosError> {
     match status_of(cluster, node)?.state {
         NodeState::Exited(_) => cluster.start_node(node).map(|_| ()),
-        NodeState::Running | NodeState::Paused => Ok(()),
+        // Whoever left it so is gone, and it is to run.
+        NodeState::Paused => cluster.resume(node).map(|_| ()),
+        NodeState::Running => Ok(()),
     }
 }
 

@@ -206,8 +206,10 @@ mod tests {
         let all = [says(0, 1, 1, Some(1), &[1, 2, 3]), says(5, 1, 1, Some(1), &[1, 2])];
         let mut view = ClusterView::default();
         view.follow(all[..1].iter());
-        assert_eq!(view.in_sync(), InSync { in_sync: 3, replicas: 3 });
+        let full = InSync { in_sync: 3, replicas: 3, isr_min: Some(3), ..InSync::default() };
+        assert_eq!(view.in_sync(), full);
         view.follow(all.iter());
-        assert_eq!((view.in_sync(), view.taken), (InSync { in_sync: 2, replicas: 3 }, 2));
+        let less = InSync { in_sync: 2, under_replicated: 1, isr_min: Some(2), ..full };
+        assert_eq!((view.in_sync(), view.taken), (less, 2));
     }
 }

@@ -43,14 +43,14 @@ impl Starving {
 
 /// Stops and continues a process until it is dropped, or the process is gone. The last thing it does is to continue it.
 #[derive(Debug)]
-struct Rhythm {
+pub(super) struct Rhythm {
     /// Dropped, it ends the thread.
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Rhythm {
-    fn begin(process: ProcessIdentity, share_percent: u8) -> Result<Self, ChaosError> {
+    pub(super) fn begin(process: ProcessIdentity, share_percent: u8) -> Result<Self, ChaosError> {
         let runs = PERIOD * u32::from(share_percent.clamp(1, SHARE_PERCENT_MAX)) / 100;
         let (end, ended) = mpsc::channel();
         let thread = thread::Builder::new()

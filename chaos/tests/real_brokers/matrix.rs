@@ -129,6 +129,8 @@ fn rows() -> Vec<Row> {
     }
     rows.push(ci(row(restart.clone(), Target::NotController, Shape::Combined)));
     rows.push(row(Do::BrokerBounce, Target::NotController, Shape::Combined));
+    let slow = Do::BrokerSlowStart { deadline_ms: STOP, share_percent: STARVED_TO };
+    rows.push(row(slow, Target::NotController, Shape::Combined));
     rows.push(ci(row(roll.clone(), Target::NextOfRoll, Shape::Combined)));
     rows.push(ci(row(Do::BrokerKillAll, Target::AllBrokers, Shape::Combined)));
     let loss_by_pause = row(loss(LossBy::Pause), Target::EnoughVoters, Shape::Combined);

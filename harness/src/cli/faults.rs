@@ -108,6 +108,7 @@ fn what(action: ActionName) -> &'static str {
         ActionName::BrokerPause => "SIGSTOP to a node",
         ActionName::BrokerRestart => "SIGTERM to a node, started again at once",
         ActionName::BrokerBounce => "SIGKILL to a node, started again at once",
+        ActionName::BrokerSlowStart => "SIGTERM to a node, started again at once, with a share of the time until it is whole",
         ActionName::BrokerRollingRestart => "every broker in turn restarted, all replicas in sync between",
         ActionName::BrokerRollingUpgrade => {
             "every broker in turn stopped and started as a later release, all replicas in sync between"
@@ -138,6 +139,7 @@ fn how(action: ActionName) -> String {
         | ActionName::BrokerStop
         | ActionName::BrokerRestart
         | ActionName::BrokerBounce
+        | ActionName::BrokerSlowStart
         | ActionName::BrokerRollingRestart
         | ActionName::BrokerRollingUpgrade => "acts when the process is gone",
         ActionName::NetworkIsolate

@@ -41,7 +41,6 @@ const LATER_VALUES: [(&str, &[&str]); 6] = [
     (
         "faults.action",
         &[
-            "broker.slow-start",
             "broker.power-loss",
             "network.loss",
             "network.half-open",

@@ -276,6 +276,9 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::BrokerPause => FaultAction::BrokerPause,
         ActionName::BrokerRestart => FaultAction::BrokerRestart,
         ActionName::BrokerBounce => FaultAction::BrokerBounce,
+        ActionName::BrokerSlowStart => {
+            FaultAction::BrokerSlowStart { share_percent: share_percent(args, problems) }
+        }
         ActionName::BrokerRollingRestart => FaultAction::BrokerRollingRestart,
         ActionName::BrokerRollingUpgrade => rolling_upgrade(args, problems),
         ActionName::BrokerKillAll => FaultAction::BrokerKillAll,
@@ -291,7 +294,7 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::DiskFail => FaultAction::Disk(shims::fail(args, problems)),
         ActionName::DiskReadOnly => FaultAction::Disk(DiskFault::ReadOnly),
         ActionName::ClockSkew => FaultAction::ClockSkew { offset_ns: shims::offset_ns(args, problems) },
-        ActionName::CpuStarve => starve(args, problems),
+        ActionName::CpuStarve => FaultAction::CpuStarve { share_percent: share_percent(args, problems) },
         ActionName::ConfigChange => FaultAction::Operation(operations::config_change(args, problems)),
         ActionName::PartitionReassign => {
             FaultAction::Operation(operations::partition_reassign(args, problems))
@@ -308,18 +311,19 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
     }
 }
 
-fn starve(args: Args<'_>, problems: &mut Problems<'_>) -> FaultAction {
+/// What part of the time a node is left.
+fn share_percent(args: Args<'_>, problems: &mut Problems<'_>) -> u8 {
     let percent = args.written.share.map(|share| (share.get() * 100.0).round());
     let allowed = 1.0..=f64::from(CPU_SHARE_PERCENT_MAX);
     if !percent.is_some_and(|percent| allowed.contains(&percent)) {
         let message = match args.written.share {
             Some(share) => format!("a `share` of {share}"),
-            None => "`cpu.starve` needs a `share`".to_owned(),
+            None => format!("`{}` needs a `share`", args.action.name()),
         };
         let label = format!("from 1 % to {CPU_SHARE_PERCENT_MAX} %");
         args.refuse("share", message, &label, "what it is left, for example args: { share: 20% }", problems);
     }
-    FaultAction::CpuStarve { share_percent: percent.unwrap_or(100.0) as u8 }
+    percent.unwrap_or(100.0) as u8
 }
 
 fn rolling_upgrade(args: Args<'_>, problems: &mut Problems<'_>) -> FaultAction {
@@ -359,6 +363,7 @@ fn fault_target(
         | FaultAction::BrokerPause
         | FaultAction::BrokerRestart
         | FaultAction::BrokerBounce
+        | FaultAction::BrokerSlowStart { .. }
         | FaultAction::Network(_)
         | FaultAction::Disk(_)
         | FaultAction::CpuStarve { .. }

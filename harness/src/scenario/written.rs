@@ -466,7 +466,7 @@ pub(crate) struct FaultArgsWritten {
     pub(crate) operations: Option<Vec<DiskOperation>>,
     /// By how much the clock is moved, forward or (with a minus) back; for `clock.skew`.
     pub(crate) offset: Option<Offset>,
-    /// What part of the time is left, up to 90%; for `cpu.starve`.
+    /// What part of the time is left, up to 90%; for `cpu.starve` and `broker.slow-start`.
     pub(crate) share: Option<Fraction>,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::ActionName::{
-    self, BrokerRollingUpgrade, ClockSkew, ConfigChange, CpuStarve, DiskFail, DiskSlow, ElectionPreferred,
+    self, BrokerRollingUpgrade, BrokerSlowStart, ClockSkew, ConfigChange, CpuStarve, DiskFail, DiskSlow, ElectionPreferred,
     FeatureUpgrade, LeaderImbalance, NetworkBandwidth, NetworkBlackHole, NetworkDelay, NetworkPartition,
     NetworkReset, PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions,
 };
@@ -35,7 +35,7 @@ const TAKEN_BY: [(&str, &[ActionName]); 26] = [
     ("level", &[FeatureUpgrade]),
     ("operations", &[DiskSlow, DiskFail]),
     ("offset", &[ClockSkew]),
-    ("share", &[CpuStarve]),
+    ("share", &[CpuStarve, BrokerSlowStart]),
 ];
 
 /// Adds a problem for everything that is written and that `action` does not take.

@@ -77,6 +77,11 @@ pub enum FaultAction {
     BrokerRestart,
     /// SIGKILL, and a start as soon as it is gone.
     BrokerBounce,
+    /// SIGTERM, and a start with a share of the time until it is whole.
+    BrokerSlowStart {
+        /// How much, in per cent.
+        share_percent: u8,
+    },
     /// Every broker in turn: SIGTERM, start, all replicas in sync.
     BrokerRollingRestart,
     /// The same, started from a later release.
@@ -145,6 +150,9 @@ pub enum ActionName {
     /// SIGKILL, and a start as soon as it is gone: a hard bounce.
     #[serde(rename = "broker.bounce")]
     BrokerBounce,
+    /// SIGTERM, started again at once, and slowly.
+    #[serde(rename = "broker.slow-start")]
+    BrokerSlowStart,
     /// Every broker in turn, the active controller last: SIGTERM, start, all replicas in sync.
     #[serde(rename = "broker.rolling-restart")]
     BrokerRollingRestart,
@@ -208,6 +216,7 @@ impl ActionName {
         Self::BrokerRestart,
         Self::BrokerStop,
         Self::BrokerBounce,
+        Self::BrokerSlowStart,
         Self::BrokerKill,
         Self::BrokerPause,
         Self::BrokerRollingRestart,
@@ -244,6 +253,7 @@ impl ActionName {
             Self::BrokerPause => "broker.pause",
             Self::BrokerRestart => "broker.restart",
             Self::BrokerBounce => "broker.bounce",
+            Self::BrokerSlowStart => "broker.slow-start",
             Self::BrokerRollingRestart => "broker.rolling-restart",
             Self::BrokerRollingUpgrade => "broker.rolling-upgrade",
             Self::BrokerKillAll => "broker.kill-all",
@@ -285,6 +295,7 @@ impl ActionName {
             }
             Self::BrokerRestart
             | Self::BrokerBounce
+            | Self::BrokerSlowStart
             | Self::BrokerRollingRestart
             | Self::BrokerRollingUpgrade
             | Self::ElectionPreferred
@@ -299,6 +310,7 @@ impl ActionName {
         match self {
             Self::BrokerRestart
             | Self::BrokerBounce
+            | Self::BrokerSlowStart
             | Self::BrokerRollingRestart
             | Self::BrokerRollingUpgrade => Some("its broker is started again at once"),
             Self::ElectionPreferred => Some("there is nothing to undo"),
@@ -330,6 +342,7 @@ impl FaultAction {
             Self::BrokerPause => ActionName::BrokerPause,
             Self::BrokerRestart => ActionName::BrokerRestart,
             Self::BrokerBounce => ActionName::BrokerBounce,
+            Self::BrokerSlowStart { .. } => ActionName::BrokerSlowStart,
             Self::BrokerRollingRestart => ActionName::BrokerRollingRestart,
             Self::BrokerRollingUpgrade { .. } => ActionName::BrokerRollingUpgrade,
             Self::BrokerKillAll => ActionName::BrokerKillAll,
