@@ -76,7 +76,7 @@ fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
     }
     writeln!(
         out,
-        "       network.*: through a proxy in front of every node, which only runs with such a fault have; not with `security`"
+        "       network.*: through a proxy in front of every node, which only runs with such a fault have; by `api` not where there is TLS"
     )?;
     writeln!(
         out,
