@@ -264,7 +264,9 @@ impl FaultAction {
 impl Means {
     pub(crate) fn undo(self) -> UndoAction {
         match self {
-            Self::Kill | Self::Stop { .. } | Self::Upgrade { .. } | Self::SlowStart { .. } => UndoAction::Start,
+            Self::Kill | Self::Stop { .. } | Self::Upgrade { .. } | Self::SlowStart { .. } => {
+                UndoAction::Start
+            }
             Self::Pause | Self::CpuStarve { .. } => UndoAction::Resume,
             Self::Network(_) => UndoAction::Reconnect,
             Self::Disk(_) | Self::ClockSkew { .. } => UndoAction::TakeBack,

@@ -74,8 +74,7 @@ impl Known {
     }
 
     fn levels(&self) -> Option<Levels> {
-        let levels =
-            || Levels { partitions: InSync::of(self.partitions.values()), brokers: self.brokers };
+        let levels = || Levels { partitions: InSync::of(self.partitions.values()), brokers: self.brokers };
         (!self.seeing.is_empty()).then(levels)
     }
 }
@@ -193,9 +192,10 @@ mod tests {
             partition(200, 3, 0, 1, 6, &[1, 3]),
         ]);
         let seen = levels.between(0, 300);
-        let counted: Vec<_> = seen.lasted.iter().map(|(ns, l)| (*ns, l.partitions.under_replicated)).collect();
+        let counted: Vec<_> =
+            seen.lasted.iter().map(|(ns, l)| (*ns, l.partitions.under_replicated)).collect();
         assert_eq!((counted, seen.unseen_ns), (vec![(40, 0), (100, 1)], 20 + 140));
-        assert_eq!(levels.leader_changes, [], "the same leader was elected again");
+        assert!(levels.leader_changes.is_empty(), "the same leader was elected again");
         assert_eq!(ClusterLevels::default().between(3, 7).unseen_ns, 4);
     }
 }

@@ -216,7 +216,12 @@ fn what_a_limited_broker_has_no_room_for_is_dropped_and_counted() {
     assert_eq!(record["expect"][0]["ok"], false, "{:#}", record["expect"][0]);
     let (acked, dropped) = (&record["produce"]["acked"], &record["produce"]["dropped"]);
     let (acked, dropped) = (acked.as_u64().unwrap(), dropped.as_u64().unwrap());
-    assert_eq!(acked + dropped, 30_000, "every record that was due was sent or dropped: {:#}", record["produce"]);
+    assert_eq!(
+        acked + dropped,
+        30_000,
+        "every record that was due was sent or dropped: {:#}",
+        record["produce"]
+    );
     assert!(dropped > 15_000, "six times as much as the quota: {dropped}");
     assert_eq!(record["verify"]["lost"], 0, "a record that was never sent is not lost");
     let (page, _) = reports(&case);

@@ -313,5 +313,8 @@ fn the_field_reference_has_every_metric() {
         std::fs::write(&path, &current).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap();
-    assert!(committed == current, "scenarios/README.md is out of date: run UPDATE=1 cargo test --test scenario_files");
+    assert!(
+        committed == current,
+        "scenarios/README.md is out of date: run UPDATE=1 cargo test --test scenario_files"
+    );
 }

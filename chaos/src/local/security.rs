@@ -383,7 +383,8 @@ impl Secured {
                 };
                 set("sasl.enabled.mechanisms", enabled);
                 for listener in listeners.iter().map(|listener| listener.to_lowercase()) {
-                    let jaas = |mechanism: &str| format!("listener.name.{listener}.{mechanism}.sasl.jaas.config");
+                    let jaas =
+                        |mechanism: &str| format!("listener.name.{listener}.{mechanism}.sasl.jaas.config");
                     set(&jaas("plain"), self.plain_users(mechanism));
                     if mechanism.scram().is_some() {
                         let module = "org.apache.kafka.common.security.scram.ScramLoginModule required;";

@@ -370,7 +370,14 @@ mod tests {
     }
 
     fn record(partition: i32, tag: u64) -> Record<'static> {
-        Record { partition, timestamp_ms: 1_700_000_000_000, key: Some(b"key"), header: None, value: b"value", tag }
+        Record {
+            partition,
+            timestamp_ms: 1_700_000_000_000,
+            key: Some(b"key"),
+            header: None,
+            value: b"value",
+            tag,
+        }
     }
 
     /// Takes reports until there are so many.

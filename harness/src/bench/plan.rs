@@ -145,7 +145,8 @@ fn existing_ancestor(dir: &Path) -> &Path {
 /// Bytes of one replica per record of a cell.
 fn stored_bytes(cell: Cell) -> f64 {
     let body = BodyPlan::Random(RANDOM_FRACTION);
-    sample_batch(cell.size.get() as usize, (&body, IdentityPlace::Value), cell.codec, 131_072).bytes_per_record()
+    sample_batch(cell.size.get() as usize, (&body, IdentityPlace::Value), cell.codec, 131_072)
+        .bytes_per_record()
 }
 
 /// The largest topic of a trial, and those that stay because they are only read.

@@ -108,7 +108,9 @@ fn what(action: ActionName) -> &'static str {
         ActionName::BrokerPause => "SIGSTOP to a node",
         ActionName::BrokerRestart => "SIGTERM to a node, started again at once",
         ActionName::BrokerBounce => "SIGKILL to a node, started again at once",
-        ActionName::BrokerSlowStart => "SIGTERM to a node, started again at once, with a share of the time until it is whole",
+        ActionName::BrokerSlowStart => {
+            "SIGTERM to a node, started again at once, with a share of the time until it is whole"
+        }
         ActionName::BrokerRollingRestart => "every broker in turn restarted, all replicas in sync between",
         ActionName::BrokerRollingUpgrade => {
             "every broker in turn stopped and started as a later release, all replicas in sync between"

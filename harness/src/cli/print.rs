@@ -157,7 +157,10 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     writeln!(out, "disk    {needed} on all replicas, {free} free; evidence: {}", plan.evidence)?;
     writeln!(out, "memory  {} MiB of gauntlet's own at the most", needs.memory_bytes >> 20)?;
     if plan.load.drops {
-        writeln!(out, "stall   what finds no room in `buffer.memory` is dropped, and counted as load.dropped")?;
+        writeln!(
+            out,
+            "stall   what finds no room in `buffer.memory` is dropped, and counted as load.dropped"
+        )?;
     } else {
         writeln!(
             out,

@@ -513,11 +513,14 @@ impl ProducerLoad {
     fn overflow(&self, now_ns: u64) -> u64 {
         let Some(room_bytes) = self.plan.room_bytes else { return 0 };
         let usual_bytes = self.plan.records.usual_bytes() as u64;
-        let due = |partition| self.due_until(partition, now_ns + 1, u64::MAX).index - self.cursors[partition].next.index;
+        let due = |partition| {
+            self.due_until(partition, now_ns + 1, u64::MAX).index - self.cursors[partition].next.index
+        };
         let waiting: u64 = (0..self.cursors.len()).map(due).sum();
         let over_bytes = ((self.under_way + waiting) * usual_bytes).saturating_sub(room_bytes);
         let over = over_bytes.div_ceil(usual_bytes).min(waiting);
-        let oldest_ns = (0..self.cursors.len()).filter_map(|partition| self.next_intended_ns(partition)).min();
+        let oldest_ns =
+            (0..self.cursors.len()).filter_map(|partition| self.next_intended_ns(partition)).min();
         let Some(oldest_ns) = oldest_ns.filter(|_| over > 0) else { return 0 };
         // As if they were spread evenly over the time; the next turn sees how many went.
         let share = over as f64 / waiting as f64;

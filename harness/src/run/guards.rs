@@ -50,7 +50,9 @@ const LIVE: [(&str, Option<Stat>, Take); 14] = [
     ("e2e.latency", Some(Stat::P99), |seen| (seen.second.read > 0).then_some(seen.second.e2e_p99_ms)),
     ("consumer.lag", Some(Stat::Max), |seen| Some(seen.second.lag as f64)),
     ("client.rss_mb", None, |seen| Some(seen.second.rss_mib)),
-    ("cluster.under_replicated_partitions", Some(Stat::Max), |seen| Some(seen.second.under_replicated as f64)),
+    ("cluster.under_replicated_partitions", Some(Stat::Max), |seen| {
+        Some(seen.second.under_replicated as f64)
+    }),
     ("cluster.offline_partitions", Some(Stat::Max), |seen| Some(seen.second.offline as f64)),
 ];
 

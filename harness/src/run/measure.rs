@@ -321,7 +321,8 @@ impl Measurement {
             Some(Stat::Min) => min as f64,
             Some(Stat::Mean) => {
                 let total_ns: u64 = lasted.iter().map(|(ns, _)| ns).sum();
-                lasted.iter().map(|(ns, levels)| *ns as f64 * of(levels) as f64).sum::<f64>() / total_ns as f64
+                lasted.iter().map(|(ns, levels)| *ns as f64 * of(levels) as f64).sum::<f64>()
+                    / total_ns as f64
             }
             _ => max as f64,
         })
@@ -362,7 +363,12 @@ impl Observations for Measurement {
 
 impl Measurement {
     /// Why a value of `metric` over records of such `counts` may not be the cluster's; see [`Observations::doubt`].
-    pub(super) fn doubt_of(&self, metric: &Metric, counts: &Counts, host: Option<HostRecord>) -> Option<Doubt> {
+    pub(super) fn doubt_of(
+        &self,
+        metric: &Metric,
+        counts: &Counts,
+        host: Option<HostRecord>,
+    ) -> Option<Doubt> {
         // What was under way when somebody ended the load had no time to be acked.
         if self.cut_short && metric.name == "load.achieved_ratio" {
             return Some(Doubt {
@@ -426,7 +432,8 @@ fn share(part: u64, all: u64) -> f64 {
 
 /// Share of records whose latency is mostly ours: of those that ended, or of those read if that is more.
 pub(super) fn ours_ratio(c: &Counts) -> f64 {
-    share(c.ours + c.unanswered_ours, c.acked + c.failed + c.indeterminate + c.dropped).max(share(c.read_ours, c.read))
+    share(c.ours + c.unanswered_ours, c.acked + c.failed + c.indeterminate + c.dropped)
+        .max(share(c.read_ours, c.read))
 }
 
 /// The same of the records that ended without an ack.

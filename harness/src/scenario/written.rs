@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::sweep::{ClusterUse, OnFail, SweepOrder};
 use super::types::{
-    ActionName, Arrival, Direction, DiskOperation, Driver, Headroom, HealAction, IdentityPlace, Lifecycle, Link,
-    LocalCluster, LossBy, NotController, Overflow, Report, Rollback, SearchMethod, Severity, Stage,
+    ActionName, Arrival, Direction, DiskOperation, Driver, Headroom, HealAction, IdentityPlace, Lifecycle,
+    Link, LocalCluster, LossBy, NotController, Overflow, Report, Rollback, SearchMethod, Severity, Stage,
 };
 use crate::units::{Bytes, Count, Duration, Fraction, Offset, Rate};
 
@@ -186,7 +186,10 @@ pub(crate) struct TopicWritten {
 /// Who sends and who reads what.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "Workload")]
-#[serde(deny_unknown_fields, expecting = "a map with `payload`, `identity`, `key`, `producers`, or `consumers`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map with `payload`, `identity`, `key`, `producers`, or `consumers`"
+)]
 pub(crate) struct WorkloadWritten {
     /// What the records hold, unless a block of producers says so itself.
     pub(crate) payload: Option<PayloadWritten>,

@@ -73,7 +73,11 @@ fn judged(data: &RunData, whole: &WindowRecord) -> Vec<Tile> {
         tile("end-to-end p99", ms(e2e.latency_ms.p99), vec![read]),
         outcome_tile(&whole.produce),
         lag_tile(data, whole),
-        tile("achieved, of what was intended", achieved, [Some(target), dropped].into_iter().flatten().collect()),
+        tile(
+            "achieved, of what was intended",
+            achieved,
+            [Some(target), dropped].into_iter().flatten().collect(),
+        ),
         limit_tile(load),
         cost_tile(&data.record, whole),
     ]

@@ -93,7 +93,8 @@ fn what_finds_no_room_is_dropped_the_oldest_first() {
                 }
             }
         }
-        let waiting: u64 = (0..2).map(|p| load.due_until(p, now_ns + 1, u64::MAX).index - load.cursors[p].next.index).sum();
+        let waiting: u64 =
+            (0..2).map(|p| load.due_until(p, now_ns + 1, u64::MAX).index - load.cursors[p].next.index).sum();
         assert!((40..=80).contains(&waiting), "{arrival:?}: {waiting} wait, of 80 that may");
         let oldest_ns = (0..2).filter_map(|p| load.next_intended_ns(p)).min().unwrap();
         assert!(oldest_ns > now_ns - S, "{arrival:?}: the newest are left");
@@ -104,7 +105,11 @@ fn what_finds_no_room_is_dropped_the_oldest_first() {
         let failed: u64 = slots.iter().map(|slot| slot.counts.failed).sum();
         assert!((98_000..102_000).contains(&dropped), "{arrival:?}: {dropped}");
         assert!(failed <= waiting, "{arrival:?}: what waited in the end failed, {failed}");
-        assert_eq!(slots.iter().map(|slot| slot.latency.len()).sum::<u64>(), failed, "nobody waited for the others");
+        assert_eq!(
+            slots.iter().map(|slot| slot.latency.len()).sum::<u64>(),
+            failed,
+            "nobody waited for the others"
+        );
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::ActionName::{
-    self, BrokerRollingUpgrade, BrokerSlowStart, ClockSkew, ConfigChange, CpuStarve, DiskFail, DiskSlow, ElectionPreferred,
-    FeatureUpgrade, LeaderImbalance, NetworkBandwidth, NetworkBlackHole, NetworkDelay, NetworkPartition,
-    NetworkReset, PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions,
+    self, BrokerRollingUpgrade, BrokerSlowStart, ClockSkew, ConfigChange, CpuStarve, DiskFail, DiskSlow,
+    ElectionPreferred, FeatureUpgrade, LeaderImbalance, NetworkBandwidth, NetworkBlackHole, NetworkDelay,
+    NetworkPartition, NetworkReset, PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions,
 };
 use crate::scenario::written::FaultArgsWritten;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::super::problems::Problems;
 use super::super::types::{
-    Acks, Body, ConsumerConfig, Consumers, IdentityPlace, Key, Payload, ProducerConfig, Producers, RETRIES_MAX, Topic,
+    Acks, Body, ConsumerConfig, Consumers, IdentityPlace, Key, Payload, ProducerConfig, Producers,
+    RETRIES_MAX, Topic,
 };
 use super::super::written::{
     ConsumerProperties, ConsumersWritten, Number, ProducerProperties, ProducersWritten, PropertyText,

@@ -205,7 +205,7 @@ pub enum ActionName {
 
 impl ActionName {
     /// All of them, in the order of their danger.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::ElectionPreferred,
         Self::LeaderImbalance,
         Self::QuotaChange,

@@ -3,7 +3,8 @@
 use super::faults::{CONTROLLER_ID_MIN, is_node};
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Cluster, Controllers, Fault, Link, LocalCluster, LocalProtocol, NetworkEffect, NetworkFault, Scenario, Target,
+    Cluster, Controllers, Fault, Link, LocalCluster, LocalProtocol, NetworkEffect, NetworkFault, Scenario,
+    Target,
 };
 
 pub(super) fn validate(
