@@ -1,6 +1,6 @@
 //! Faults: what is broken, how it is proved to act, and how it heals.
 //!
-//! Three things can be done to a process, some to the network around it (`network`), to its disk (`disk`) and its clock (`clock_skew`), one file each and all of one shape: `apply` returns once the effect was *seen* (an order that was given proves nothing),
+//! Four things can be done to a process, some to the network around it (`network`), to its disk (`disk`) and its clock (`clock_skew`), one file each and all of one shape: `apply` returns once the effect was *seen* (an order that was given proves nothing),
 //! and `heal` brings the victim back from whatever state it is in: before the effect, after half of it, or healed already.
 //! So healing twice is harmless, and so is healing what never acted. A fault of nodes is one of these, done to one node or to
 //! several (`all_at_once`), and left for a time or healed at once. The others are operations of the cluster (`operations`), of the same
@@ -11,10 +11,12 @@
 mod all_at_once;
 mod broker_kill;
 mod broker_pause;
+mod broker_slow_start;
 mod broker_stop;
 mod broker_upgrade;
 mod claim;
 mod clock_skew;
+mod cpu_starve;
 mod disk;
 mod network;
 mod operations;
@@ -26,6 +28,8 @@ use serde::{Deserialize, Serialize};
 
 pub use claim::Claim;
 pub use clock_skew::OFFSET_NS_MIN as CLOCK_OFFSET_NS_MIN;
+pub use cpu_starve::SHARE_PERCENT_MAX as CPU_SHARE_PERCENT_MAX;
+pub(crate) use cpu_starve::Starving;
 pub use disk::{DiskFault, DiskOperations};
 pub use network::{Direction, NetworkFault, NetworkKind};
 pub(crate) use operations::{ACT_LIMIT, Admin};
@@ -86,6 +90,13 @@ pub enum FaultAction {
     },
     /// A kill that is healed at once: a crash with something that starts the broker again.
     BrokerBounce,
+    /// A stop that is healed at once, but slowly: until it is whole, the broker is left a share of the time.
+    BrokerSlowStart {
+        /// As for a stop.
+        deadline_ms: u64,
+        /// How much of the time it is left, in per cent.
+        share_percent: u8,
+    },
     /// One step of a rolling restart: a restart of a broker whose turn it is.
     BrokerRollingRestart {
         /// As for a stop.
@@ -117,6 +128,12 @@ pub enum FaultAction {
     Disk {
         /// What.
         fault: DiskFault,
+    },
+    /// The victim is stopped for a part of every tenth of a second. Acts when every thread was seen to stand still, and to go on; heals by
+    /// SIGCONT.
+    CpuStarve {
+        /// How much of the time it is left, in per cent.
+        share_percent: u8,
     },
     /// The victim's time of day is another one. Acts when a stamp of its own is; heals when one is right.
     ClockSkew {
@@ -154,7 +171,9 @@ pub(crate) enum Means {
     Kill,
     Stop { deadline: Duration },
     Upgrade { deadline: Duration },
+    SlowStart { deadline: Duration, share_percent: u8 },
     Pause,
+    CpuStarve { share_percent: u8 },
     Network(NetworkFault),
     Disk(DiskFault),
     ClockSkew { offset_ns: i64 },
@@ -170,12 +189,14 @@ impl FaultAction {
             Self::BrokerPause => "broker.pause",
             Self::BrokerRestart { .. } => "broker.restart",
             Self::BrokerBounce => "broker.bounce",
+            Self::BrokerSlowStart { .. } => "broker.slow-start",
             Self::BrokerRollingRestart { .. } => "broker.rolling-restart",
             Self::BrokerRollingUpgrade { .. } => "broker.rolling-upgrade",
             Self::BrokerKillAll => "broker.kill-all",
             Self::QuorumLoss { .. } => "quorum.loss",
             Self::Network { fault } => fault.name(),
             Self::Disk { fault } => fault.name(),
+            Self::CpuStarve { .. } => "cpu.starve",
             Self::ClockSkew { .. } => "clock.skew",
             Self::Operation { operation } => operation.name(),
         }
@@ -187,6 +208,7 @@ impl FaultAction {
         match self {
             Self::BrokerRestart { .. }
             | Self::BrokerBounce
+            | Self::BrokerSlowStart { .. }
             | Self::BrokerRollingRestart { .. }
             | Self::BrokerRollingUpgrade { .. } => true,
             Self::BrokerKill
@@ -196,6 +218,7 @@ impl FaultAction {
             | Self::QuorumLoss { .. }
             | Self::Network { .. }
             | Self::Disk { .. }
+            | Self::CpuStarve { .. }
             | Self::ClockSkew { .. } => false,
             Self::Operation { operation } => operation.is_momentary(),
         }
@@ -221,10 +244,15 @@ impl FaultAction {
             | Self::BrokerRollingRestart { deadline_ms } => {
                 Means::Stop { deadline: Duration::from_millis(*deadline_ms) }
             }
+            Self::BrokerSlowStart { deadline_ms, share_percent } => Means::SlowStart {
+                deadline: Duration::from_millis(*deadline_ms),
+                share_percent: *share_percent,
+            },
             Self::BrokerRollingUpgrade { deadline_ms, .. } => {
                 Means::Upgrade { deadline: Duration::from_millis(*deadline_ms) }
             }
             Self::BrokerPause | Self::QuorumLoss { by: LossBy::Pause } => Means::Pause,
+            Self::CpuStarve { share_percent } => Means::CpuStarve { share_percent: *share_percent },
             Self::Network { fault } => Means::Network(*fault),
             Self::Disk { fault } => Means::Disk(*fault),
             Self::ClockSkew { offset_ns } => Means::ClockSkew { offset_ns: *offset_ns },
@@ -236,8 +264,10 @@ impl FaultAction {
 impl Means {
     pub(crate) fn undo(self) -> UndoAction {
         match self {
-            Self::Kill | Self::Stop { .. } | Self::Upgrade { .. } => UndoAction::Start,
-            Self::Pause => UndoAction::Resume,
+            Self::Kill | Self::Stop { .. } | Self::Upgrade { .. } | Self::SlowStart { .. } => {
+                UndoAction::Start
+            }
+            Self::Pause | Self::CpuStarve { .. } => UndoAction::Resume,
             Self::Network(_) => UndoAction::Reconnect,
             Self::Disk(_) | Self::ClockSkew { .. } => UndoAction::TakeBack,
         }
@@ -253,13 +283,14 @@ impl Means {
     ) -> Result<SignalTimes, ChaosError> {
         match self {
             Self::Kill => all_at_once::apply(nodes, |node| broker_kill::apply(cluster, node)),
-            Self::Stop { deadline } => {
+            Self::Stop { deadline } | Self::SlowStart { deadline, .. } => {
                 all_at_once::apply(nodes, |node| broker_stop::apply(cluster, node, deadline))
             }
             Self::Upgrade { deadline } => {
                 all_at_once::apply(nodes, |node| broker_upgrade::apply(cluster, node, deadline))
             }
             Self::Pause => all_at_once::apply(nodes, |node| broker_pause::apply(cluster, node)),
+            Self::CpuStarve { share_percent } => cpu_starve::apply(cluster, nodes, share_percent),
             Self::Network(fault) => fault.apply(name, cluster, nodes),
             Self::Disk(fault) => fault.apply(cluster, nodes),
             Self::ClockSkew { offset_ns } => clock_skew::apply(cluster, nodes, offset_ns),
@@ -277,9 +308,13 @@ impl Means {
     ) -> Result<(), ChaosError> {
         match self {
             Self::Kill => broker_kill::heal(cluster, node),
-            Self::Stop { .. } => broker_stop::heal(cluster, node, victim),
-            Self::Upgrade { .. } => broker_upgrade::heal(cluster, node, victim),
+            // Which release it starts is known already.
+            Self::Stop { .. } | Self::Upgrade { .. } => broker_stop::heal(cluster, node, victim),
+            Self::SlowStart { share_percent, .. } => {
+                broker_slow_start::heal(cluster, node, victim, share_percent)
+            }
             Self::Pause => broker_pause::heal(cluster, node),
+            Self::CpuStarve { .. } => cpu_starve::heal(cluster, node),
             Self::Network(_) => network::heal(name, cluster),
             Self::Disk(_) => disk::heal(cluster, node, victim),
             Self::ClockSkew { offset_ns } => clock_skew::heal(cluster, node, victim, offset_ns),
@@ -298,7 +333,9 @@ pub(crate) fn status_of(cluster: &LocalCluster, node: i32) -> Result<NodeStatus,
 fn start_if_gone(cluster: &LocalCluster, node: i32) -> Result<(), ChaosError> {
     match status_of(cluster, node)?.state {
         NodeState::Exited(_) => cluster.start_node(node).map(|_| ()),
-        NodeState::Running | NodeState::Paused => Ok(()),
+        // Whoever left it so is gone, and it is to run.
+        NodeState::Paused => cluster.resume(node).map(|_| ()),
+        NodeState::Running => Ok(()),
     }
 }
 

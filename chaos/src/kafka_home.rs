@@ -27,6 +27,16 @@ pub enum KafkaSource {
     Directory(PathBuf),
 }
 
+/// The version, or the directory.
+impl std::fmt::Display for KafkaSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Maven(version) => version.fmt(f),
+            Self::Directory(path) => path.display().fmt(f),
+        }
+    }
+}
+
 impl Default for KafkaSource {
     fn default() -> Self {
         Self::Maven(KafkaVersion::DEFAULT)

@@ -33,7 +33,7 @@ use gauntlet_wire::{ConnectOptions, Permission, Security};
 
 use self::security::Access;
 use crate::error::ChaosError;
-use crate::fault::Admin;
+use crate::fault::{Admin, Starving};
 use crate::files::{
     FileError, OnPath, create_marked_dir, create_private_dir, remove_marked_dir, write_atomically,
 };
@@ -71,6 +71,8 @@ pub struct LocalCluster {
     version: KafkaVersion,
     access: Access,
     supervisor: Supervisor,
+    /// After the supervisor, which ends whom it leaves stopped.
+    starving: Starving,
     /// Nodes that are started from the jars of the later release.
     upgraded: Mutex<BTreeSet<i32>>,
 }
@@ -158,7 +160,8 @@ impl LocalCluster {
         }
         let version = releases.first.home.version.clone();
         let upgraded = Mutex::default();
-        let cluster = Self { nodes, cluster_id, version, access, supervisor, upgraded };
+        let starving = Starving::default();
+        let cluster = Self { nodes, cluster_id, version, access, supervisor, starving, upgraded };
         for node in &cluster.nodes {
             cluster.supervisor.start(node.node.id, &node.command)?;
         }
@@ -280,6 +283,11 @@ impl LocalCluster {
     /// Sends SIGCONT; `seen_ns` is when it ran again.
     pub fn resume(&self, id: i32) -> Result<SignalTimes, ChaosError> {
         Ok(self.supervisor.resume(id)?)
+    }
+
+    /// Who is left a share of the time only.
+    pub(crate) fn starving(&self) -> &Starving {
+        &self.starving
     }
 
     /// Puts rules of the network into force for `fault`, in place of those it had. Only for a cluster with

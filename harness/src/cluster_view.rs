@@ -19,6 +19,12 @@ pub struct InSync {
     pub in_sync: usize,
     /// All replicas.
     pub replicas: usize,
+    /// Partitions that have fewer replicas in sync than replicas: what Kafka's metric `UnderReplicatedPartitions` counts.
+    pub under_replicated: usize,
+    /// Partitions that nobody leads: Kafka's `OfflinePartitionsCount`.
+    pub offline: usize,
+    /// Replicas in sync of the partition that has the fewest; `None` as long as no partition is known.
+    pub isr_min: Option<usize>,
 }
 
 /// The story so far.
@@ -75,10 +81,19 @@ impl ClusterView {
     /// All partitions together.
     #[must_use]
     pub fn in_sync(&self) -> InSync {
-        let states = self.partitions.values();
+        InSync::of(self.partitions.values())
+    }
+}
+
+impl InSync {
+    /// Of these partitions.
+    pub fn of<'a>(states: impl Iterator<Item = &'a PartitionState>) -> Self {
         states.fold(InSync::default(), |sum, state| InSync {
             in_sync: sum.in_sync + state.isr.len(),
             replicas: sum.replicas + state.replicas.len(),
+            under_replicated: sum.under_replicated + usize::from(state.isr.len() < state.replicas.len()),
+            offline: sum.offline + usize::from(state.leader.is_none()),
+            isr_min: Some(sum.isr_min.map_or(state.isr.len(), |least| least.min(state.isr.len()))),
         })
     }
 }
@@ -191,8 +206,10 @@ mod tests {
         let all = [says(0, 1, 1, Some(1), &[1, 2, 3]), says(5, 1, 1, Some(1), &[1, 2])];
         let mut view = ClusterView::default();
         view.follow(all[..1].iter());
-        assert_eq!(view.in_sync(), InSync { in_sync: 3, replicas: 3 });
+        let full = InSync { in_sync: 3, replicas: 3, isr_min: Some(3), ..InSync::default() };
+        assert_eq!(view.in_sync(), full);
         view.follow(all.iter());
-        assert_eq!((view.in_sync(), view.taken), (InSync { in_sync: 2, replicas: 3 }, 2));
+        let less = InSync { in_sync: 2, under_replicated: 1, isr_min: Some(2), ..full };
+        assert_eq!((view.in_sync(), view.taken), (less, 2));
     }
 }

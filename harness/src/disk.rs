@@ -9,13 +9,15 @@ use gauntlet_wire::batch::{BatchBuilder, BatchStamp, RecordSpec};
 use gauntlet_wire::codec::Codec;
 
 use crate::load::records::IDENTITY_HEADER;
-use crate::payload::{BodyMaker, BodyPlan};
+use crate::payload::{BodyMaker, BodyPlan, IdentityPlace};
 
 const MIB: u64 = 1 << 20;
 /// Up to this share of the free disk everything is kept.
 const KEEP_ALL_UP_TO: f64 = 0.6;
 /// Of the free disk, with retention.
 const WINDOWED_BUDGET: f64 = 0.4;
+/// Bytes of an identity that no codec makes smaller.
+const IDENTITY_NOISE_BYTES: usize = 8;
 
 /// What happens to segments while a run goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,26 +73,33 @@ impl SampleBatch {
     }
 }
 
-/// Makes a batch of values that are all of one size.
-pub fn sample_batch(value_bytes: usize, body: &BodyPlan, codec: Codec, batch_bytes: usize) -> SampleBatch {
-    let identity_bytes = value_bytes.min(body.identity_bytes());
+/// Makes a batch of values that are all of one size, made of such bodies, with their identities there.
+pub fn sample_batch(
+    value_bytes: usize,
+    (body, identity): (&BodyPlan, IdentityPlace),
+    codec: Codec,
+    batch_bytes: usize,
+) -> SampleBatch {
+    let identity_bytes = value_bytes.min(identity.bytes_in_value());
     let maker = BodyMaker::new(1, 0, body.clone(), value_bytes - identity_bytes);
     // An identity costs what incompressible numbers cost: checksum, low bytes of time and sequence.
-    let noise_bytes = identity_bytes.min(8);
-    let apart = vec![0; IDENTITY_LEN - body.identity_bytes()];
-    let noise = BodyMaker::new(2, 0, BodyPlan::Random(1.0), noise_bytes);
+    let noise = BodyMaker::new(2, 0, BodyPlan::Random(1.0), IDENTITY_NOISE_BYTES);
     let mut builder = BatchBuilder::new(codec);
     let mut k = 0u64;
     while k == 0 || builder.bytes() + value_bytes + 16 <= batch_bytes.min(1 << 20) {
-        let mut own = apart.clone();
-        let own_noise_bytes = own.len().min(8);
-        noise.fill(0, k, 0, &mut own[..own_noise_bytes]);
+        let mut own = [0; IDENTITY_LEN];
+        noise.fill(0, k, 0, &mut own[IDENTITY_LEN - IDENTITY_NOISE_BYTES..]);
         let timestamp_ms = k as i64 / 100;
-        let own_header = (!own.is_empty()).then_some((IDENTITY_HEADER, &*own));
-        let spec = RecordSpec { timestamp_ms, key: None, value_bytes, own_header, headers: &[] };
+        let spec = RecordSpec {
+            timestamp_ms,
+            key: (identity == IdentityPlace::Key).then_some(&own[..]),
+            value_bytes,
+            own_header: (identity == IdentityPlace::Header).then_some((IDENTITY_HEADER, &own[..])),
+            headers: &[],
+        };
         builder.append(&spec, |value| {
             maker.fill(1, k, timestamp_ms, &mut value[identity_bytes..]);
-            noise.fill(0, k, 0, &mut value[identity_bytes - noise_bytes..identity_bytes]);
+            value[..identity_bytes].copy_from_slice(&own[IDENTITY_LEN - identity_bytes..]);
         });
         k += 1;
     }
@@ -143,7 +152,8 @@ mod tests {
     #[test]
     fn stored_size_follows_compressibility() {
         let stored = |fraction: f64, codec: Codec| {
-            sample_batch(100, &BodyPlan::Random(fraction), codec, 131_072).bytes_per_record()
+            sample_batch(100, (&BodyPlan::Random(fraction), IdentityPlace::Value), codec, 131_072)
+                .bytes_per_record()
         };
         let none = stored(0.2, Codec::None);
         assert!((105.0..115.0).contains(&none), "{none}");

@@ -11,6 +11,8 @@ pub(crate) fn details(action: &FaultAction) -> String {
     match action {
         FaultAction::Network { fault } => network(fault),
         FaultAction::Disk { fault } => disk(fault),
+        FaultAction::BrokerSlowStart { share_percent, .. } => format!(" at {share_percent} %"),
+        FaultAction::CpuStarve { share_percent } => format!(" to {share_percent} %"),
         FaultAction::ClockSkew { offset_ns } => format!(" by {}", Offset::from_ns(*offset_ns)),
         FaultAction::BrokerRollingUpgrade { to, .. } => format!(" to {to}"),
         _ => String::new(),

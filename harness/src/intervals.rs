@@ -49,6 +49,12 @@ pub struct Second {
     pub replicas_in_sync: usize,
     /// All replicas of the same partitions.
     pub replicas: usize,
+    /// How many of these partitions have fewer replicas in sync than replicas.
+    #[serde(default)]
+    pub under_replicated: usize,
+    /// How many of them nobody leads.
+    #[serde(default)]
+    pub offline: usize,
     /// Lateness of our own threads in this second, summed, in milliseconds.
     pub host_late_ms: f64,
     /// As above.

@@ -3,6 +3,7 @@
 pub mod bench;
 pub(crate) mod child;
 pub mod cli;
+pub mod cluster_levels;
 pub mod cluster_view;
 pub mod disk;
 pub mod external;

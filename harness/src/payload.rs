@@ -6,11 +6,38 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::random::{SplitMix, mix};
 
 pub mod envelope;
 
 use envelope::Envelope;
+
+/// Where a record's identity is: who sent it, when, and a checksum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentityPlace {
+    /// In front of the value.
+    #[default]
+    Value,
+    /// In a record header of its own, `gauntlet-identity`; the value is all body.
+    Header,
+    /// It is the key, a different one for every record; the value is all body.
+    Key,
+}
+
+impl IdentityPlace {
+    /// Bytes that the identity takes in front of a value.
+    #[must_use]
+    pub fn bytes_in_value(self) -> usize {
+        match self {
+            IdentityPlace::Value => gauntlet_verify::IDENTITY_LEN,
+            IdentityPlace::Header | IdentityPlace::Key => 0,
+        }
+    }
+}
 
 /// What bodies are made of.
 #[derive(Debug, Clone)]
@@ -19,26 +46,8 @@ pub enum BodyPlan {
     Random(f64),
     /// Consecutive pieces of these bytes, which must not be empty; at their end they begin again.
     Corpus(Arc<[u8]>),
-    /// JSON messages. Then the body is the whole value, and the identity is in a record header.
+    /// JSON messages: the body is the whole value.
     Json(Arc<Envelope>),
-}
-
-impl BodyPlan {
-    /// Bytes that the identity takes in front of a body.
-    pub fn identity_bytes(&self) -> usize {
-        match self {
-            BodyPlan::Random(_) | BodyPlan::Corpus(_) => gauntlet_verify::IDENTITY_LEN,
-            BodyPlan::Json(_) => 0,
-        }
-    }
-
-    /// Bytes of the shortest value there can be.
-    pub fn value_bytes_min(&self) -> usize {
-        match self {
-            BodyPlan::Random(_) | BodyPlan::Corpus(_) => gauntlet_verify::IDENTITY_LEN,
-            BodyPlan::Json(envelope) => envelope.bytes_min(),
-        }
-    }
 }
 
 /// Makes the bodies of one producer.
@@ -66,12 +75,6 @@ impl BodyMaker {
             BodyPlan::Random(fraction) => (body_bytes as f64 * fraction.clamp(0.0, 1.0)).round() as usize,
             BodyPlan::Corpus(_) | BodyPlan::Json(_) => 0,
         }
-    }
-
-    /// Whether the identity belongs into a header, because the body is the whole value.
-    #[inline]
-    pub fn is_whole_value(&self) -> bool {
-        matches!(self.plan, BodyPlan::Json(_))
     }
 
     /// Fills the body of record `k` of `partition`, which must be zeroed.

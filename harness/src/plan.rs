@@ -24,7 +24,7 @@ use gauntlet_wire::{LinkConfig, Security, codec::Codec};
 
 use crate::keys::KeyPlan;
 use crate::load::records::Headers;
-use crate::payload::BodyPlan;
+use crate::payload::{BodyPlan, IdentityPlace};
 use crate::rdkafka::settings::Setting;
 use crate::schedule::{Arrival, Curve};
 use crate::sizes::SizePlan;
@@ -179,12 +179,14 @@ pub struct ProducerBlock {
 /// How the records of a block of producers look.
 #[derive(Debug, Clone)]
 pub struct RecordPlan {
-    /// Lengths of values, the identity included.
+    /// Lengths of values, the identity included if it is there.
     pub sizes: SizePlan,
     /// Their mean, found once: of some distributions it takes many draws.
     pub value_bytes_mean: f64,
-    /// What is behind the identity.
+    /// What is behind the identity, or the whole value.
     pub body: BodyPlan,
+    /// Where the identity is.
+    pub identity: IdentityPlace,
     /// Which key each has, and so which partition.
     pub keys: KeyChoice,
     /// Record headers that each carries.
@@ -354,6 +356,8 @@ pub struct LoadPlan {
     pub duration: Option<Duration>,
     /// How long answers and reads are waited for after the load.
     pub drain: Duration,
+    /// What finds no room when it is due is dropped; it does not wait.
+    pub drops: bool,
 }
 
 /// What is checked.

@@ -47,9 +47,12 @@ pub struct Counts {
     pub indeterminate: u64,
     /// Records sent with acks=0.
     pub unacknowledged: u64,
+    /// Records that were never sent, because there was no room when they were due (`load.overflow: drop`).
+    #[serde(default)]
+    pub dropped: u64,
     /// Acked records whose latency is mostly ours (`design`: gauntlet + host over 5 ms and over 10 %).
     pub ours: u64,
-    /// Failed and indeterminate records, by the same rule: what is late because of us may end for that.
+    /// Failed, indeterminate, and dropped records, by the same rule: what is late because of us may end for that.
     #[serde(default)]
     pub unanswered_ours: u64,
     /// Records read.
@@ -112,6 +115,7 @@ impl Counts {
             failed,
             indeterminate,
             unacknowledged,
+            dropped,
             ours,
             unanswered_ours,
             read,
@@ -123,6 +127,7 @@ impl Counts {
         self.failed += failed;
         self.indeterminate += indeterminate;
         self.unacknowledged += unacknowledged;
+        self.dropped += dropped;
         self.ours += ours;
         self.unanswered_ours += unanswered_ours;
         self.read += read;

@@ -473,12 +473,8 @@ fn environment(plan: &Plan) -> Environment {
         gauntlet: env!("CARGO_PKG_VERSION").to_owned(),
         kafka: match &plan.cluster {
             ClusterPlan::Local(spec) => {
-                let begins_as = match &spec.kafka {
-                    gauntlet_chaos::KafkaSource::Maven(version) => version.to_string(),
-                    gauntlet_chaos::KafkaSource::Directory(path) => path.display().to_string(),
-                };
                 let upgraded = spec.upgrade_to.as_ref().map(|to| format!(", upgraded to {to}"));
-                Some(begins_as + &upgraded.unwrap_or_default())
+                Some(spec.kafka.to_string() + &upgraded.unwrap_or_default())
             }
             ClusterPlan::Bootstrap(_) => None,
         },

@@ -137,8 +137,9 @@ impl Slots<'_> {
                 }
             }
         }
-        let Counts { acked, failed, indeterminate, unacknowledged, .. } = measured.counts;
-        measured.intended = self.scheduled.then_some(acked + failed + indeterminate + unacknowledged);
+        let Counts { acked, failed, indeterminate, unacknowledged, dropped, .. } = measured.counts;
+        let intended = acked + failed + indeterminate + unacknowledged + dropped;
+        measured.intended = self.scheduled.then_some(intended);
         measured
     }
 

@@ -59,6 +59,7 @@ fn flawless(scenario: &str, out: &Path) -> Value {
 
 /// Each broker says of itself what it runs whenever it starts.
 #[test]
+#[ignore = "over the time budget of ci/test; ci/faults runs it"]
 fn a_release_becomes_a_later_one_broker_by_broker_and_costs_no_record() {
     let out = tempfile::tempdir().unwrap();
     let record = flawless("rolling-upgrade", out.path());

@@ -74,15 +74,22 @@ fn librdkafka_on_both_sides_is_checked_and_measured_as_the_own_client_is() {
 }
 
 #[test]
-fn what_one_client_writes_the_other_reads_with_every_codec() {
+fn what_one_client_writes_the_other_reads_with_every_codec_and_wherever_identities_are() {
     let _alone = alone();
     let (mut topics, mut producers, mut consumers) = (String::new(), String::new(), String::new());
-    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+    let kinds = [
+        ("none", "identity: value"),
+        ("gzip", "identity: header"),
+        ("snappy", "identity: key, payload: { size: 0B }"),
+        ("lz4", "payload: { format: json, size: 400B, headers: { origin: test } }"),
+        ("zstd", "identity: header, payload: { size: 1B, headers: { origin: test } }, key: sticky"),
+    ];
+    for (codec, records) in kinds {
         for (writes, reads) in [("wire", "rdkafka"), ("rdkafka", "wire")] {
             let topic = format!("{codec}-by-{writes}");
             topics += &format!("  - {{ name: {topic}, partitions: 2 }}\n");
             producers += &format!(
-                "    - {{ topic: {topic}, count: 1, driver: {writes}, config: {{ compression.type: {codec} }} }}\n"
+                "    - {{ topic: {topic}, count: 1, driver: {writes}, {records}, config: {{ compression.type: {codec} }} }}\n"
             );
             consumers += &format!("    - {{ topic: {topic}, driver: {reads} }}\n");
         }

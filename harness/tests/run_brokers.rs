@@ -124,7 +124,8 @@ fn a_quiet_cluster_passes_and_its_topic_is_gone_afterwards() {
     let case = foreign(
         "quiet",
         "{ shape: constant, rate: 5k/s, warmup: 2s, duration: 6s, drain: 20s }",
-        "expect: [verify.lost == 0, verify.checked > 0]\nabort_when: [consumer.lag max > 10_000_000]\n",
+        "expect: [verify.lost == 0, verify.checked > 0, cluster.under_replicated_partitions max == 0, \
+         cluster.brokers_alive min == 3, cluster.leader_changes == 0]\nabort_when: [consumer.lag max > 10_000_000]\n",
     );
     let junit = case.dir.path().join("all.xml");
     let output = case.command("run").arg("--junit").arg(&junit).output().unwrap();
@@ -195,6 +196,36 @@ fn a_broker_that_is_limited_by_a_quota_fails_and_is_the_one_to_blame() {
     let slip = &record["load"]["slip"];
     assert!(slip["broker"].as_f64() > slip["gauntlet"].as_f64(), "{slip}");
     assert!(slip["broker"].as_f64() > slip["host"].as_f64(), "{slip}");
+}
+
+/// The same with `overflow: drop`: nothing waits for longer than the buffer lasts, and what is missing is counted.
+#[test]
+fn what_a_limited_broker_has_no_room_for_is_dropped_and_counted() {
+    let _alone = alone();
+    set_quota(&cluster().bootstrap()[0], "dropping-producer-0", 100_000.0);
+    let bootstrap = cluster().bootstrap().join(",");
+    let case = Case::new(&format!(
+        "version: 1\nname: dropping\ncluster: {{ bootstrap_servers: \"{bootstrap}\" }}\n\
+         workload: {{ payload: {{ size: 100B, random_fraction: 1.0 }}, producers: {{ count: 1, \
+         config: {{ client.id: dropping, buffer.memory: 65536, batch.size: 4096 }} }} }}\n\
+         load: {{ shape: constant, rate: 6k/s, warmup: 2s, duration: 5s, drain: 30s, overflow: drop }}\n\
+         expect: [load.dropped == 0]\n"
+    ));
+    let (output, record) = case.run();
+    assert_verdict(&output, &record, "FAIL", 99);
+    assert_eq!(record["expect"][0]["ok"], false, "{:#}", record["expect"][0]);
+    let (acked, dropped) = (&record["produce"]["acked"], &record["produce"]["dropped"]);
+    let (acked, dropped) = (acked.as_u64().unwrap(), dropped.as_u64().unwrap());
+    assert_eq!(
+        acked + dropped,
+        30_000,
+        "every record that was due was sent or dropped: {:#}",
+        record["produce"]
+    );
+    assert!(dropped > 15_000, "six times as much as the quota: {dropped}");
+    assert_eq!(record["verify"]["lost"], 0, "a record that was never sent is not lost");
+    let (page, _) = reports(&case);
+    assert!(page.contains("dropped: no room when due"), "{page}");
 }
 
 #[test]
@@ -363,7 +394,8 @@ fn a_fault_that_happens_again_is_counted_each_time() {
         "[{ name: hiccup, at: 3s, every: 15s, jitter: 1s, action: broker.bounce, target: { role: broker, not: controller } }]",
         "{ shape: constant, rate: 5k/s, warmup: 2s, duration: 30s, drain: 60s }",
         "[verify.lost == 0, verify.duplicates == 0, \"recovery.first_ack{fault=hiccup} < 60s\", \
-          { that: produce.failed == 0, during: \"fault:hiccup\" }]",
+          { that: produce.failed == 0, during: \"fault:hiccup\" }, cluster.leader_changes > 0, \
+          cluster.under_replicated_partitions max > 0, cluster.isr_size min == 2]",
     );
     let plan = case.command("plan").output().unwrap();
     let planned = String::from_utf8_lossy(&plan.stdout);

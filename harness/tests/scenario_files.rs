@@ -264,3 +264,57 @@ fn the_committed_schema_is_current() {
         "scenarios/scenario.schema.json is out of date: run UPDATE=1 cargo test -p gauntlet"
     );
 }
+
+/// A line of the field reference for every metric, by what the registry says of it.
+fn table_of_metrics() -> String {
+    use gauntlet_reports::metric::{METRICS, Scope, Shape, Unit};
+    let mut table = "| Metric | Unit | Statistic | Over | Meaning |\n|---|---|---|---|---|\n".to_owned();
+    for metric in METRICS {
+        let name = match (metric.scope, metric.by) {
+            (Scope::Fault, _) => format!("{}{{fault=NAME}}", metric.name),
+            (_, []) => metric.name.to_owned(),
+            (_, by) => format!("{}{{by={}}}", metric.name, by.join("\\|")),
+        };
+        let unit = match metric.unit {
+            Unit::Count => "count",
+            Unit::PerSecond => "per second",
+            Unit::BytesPerSecond => "bytes per second",
+            Unit::Milliseconds => "ms",
+            Unit::Seconds => "s",
+            Unit::Nanoseconds => "ns",
+            Unit::Ratio => "share, or %",
+            Unit::Mebibytes => "MiB",
+        };
+        let statistic = match metric.shape {
+            Shape::Distribution => "`p50` to `p99.99`, `max`, `min`, `mean`, `count`",
+            Shape::Level => "`max`, `min`, `mean`",
+            Shape::Single => "",
+        };
+        let over = match metric.scope {
+            Scope::Window => "a window",
+            Scope::Run => "the run",
+            Scope::Fault => "a fault",
+        };
+        table += &format!("| `{name}` | {unit} | {statistic} | {over} | {} |\n", metric.help);
+    }
+    table
+}
+
+/// As the schema: `UPDATE=1 cargo test` writes it.
+#[test]
+fn the_field_reference_has_every_metric() {
+    let path = scenarios().join("README.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = ("<!-- metrics: generated -->\n", "<!-- end of metrics -->");
+    let (before, rest) = page.split_once(begin).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    let current = format!("{before}{begin}{}{end}{after}", table_of_metrics());
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &current).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        committed == current,
+        "scenarios/README.md is out of date: run UPDATE=1 cargo test --test scenario_files"
+    );
+}

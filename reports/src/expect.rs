@@ -359,6 +359,7 @@ mod tests {
             schedule: true,
             search: true,
             headroom: true,
+            drops: true,
             faults: ["kill-leader".to_owned()].into(),
         }
     }

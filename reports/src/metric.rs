@@ -136,6 +136,8 @@ pub enum Needs {
     Statistics,
     /// Producers whose answers from brokers are seen.
     Answers,
+    /// A load that drops what finds no room.
+    Drops,
 }
 
 /// A metric.
@@ -263,6 +265,13 @@ pub const METRICS: &[Metric] = &[
         Needs::Schedule,
         "records intended in the window and acked before it ended, of all intended in it",
     ),
+    window(
+        "load.dropped",
+        Unit::Count,
+        Shape::Single,
+        Needs::Drops,
+        "records that were never sent, because there was no room when they were due",
+    ),
     Metric {
         name: "load.slip",
         unit: Unit::Milliseconds,
@@ -272,6 +281,41 @@ pub const METRICS: &[Metric] = &[
         by: &["broker", "gauntlet", "host"],
         help: "longest time that a record left late because of `by`",
     },
+    window(
+        "cluster.under_replicated_partitions",
+        Unit::Count,
+        Shape::Level,
+        Needs::Nothing,
+        "partitions of the run's topics with fewer replicas in sync than replicas",
+    ),
+    window(
+        "cluster.offline_partitions",
+        Unit::Count,
+        Shape::Level,
+        Needs::Nothing,
+        "partitions of the run's topics without a leader",
+    ),
+    window(
+        "cluster.isr_size",
+        Unit::Count,
+        Shape::Level,
+        Needs::Nothing,
+        "replicas in sync of the partition of the run's topics that has the fewest",
+    ),
+    window(
+        "cluster.brokers_alive",
+        Unit::Count,
+        Shape::Level,
+        Needs::Nothing,
+        "brokers that are registered and not fenced",
+    ),
+    window(
+        "cluster.leader_changes",
+        Unit::Count,
+        Shape::Single,
+        Needs::Nothing,
+        "times that a partition of the run's topics got another leader",
+    ),
     window(
         "client.cpu_ns_per_message",
         Unit::Nanoseconds,
@@ -407,6 +451,8 @@ pub struct Capabilities {
     pub statistics: bool,
     /// Some producer does not tell what brokers answer.
     pub hides_answers: bool,
+    /// What finds no room when it is due is dropped.
+    pub drops: bool,
     /// Names of the faults.
     pub faults: BTreeSet<String>,
 }
@@ -433,6 +479,9 @@ impl Capabilities {
             Needs::Queue if !self.queues => Some("only producers with `driver: rdkafka` have such a queue"),
             Needs::Answers if self.hides_answers => {
                 Some("a producer is a program, which does not tell what brokers answer")
+            }
+            Needs::Drops if !self.drops => {
+                Some("records wait for room; only a load with `overflow: drop` drops any")
             }
             Needs::Statistics if !self.statistics => {
                 Some("only clients with `driver: rdkafka` have statistics of their own")

@@ -119,6 +119,9 @@ pub struct ProduceRecord {
     pub indeterminate: u64,
     /// Records sent with acks=0.
     pub unacknowledged: u64,
+    /// Records that were never sent, because there was no room when they were due (`load.overflow: drop`).
+    #[serde(default)]
+    pub dropped: u64,
     /// Records acked per second of the window, whenever they were intended.
     pub throughput: f64,
     /// Intended time to ack.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::broker_stop;
 use crate::error::ChaosError;
 use crate::local::LocalCluster;
-use crate::process::ProcessIdentity;
 use crate::supervisor::SignalTimes;
 
 /// Asks `node` to stop, to be started from the other jars from now on; returns when the supervisor has reaped it, or fails at `deadline`.
@@ -18,9 +17,4 @@ pub(super) fn apply(
     // First: whoever starts it again, for whatever reason, starts the new release.
     cluster.upgrade(node)?;
     broker_stop::apply(cluster, node, deadline)
-}
-
-/// Starts `node`, as after any stop.
-pub(super) fn heal(cluster: &LocalCluster, node: i32, victim: ProcessIdentity) -> Result<(), ChaosError> {
-    broker_stop::heal(cluster, node, victim)
 }

@@ -15,6 +15,7 @@ mod reset;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use gauntlet_wire::ConnectOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ChaosError;
@@ -143,7 +144,7 @@ impl NetworkFault {
         if self.ways_of_clients() > 0 {
             let addresses = cluster.broker_addresses();
             for (id, addr) in addresses.iter().filter(|(id, _)| nodes.contains(id)) {
-                self.probe(*id, addr)?;
+                self.probe(*id, addr, cluster.operator())?;
             }
         }
         let deadline = Instant::now() + ACT_LIMIT;
@@ -161,7 +162,7 @@ impl NetworkFault {
     }
 
     /// Connects to the victim as a client, and fails if that went otherwise than the fault says.
-    fn probe(&self, id: i32, addr: &str) -> Result<(), ChaosError> {
+    fn probe(&self, id: i32, addr: &str, who: ConnectOptions) -> Result<(), ChaosError> {
         let ways = self.ways_of_clients();
         let effect = self.effect();
         let patience = match effect {
@@ -170,7 +171,7 @@ impl NetworkFault {
             Effect::Limit { bytes_per_s } => limit::patience(bytes_per_s),
             Effect::Reset => reset::PATIENCE,
         };
-        let seen = probe::ask(addr, patience);
+        let seen = probe::ask(addr, who, patience);
         let contradiction = match effect {
             Effect::Hold => hold::contradiction(&seen),
             Effect::Delay { latency_ns, jitter_ns } => {

@@ -19,9 +19,11 @@ pub(super) fn render(
     nodes: &[Node],
     data_dir: &Path,
 ) -> String {
-    let mut properties = access.properties();
+    let listener = access.listener();
+    let listeners = if node.behind.is_some() { vec![listener, BROKERS] } else { vec![listener] };
+    let mut properties = access.properties(&listeners);
     properties.extend(configured(spec));
-    properties.extend(owned(access.listener(), node, nodes, data_dir));
+    properties.extend(owned(listener, node, nodes, data_dir));
     let mut text = String::new();
     for (name, value) in &properties {
         // Writing to a String can't fail.
@@ -106,8 +108,7 @@ fn owned(listener: &str, node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeM
     };
     let mut protocols = format!("CONTROLLER:PLAINTEXT,{listener}:{listener}");
     if node.behind.is_some() {
-        // Never with security: `LocalSpec::validate`.
-        protocols = format!("{BROKERS}:PLAINTEXT,{protocols}");
+        protocols = format!("{BROKERS}:{listener},{protocols}");
     }
     let mut owned = BTreeMap::from([
         ("controller.listener.names".to_owned(), "CONTROLLER".to_owned()),

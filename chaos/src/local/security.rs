@@ -227,8 +227,8 @@ impl Access {
     }
 
     /// What brokers are told of it. Holds passwords.
-    pub(super) fn properties(&self) -> BTreeMap<String, String> {
-        self.secured.as_ref().map(Secured::properties).unwrap_or_default()
+    pub(super) fn properties(&self, listeners: &[&str]) -> BTreeMap<String, String> {
+        self.secured.as_ref().map(|secured| secured.properties(listeners)).unwrap_or_default()
     }
 
     /// Whom ACLs have to name for the load, if there are any.
@@ -362,7 +362,7 @@ fn wait_for(
 }
 
 impl Secured {
-    fn properties(&self) -> BTreeMap<String, String> {
+    fn properties(&self, listeners: &[&str]) -> BTreeMap<String, String> {
         let mut properties = BTreeMap::new();
         let mut set = |name: &str, value: String| properties.insert(name.to_owned(), value);
         if let Some(stores) = &self.stores {
@@ -376,19 +376,21 @@ impl Secured {
                 set("ssl.client.auth", "required".to_owned());
             }
             Some(mechanism) => {
-                let listener = format!("listener.name.{}", self.spec.protocol.name().to_lowercase());
-                let jaas = |mechanism: &str| format!("{listener}.{mechanism}.sasl.jaas.config");
                 set("sasl.mechanism.inter.broker.protocol", "PLAIN".to_owned());
-                set(&jaas("plain"), self.plain_users(mechanism));
-                let mut enabled = "PLAIN".to_owned();
-                if mechanism.scram().is_some() {
-                    enabled = format!("PLAIN,{}", mechanism.name());
-                    set(
-                        &jaas(&mechanism.name().to_lowercase()),
-                        "org.apache.kafka.common.security.scram.ScramLoginModule required;".to_owned(),
-                    );
-                }
+                let enabled = match mechanism.scram() {
+                    Some(_) => format!("PLAIN,{}", mechanism.name()),
+                    None => "PLAIN".to_owned(),
+                };
                 set("sasl.enabled.mechanisms", enabled);
+                for listener in listeners.iter().map(|listener| listener.to_lowercase()) {
+                    let jaas =
+                        |mechanism: &str| format!("listener.name.{listener}.{mechanism}.sasl.jaas.config");
+                    set(&jaas("plain"), self.plain_users(mechanism));
+                    if mechanism.scram().is_some() {
+                        let module = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
+                        set(&jaas(&mechanism.name().to_lowercase()), module.to_owned());
+                    }
+                }
             }
         }
         if self.spec.acls {
@@ -444,7 +446,7 @@ mod tests {
             ),
         ] {
             let (access, _dir) = make(protocol);
-            let properties = access.properties();
+            let properties = access.properties(&[access.listener()]);
             assert!(keys.iter().all(|key| properties.contains_key(*key)), "{protocol:?}: {properties:#?}");
             assert_eq!(properties.contains_key("ssl.keystore.location"), protocol.has_tls());
             assert_eq!(access.load_file().is_some_and(Path::exists), protocol == Protocol::Ssl);
@@ -452,7 +454,7 @@ mod tests {
             assert_eq!(access.listener(), protocol.name());
         }
         assert_eq!(Access::default().listener(), "PLAINTEXT");
-        assert!(Access::default().properties().is_empty());
+        assert!(Access::default().properties(&[]).is_empty());
     }
 
     #[test]
@@ -464,7 +466,7 @@ mod tests {
             !shown.contains(secured.operator_password.expose())
                 && !shown.contains(secured.load_password.expose())
         );
-        let text = format!("{:?}", access.properties());
+        let text = format!("{:?}", access.properties(&[access.listener()]));
         assert!(text.contains(secured.operator_password.expose()));
         assert!(!text.contains(secured.load_password.expose()), "SCRAM passwords are not in properties");
         let key = std::fs::metadata(dir.path().join("broker.pem")).unwrap();

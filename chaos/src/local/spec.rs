@@ -138,9 +138,6 @@ pub enum SpecError {
         /// The size given.
         bytes: u64,
     },
-    /// A proxy in front of a cluster whose nodes are not known to work behind one.
-    #[error("a cluster with security can't have faults of the network yet")]
-    ProxiedAndSecured,
     /// No later release.
     #[error("{to} is no upgrade of {from}: name a later version")]
     NoUpgrade {
@@ -191,9 +188,6 @@ impl LocalSpec {
         }
         if let Some(bytes) = self.heap_bytes.filter(|bytes| !is_heap(*bytes)) {
             return Err(SpecError::Heap { bytes });
-        }
-        if self.proxied && self.security.is_some() {
-            return Err(SpecError::ProxiedAndSecured);
         }
         if let (KafkaSource::Maven(from), Some(to)) = (&self.kafka, &self.upgrade_to) {
             must_be_later(from, to)?;

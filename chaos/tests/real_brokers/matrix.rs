@@ -33,6 +33,8 @@ const ROWS: &str = "GAUNTLET_FAULT_ROWS";
 const SUPERVISOR_LIMIT: Duration = Duration::from_secs(10);
 /// A broker that is asked to stop.
 const STOP: u64 = 30_000;
+/// What part of the time is left to a node that is starved, in per cent.
+const STARVED_TO: u8 = 20;
 /// How long somebody is asked who is not to answer.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -121,11 +123,14 @@ fn rows() -> Vec<Row> {
     let roll = Do::BrokerRollingRestart { deadline_ms: STOP };
     let loss = |by| Do::QuorumLoss { by };
     let mut rows = Vec::new();
-    for action in [Do::BrokerKill, stop.clone(), Do::BrokerPause] {
+    let starve = Do::CpuStarve { share_percent: STARVED_TO };
+    for action in [Do::BrokerKill, stop.clone(), Do::BrokerPause, starve] {
         rows.push(row(action, Target::NotController, Shape::Combined));
     }
     rows.push(ci(row(restart.clone(), Target::NotController, Shape::Combined)));
     rows.push(row(Do::BrokerBounce, Target::NotController, Shape::Combined));
+    let slow = Do::BrokerSlowStart { deadline_ms: STOP, share_percent: STARVED_TO };
+    rows.push(row(slow, Target::NotController, Shape::Combined));
     rows.push(ci(row(roll.clone(), Target::NextOfRoll, Shape::Combined)));
     rows.push(ci(row(Do::BrokerKillAll, Target::AllBrokers, Shape::Combined)));
     let loss_by_pause = row(loss(LossBy::Pause), Target::EnoughVoters, Shape::Combined);
@@ -165,6 +170,7 @@ impl Row {
             FaultAction::QuorumLoss { by: LossBy::Pause } => "quorum.loss by pause".to_owned(),
             FaultAction::QuorumLoss { by: LossBy::Kill } => "quorum.loss by kill".to_owned(),
             FaultAction::Network { fault } => network::words(fault),
+            FaultAction::CpuStarve { share_percent } => format!("cpu.starve to {share_percent} %"),
             action => shims::words(action).unwrap_or_else(|| action.name().to_owned()),
         }
     }
@@ -299,6 +305,21 @@ fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
     tell(row, cluster, &records, &seen)
 }
 
+/// How often a process that is starved is found standing still, in many looks.
+fn starved(process: ProcessIdentity) -> Result<String, Failed> {
+    const LOOKS: u32 = 300;
+    let mut still = 0;
+    for _ in 0..LOOKS {
+        still += u32::from(process.all_threads_stopped()?);
+        // Not a wait: so long to the next look, which falls anywhere into the victim's period.
+        std::thread::sleep(Duration::from_millis(7));
+    }
+    let percent = still * 100 / LOOKS;
+    // 80 % of the time; our own threads may be late on a busy host.
+    assert!((50..=97).contains(&percent), "it stood still in {percent} % of {LOOKS} looks");
+    Ok("it stands still most of the time, and goes on each time".to_owned())
+}
+
 /// A fault that lasts, seen by somebody who is not its injector.
 fn lasts(
     row: &Row,
@@ -314,6 +335,10 @@ fn lasts(
     }
     if let Some(seen) = shims::seen(&row.action, cluster, *victims.first().ok_or("no victim")?, topic) {
         return seen;
+    }
+    if let FaultAction::CpuStarve { .. } = row.action {
+        let victim = before.iter().find(|(node, _)| victims.contains(node));
+        return starved(victim.ok_or("no victim")?.1);
     }
     for (node, process) in before.iter().filter(|(node, _)| victims.contains(node)) {
         if row.pauses() {

@@ -3,6 +3,7 @@
 //! The "simple" consumer of librdkafka, not `rd_kafka_assign`: that needs a `group.id`, and with it a coordinator and
 //! permissions on a group that nobody wants.
 
+use std::ffi::CStr;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
@@ -267,6 +268,45 @@ impl<'a> Message<'a> {
             }
             std::slice::from_raw_parts((*message).payload.cast_const().cast(), (*message).len)
         }
+    }
+
+    /// The key; `None` where there is none.
+    #[must_use]
+    #[inline]
+    pub fn key(&self) -> Option<&'a [u8]> {
+        // SAFETY: the message lives as long as the batch; the key is as long as is said, and nobody writes to it.
+        unsafe {
+            let message = self.raw();
+            let key = NonNull::new((*message).key)?;
+            Some(std::slice::from_raw_parts(key.as_ptr().cast_const().cast(), (*message).key_len))
+        }
+    }
+
+    /// Value of the first record header of that name; `None` where there is none, or it has no value. Headers are taken
+    /// apart when one is asked for.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        let mut headers = std::ptr::null_mut();
+        // SAFETY: the message is valid; on success `headers` are its own, and live as long as it does. The answer is read as
+        // a number, as it may be any error.
+        if unsafe { sys::rd_kafka_message_headers(self.raw(), &raw mut headers) } as i32 != 0 {
+            return None;
+        }
+        for index in 0.. {
+            let (mut found, mut value, mut bytes) = (std::ptr::null(), std::ptr::null(), 0);
+            // SAFETY: the headers are valid; on success name and value point into them.
+            unsafe {
+                let (name_at, value_at, bytes_at) = (&raw mut found, &raw mut value, &raw mut bytes);
+                if sys::rd_kafka_header_get_all(headers, index, name_at, value_at, bytes_at) as i32 != 0 {
+                    return None;
+                }
+                if CStr::from_ptr(found).to_bytes() == name.as_bytes() {
+                    let value = NonNull::new(value.cast_mut())?;
+                    return Some(std::slice::from_raw_parts(value.as_ptr().cast_const().cast(), bytes));
+                }
+            }
+        }
+        None
     }
 
     /// An error in words.

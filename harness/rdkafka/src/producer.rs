@@ -15,7 +15,7 @@ use crate::handle::{Event, Handle, Queue, Topic};
 use crate::notice::Notice;
 use crate::wakeup::Wakeup;
 
-/// A record to hand over. librdkafka copies key and value.
+/// A record to hand over. librdkafka copies key, header and value.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
     /// The partition.
@@ -24,6 +24,8 @@ pub struct Record<'a> {
     pub timestamp_ms: i64,
     /// The key, if any.
     pub key: Option<&'a [u8]>,
+    /// A header of its own, name and value, besides those that all records carry.
+    pub header: Option<(&'a str, &'a [u8])>,
     /// The value.
     pub value: &'a [u8],
     /// Comes back in the report.
@@ -201,7 +203,11 @@ impl Producer {
             fields[count].u.mem = memory(key);
             count += 1;
         }
-        let headers = self.headers.as_ref().map(Headers::copy);
+        let headers = match (&self.headers, record.header) {
+            (None, None) => None,
+            (Some(headers), None) => Some(headers.copy()),
+            (headers, Some(own)) => Some(with_own(headers.as_ref(), own)),
+        };
         if let Some(headers) = headers {
             fields[count] = field(Field::RD_KAFKA_VTYPE_HEADERS);
             fields[count].u.headers = headers;
@@ -299,6 +305,18 @@ fn not_taken(error: NonNull<sys::rd_kafka_error_t>) -> NotTaken {
     }
 }
 
+/// Headers of one record: one of its own, behind those of all. They are the caller's.
+fn with_own(same: Option<&Headers>, (name, value): (&str, &[u8])) -> *mut sys::rd_kafka_headers_t {
+    // SAFETY: takes a number; what comes back is the caller's, as a copy is. Name and value are valid, with their lengths,
+    // and both are copied.
+    unsafe {
+        let headers = same.map_or_else(|| sys::rd_kafka_headers_new(1), Headers::copy);
+        let (name_at, value_at) = (name.as_ptr().cast(), value.as_ptr().cast());
+        sys::rd_kafka_header_add(headers, name_at, name.len() as isize, value_at, value.len() as isize);
+        headers
+    }
+}
+
 /// Record headers, the same for every record.
 #[derive(Debug)]
 struct Headers {
@@ -352,7 +370,14 @@ mod tests {
     }
 
     fn record(partition: i32, tag: u64) -> Record<'static> {
-        Record { partition, timestamp_ms: 1_700_000_000_000, key: Some(b"key"), value: b"value", tag }
+        Record {
+            partition,
+            timestamp_ms: 1_700_000_000_000,
+            key: Some(b"key"),
+            header: None,
+            value: b"value",
+            tag,
+        }
     }
 
     /// Takes reports until there are so many.

@@ -9,7 +9,7 @@ use super::options::{BenchOptions, Work};
 use super::payload::RANDOM_FRACTION;
 use super::tuning::{KnobSweep, representatives};
 use crate::disk::{free_bytes, sample_batch};
-use crate::payload::BodyPlan;
+use crate::payload::{BodyPlan, IdentityPlace};
 
 /// Bytes of values per second that no contender exceeds flat out on brokers that share its host.
 const FLAT_OUT_BYTES_S: f64 = 300e6;
@@ -145,7 +145,8 @@ fn existing_ancestor(dir: &Path) -> &Path {
 /// Bytes of one replica per record of a cell.
 fn stored_bytes(cell: Cell) -> f64 {
     let body = BodyPlan::Random(RANDOM_FRACTION);
-    sample_batch(cell.size.get() as usize, &body, cell.codec, 131_072).bytes_per_record()
+    sample_batch(cell.size.get() as usize, (&body, IdentityPlace::Value), cell.codec, 131_072)
+        .bytes_per_record()
 }
 
 /// The largest topic of a trial, and those that stay because they are only read.

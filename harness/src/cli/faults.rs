@@ -76,7 +76,7 @@ fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
     }
     writeln!(
         out,
-        "       network.*: through a proxy in front of every node, which only runs with such a fault have; not with `security`"
+        "       network.*: through a proxy in front of every node, which only runs with such a fault have; by `api` not where there is TLS"
     )?;
     writeln!(
         out,
@@ -108,6 +108,9 @@ fn what(action: ActionName) -> &'static str {
         ActionName::BrokerPause => "SIGSTOP to a node",
         ActionName::BrokerRestart => "SIGTERM to a node, started again at once",
         ActionName::BrokerBounce => "SIGKILL to a node, started again at once",
+        ActionName::BrokerSlowStart => {
+            "SIGTERM to a node, started again at once, with a share of the time until it is whole"
+        }
         ActionName::BrokerRollingRestart => "every broker in turn restarted, all replicas in sync between",
         ActionName::BrokerRollingUpgrade => {
             "every broker in turn stopped and started as a later release, all replicas in sync between"
@@ -125,6 +128,7 @@ fn what(action: ActionName) -> &'static str {
         ActionName::DiskFail => "what a node reads, writes or syncs below log.dirs fails (EIO)",
         ActionName::DiskReadOnly => "nothing below a node's log.dirs can be changed (EROFS)",
         ActionName::ClockSkew => "the time of day of a broker is moved, forward or back",
+        ActionName::CpuStarve => "a node is stopped for a part of every 100 ms, as over a CPU quota",
     }
 }
 
@@ -137,6 +141,7 @@ fn how(action: ActionName) -> String {
         | ActionName::BrokerStop
         | ActionName::BrokerRestart
         | ActionName::BrokerBounce
+        | ActionName::BrokerSlowStart
         | ActionName::BrokerRollingRestart
         | ActionName::BrokerRollingUpgrade => "acts when the process is gone",
         ActionName::NetworkIsolate
@@ -150,6 +155,7 @@ fn how(action: ActionName) -> String {
             "acts when an operation of the node has failed, which may end it"
         }
         ActionName::ClockSkew => "acts when a broker stamps a record so",
+        ActionName::CpuStarve => "acts when every thread was seen to stop, and to go on",
         ActionName::ElectionPreferred | ActionName::LeaderImbalance => {
             "acts when every broker says who leads"
         }

@@ -8,7 +8,7 @@ mod sweep;
 
 use std::io::Write;
 
-use gauntlet_chaos::{FaultAction, FaultSpec, Jvm, KafkaSource, Operation, Target};
+use gauntlet_chaos::{FaultAction, FaultSpec, Jvm, Operation, Target};
 use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;
@@ -104,7 +104,7 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
             out,
             "brokers {} local, Kafka {}{}, jvm {}, heap {}{}{}{}",
             spec.brokers,
-            kafka(&spec.kafka),
+            spec.kafka,
             spec.upgrade_to.as_ref().map_or_else(String::new, |to| format!(" (upgraded to {to})")),
             jvm(spec.jvm),
             Bytes::new(spec.heap_bytes()),
@@ -156,11 +156,18 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     let free = needs.disk_free_bytes.map_or("unknown".to_owned(), gigabytes);
     writeln!(out, "disk    {needed} on all replicas, {free} free; evidence: {}", plan.evidence)?;
     writeln!(out, "memory  {} MiB of gauntlet's own at the most", needs.memory_bytes >> 20)?;
-    writeln!(
-        out,
-        "stall   a broker may stall for up to {} and be caught up with in the drain",
-        seconds(needs.stall)
-    )?;
+    if plan.load.drops {
+        writeln!(
+            out,
+            "stall   what finds no room in `buffer.memory` is dropped, and counted as load.dropped"
+        )?;
+    } else {
+        writeln!(
+            out,
+            "stall   a broker may stall for up to {} and be caught up with in the drain",
+            seconds(needs.stall)
+        )?;
+    }
     writeln!(out, "timeline")?;
     writeln!(out, "  {:>9}  warm-up begins", "")?;
     writeln!(out, "  {:>9}  t = 0", "0s")?;
@@ -235,13 +242,6 @@ fn acl_resource(resource: &Resource) -> String {
         Resource::Topic(name) => format!("--topic {name}"),
         Resource::TopicPrefix(prefix) => format!("--topic {prefix} --resource-pattern-type prefixed"),
         Resource::Cluster => "--cluster".to_owned(),
-    }
-}
-
-fn kafka(source: &KafkaSource) -> String {
-    match source {
-        KafkaSource::Maven(version) => version.to_string(),
-        KafkaSource::Directory(path) => path.display().to_string(),
     }
 }
 

@@ -176,7 +176,8 @@ impl Driver {
     fn hand_in(&mut self, turn: Turn<'_>) {
         let Staged { partition, bytes, records } = &mut self.staged;
         if let Some((last_offset, _)) = records.last() {
-            let all = records.iter().map(|(offset, at)| (*offset, &bytes[at.clone()]));
+            // An identity that a program has shown apart is in front of the value already.
+            let all = records.iter().map(|(offset, at)| (*offset, None, &bytes[at.clone()]));
             self.sink.records(*partition, -1, *last_offset, all, turn);
         }
         records.clear();

@@ -32,9 +32,11 @@ impl Lanes {
         self.blocked_since_ns[partition]
     }
 
-    /// What waited for longer than `delivery.timeout.ms` without being handed over is *failed*.
+    /// What waited for longer than `delivery.timeout.ms` without being handed over is *failed*, and what the load has no more
+    /// patience with is dropped.
     pub(crate) fn expire(&self, load: &mut ProducerLoad, delivery_timeout: Duration, turn: Turn<'_>) {
         let oldest_ns = turn.now_ns.saturating_sub(delivery_timeout.as_nanos() as u64);
+        let oldest_ns = oldest_ns.max(load.patience_ends_ns());
         for (partition, blocked_since_ns) in self.blocked_since_ns.iter().enumerate() {
             if load.next_intended_ns(partition).is_some_and(|due| due < oldest_ns) {
                 load.expire_unsent(partition, oldest_ns, *blocked_since_ns, turn);

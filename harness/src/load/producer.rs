@@ -58,6 +58,9 @@ pub struct ProducerPlan {
     pub linger_ns: u64,
     /// Unix time minus CLOCK_MONOTONIC, for record timestamps.
     pub unix_minus_monotonic_ns: u64,
+    /// `load.overflow: drop`: so many bytes of records may wait and be under way; what is more is dropped, the oldest first.
+    /// `None`: it waits.
+    pub room_bytes: Option<u64>,
     /// For tests of "who was the limit?": the thread sleeps once for so long after so many batches.
     pub stumble: Option<Stumble>,
 }
@@ -98,6 +101,15 @@ pub struct BatchTag {
     incarnation: u16,
     taken_ns: u64,
     blocked_ns: Option<u64>,
+}
+
+/// How records ended that got no ack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unanswered {
+    Failed,
+    Indeterminate,
+    /// Nobody sent them.
+    Dropped,
 }
 
 /// Neighbouring records of a partition that ended together.
@@ -172,6 +184,8 @@ pub struct ProducerLoad {
     now_ns: u64,
     /// Records that were taken and have not ended.
     under_way: u64,
+    /// See [`Workload::patience_ends_ns`].
+    patience_ends_ns: u64,
     batches: u64,
     key: Vec<u8>,
     wire_bytes: u64,
@@ -266,6 +280,7 @@ impl ProducerLoad {
             next_interval_ns: 0,
             now_ns: gauntlet_wire::monotonic_ns(),
             under_way: 0,
+            patience_ends_ns: 0,
             batches: 0,
             key: Vec::new(),
             wire_bytes: 0,
@@ -441,8 +456,9 @@ impl ProducerLoad {
         cursor.last_ack_ns = Some(now_ns);
     }
 
-    /// Records that ended without an ack: a censored sample at their age, each. `turn` is `None` when the loop has ended.
-    fn record_unanswered(&mut self, span: &Span, failed: bool, turn: Option<Turn<'_>>) {
+    /// Records that ended without an ack: a censored sample at their age, each, but for those that nobody sent. `turn` is
+    /// `None` when the loop has ended.
+    fn record_unanswered(&mut self, span: &Span, how: Unanswered, turn: Option<Turn<'_>>) {
         let now_ns = turn.map_or_else(gauntlet_wire::monotonic_ns, |turn| turn.now_ns);
         let line = self.line();
         let mut times = self.cursors[span.partition].times(line, span.first, span.taken_ns);
@@ -454,22 +470,26 @@ impl ProducerLoad {
             let ours = groups.judge(|| turn.is_some_and(is_ours));
             let age_us = latency_us(intended_ns, now_ns);
             let slot = recorder.slot(intended_ns);
-            if failed {
-                slot.counts.failed += 1;
-            } else {
-                slot.counts.indeterminate += 1;
-            }
             slot.counts.unanswered_ours += u64::from(ours);
+            match how {
+                Unanswered::Failed => slot.counts.failed += 1,
+                Unanswered::Indeterminate => slot.counts.indeterminate += 1,
+                Unanswered::Dropped => {
+                    slot.counts.dropped += 1;
+                    continue;
+                }
+            }
             add_sample(&mut slot.latency, age_us);
             add_sample(slot.censored.get_or_insert_with(latency_histogram), age_us);
         }
     }
 
-    /// What of a partition is due by `before_ns` and was never written has *failed*.
-    fn fail_unsent(
+    /// What of a partition is due by `before_ns` will not be written any more.
+    fn give_up_unsent(
         &mut self,
         partition: usize,
         before_ns: u64,
+        how: Unanswered,
         blocked_ns: Option<u64>,
         turn: Option<Turn<'_>>,
     ) {
@@ -485,8 +505,26 @@ impl ProducerLoad {
             let taken_ns = turn.map_or_else(gauntlet_wire::monotonic_ns, |turn| turn.now_ns);
             let count = until.index - first.index;
             let span = Span { partition, first, count, taken_ns, blocked_ns, written_ns: None };
-            self.record_unanswered(&span, true, turn);
+            self.record_unanswered(&span, how, turn);
         }
+    }
+
+    /// Up to which intended time the oldest waiting records have to go for the others to find room; 0 if all do.
+    fn overflow(&self, now_ns: u64) -> u64 {
+        let Some(room_bytes) = self.plan.room_bytes else { return 0 };
+        let usual_bytes = self.plan.records.usual_bytes() as u64;
+        let due = |partition| {
+            self.due_until(partition, now_ns + 1, u64::MAX).index - self.cursors[partition].next.index
+        };
+        let waiting: u64 = (0..self.cursors.len()).map(due).sum();
+        let over_bytes = ((self.under_way + waiting) * usual_bytes).saturating_sub(room_bytes);
+        let over = over_bytes.div_ceil(usual_bytes).min(waiting);
+        let oldest_ns =
+            (0..self.cursors.len()).filter_map(|partition| self.next_intended_ns(partition)).min();
+        let Some(oldest_ns) = oldest_ns.filter(|_| over > 0) else { return 0 };
+        // As if they were spread evenly over the time; the next turn sees how many went.
+        let share = over as f64 / waiting as f64;
+        oldest_ns + (now_ns.saturating_sub(oldest_ns) as f64 * share) as u64 + 1
     }
 
     fn send_interval(&mut self, at_ns: u64, is_last: bool, lateness: Charge, stats: &ProducerStats) {
@@ -507,7 +545,7 @@ impl ProducerLoad {
     /// Hands over what the last turn counted. Called when the loop has ended: what was due and never written is *failed*.
     pub fn finish(mut self) {
         for partition in 0..self.cursors.len() {
-            self.fail_unsent(partition, u64::MAX, None, None);
+            self.give_up_unsent(partition, u64::MAX, Unanswered::Failed, None, None);
         }
         let (stats, lateness) = (std::mem::take(&mut self.last_stats), self.last_lateness);
         self.send_interval(gauntlet_wire::monotonic_ns(), true, lateness, &stats);
@@ -619,6 +657,10 @@ impl Workload for ProducerLoad {
         self.take_into(request, turn, builder)
     }
 
+    fn patience_ends_ns(&self) -> u64 {
+        self.patience_ends_ns
+    }
+
     fn expire_unsent(
         &mut self,
         partition: usize,
@@ -626,7 +668,9 @@ impl Workload for ProducerLoad {
         blocked_since_ns: Option<u64>,
         turn: Turn<'_>,
     ) {
-        self.fail_unsent(partition, before_ns, blocked_since_ns, Some(turn));
+        let dropped = before_ns <= self.patience_ends_ns;
+        let how = if dropped { Unanswered::Dropped } else { Unanswered::Failed };
+        self.give_up_unsent(partition, before_ns, how, blocked_since_ns, Some(turn));
     }
 
     fn settled(&mut self, settled: &Settled<BatchTag>, turn: Turn<'_>) {
@@ -639,11 +683,11 @@ impl Workload for ProducerLoad {
                 Outcome::Acked { base_offset }
             }
             BatchOutcome::Failed { .. } => {
-                self.record_unanswered(&Span::of(settled), true, Some(turn));
+                self.record_unanswered(&Span::of(settled), Unanswered::Failed, Some(turn));
                 Outcome::Failed
             }
             BatchOutcome::Indeterminate { .. } => {
-                self.record_unanswered(&Span::of(settled), false, Some(turn));
+                self.record_unanswered(&Span::of(settled), Unanswered::Indeterminate, Some(turn));
                 Outcome::Indeterminate
             }
             BatchOutcome::Unacknowledged => {
@@ -669,6 +713,7 @@ impl Workload for ProducerLoad {
 
     fn turned(&mut self, turn: Turn<'_>, stats: &ProducerStats) -> u64 {
         self.now_ns = turn.now_ns;
+        self.patience_ends_ns = self.overflow(turn.now_ns);
         self.last_lateness = turn.lateness.totals();
         if self.last_stats != *stats {
             self.last_stats.clone_from(stats);

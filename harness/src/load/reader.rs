@@ -53,6 +53,8 @@ pub struct ReaderPlan {
     pub run: u32,
     /// Topic that is read.
     pub topic: String,
+    /// Where identities may be besides in front of values.
+    pub elsewhere: Elsewhere,
     /// One checker per partition; `None` with `verify: off`.
     pub check: Option<CheckPlan>,
     /// Partitions to read, and the offset to begin at, or to go on at after a rest.
@@ -60,6 +62,32 @@ pub struct ReaderPlan {
     /// When it reads.
     pub window: ReadWindow,
 }
+
+/// Where the identities of a topic's records may be besides in front of values: where the run's producers put them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// In a record header, where a record has it.
+    pub in_header: bool,
+    /// They are the keys, all of them.
+    pub in_key: bool,
+}
+
+impl Elsewhere {
+    /// The identity of a record that has its identity as its key or in a header.
+    #[inline]
+    fn of<'r>(self, record: &RecordView<'r>) -> Option<&'r [u8]> {
+        if self.in_key {
+            return record.key;
+        }
+        if !self.in_header {
+            return None;
+        }
+        record.headers().find(|(name, _)| *name == IDENTITY_HEADER.as_bytes()).and_then(|(_, value)| value)
+    }
+}
+
+/// A record as a client hands it over: offset, identity if that is not in front of the value, and value.
+pub type ReadRecord<'a> = (i64, Option<&'a [u8]>, &'a [u8]);
 
 /// What the checkers have to know.
 #[derive(Debug, Clone)]
@@ -98,7 +126,7 @@ pub struct Reader {
     next_interval_ns: u64,
     recorder: Recorder,
     buffer: RecordsBuffer,
-    /// Identity and value of a record whose identity is in a header.
+    /// Identity and value of a record whose identity is not in its value.
     apart: Vec<u8>,
     last_stats: FetcherStats,
     /// Of the clients before this one: each rest ends one.
@@ -213,7 +241,7 @@ impl Reader {
         partition: usize,
         leader_epoch: i32,
         last_offset: i64,
-        records: impl Iterator<Item = (i64, &'a [u8])>,
+        records: impl Iterator<Item = ReadRecord<'a>>,
         turn: Turn<'_>,
     ) {
         let Some(state) = self.partitions.get_mut(&partition) else { return };
@@ -231,7 +259,8 @@ impl Reader {
             });
         }
         let mut read = 0;
-        for (offset, value) in records {
+        for (offset, identity, value) in records {
+            let value = joined(identity, value, &mut self.apart);
             read += note_record(state, &mut self.recorder, arrived, offset, value);
         }
         self.recorder.slot(arrived.decoded_ns).counts.reads += read;
@@ -369,12 +398,10 @@ fn shard(plan: &ReaderPlan, check: &CheckPlan, partition: usize, start: i64) -> 
     shard
 }
 
-/// Identity and body of a record in one piece: the value, or what is in its identity header and then the value.
+/// Identity and body of a record in one piece: the value, or an identity from elsewhere and then the value.
 #[inline]
-fn joined<'a>(record: &RecordView<'a>, apart: &'a mut Vec<u8>) -> &'a [u8] {
-    let value = record.value.unwrap_or_default();
-    let own = record.headers().find(|(name, _)| *name == IDENTITY_HEADER.as_bytes());
-    let Some((_, Some(identity))) = own else { return value };
+fn joined<'a>(identity: Option<&[u8]>, value: &'a [u8], apart: &'a mut Vec<u8>) -> &'a [u8] {
+    let Some(identity) = identity else { return value };
     apart.clear();
     apart.extend_from_slice(identity);
     apart.extend_from_slice(value);
@@ -464,7 +491,8 @@ impl RecordSink for Reader {
                     if record.offset < from_offset || header.is_control() {
                         continue;
                     }
-                    let value = joined(&record, &mut self.apart);
+                    let value = record.value.unwrap_or_default();
+                    let value = joined(self.plan.elsewhere.of(&record), value, &mut self.apart);
                     read += note_record(state, &mut self.recorder, arrived, record.offset, value);
                 }
                 Ok(None) => break,

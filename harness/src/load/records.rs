@@ -6,7 +6,7 @@ use gauntlet_verify::{CrcSeed, IDENTITY_LEN, Identity};
 use gauntlet_wire::batch::{BatchBuilder, RecordSpec};
 
 use crate::keys::KeySpace;
-use crate::payload::BodyMaker;
+use crate::payload::{BodyMaker, IdentityPlace};
 use crate::random::SplitMix;
 use crate::sizes::{SizePlan, Sizes};
 use crate::trace::Trace;
@@ -60,7 +60,7 @@ impl Keys {
     }
 }
 
-/// Name of the record header that holds the identity where the value has no room for it.
+/// Name of the record header that holds the identity where it is not in the value.
 pub const IDENTITY_HEADER: &str = "gauntlet-identity";
 
 /// Where records are written to, one after the other: the batch of a client that is ours, or what is handed over to another.
@@ -88,6 +88,7 @@ impl RecordTarget for BatchBuilder {
 #[derive(Debug, Clone)]
 pub struct RecordMaker {
     body: BodyMaker,
+    place: IdentityPlace,
     sizes: Sizes,
     keys: Option<Keys>,
     key_bytes: usize,
@@ -111,14 +112,10 @@ impl RecordMaker {
             headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_OVERHEAD_BYTES).sum();
         let key_bytes = keys.as_ref().map_or(0, Keys::bytes);
         let usual_key_bytes = keys.as_ref().map_or(0, Keys::usual_bytes);
-        let own_header = if body.is_whole_value() {
-            IDENTITY_HEADER.len() + IDENTITY_LEN + HEADER_OVERHEAD_BYTES
-        } else {
-            0
-        };
-        let overhead_bytes = RECORD_OVERHEAD_BYTES + key_bytes + in_headers + own_header;
+        let overhead_bytes = RECORD_OVERHEAD_BYTES + key_bytes + in_headers;
         RecordMaker {
             body,
+            place: IdentityPlace::Value,
             sizes: Sizes::new(sizes.clone(), SplitMix::seed(seed, producer, SIZES)),
             key_seed: SplitMix::seed(seed, producer, KEYS),
             usual_bytes: usual_value_bytes + overhead_bytes - key_bytes + usual_key_bytes,
@@ -127,6 +124,20 @@ impl RecordMaker {
             headers,
             overhead_bytes,
         }
+    }
+
+    /// The same with identities elsewhere than in front of values. Bodies are then whole values.
+    #[must_use]
+    pub fn with_identity_in(mut self, place: IdentityPlace) -> Self {
+        let elsewhere_bytes = match place {
+            IdentityPlace::Value => 0,
+            IdentityPlace::Header => IDENTITY_HEADER.len() + IDENTITY_LEN + HEADER_OVERHEAD_BYTES,
+            IdentityPlace::Key => IDENTITY_LEN,
+        };
+        self.place = place;
+        self.overhead_bytes += elsewhere_bytes;
+        self.usual_bytes += elsewhere_bytes;
+        self
     }
 
     /// About what a record takes in a batch.
@@ -170,7 +181,7 @@ pub struct RecordWriter<'a> {
     seed: &'a CrcSeed,
     key: &'a mut Vec<u8>,
     headers: Vec<(&'a str, &'a [u8])>,
-    /// Identity and value of a record whose identity is in a header.
+    /// Identity and value of a record whose identity is not in its value.
     apart: Vec<u8>,
 }
 
@@ -202,16 +213,19 @@ impl RecordWriter<'_> {
             let encoded = gauntlet_verify::identity::encode(identity, seed, value);
             debug_assert!(encoded.is_ok());
         };
-        if maker.body.is_whole_value() {
-            // Put together as if the identity were in front of the value, so that it is checked as any other.
-            self.apart.clear();
-            self.apart.resize(IDENTITY_LEN + value_bytes, 0);
-            write(&mut self.apart);
-            let (own, whole) = self.apart.split_at(IDENTITY_LEN);
-            let own_header = Some((IDENTITY_HEADER, own));
-            let spec = RecordSpec { timestamp_ms, key, value_bytes, own_header, headers };
-            return target.append(&spec, |value| value.copy_from_slice(whole));
+        let mut spec = RecordSpec { timestamp_ms, key, value_bytes, own_header: None, headers };
+        if maker.place == IdentityPlace::Value {
+            return target.append(&spec, write);
         }
-        target.append(&RecordSpec { timestamp_ms, key, value_bytes, own_header: None, headers }, write);
+        // Put together as if the identity were in front of the value, so that it is checked as any other.
+        self.apart.clear();
+        self.apart.resize(IDENTITY_LEN + value_bytes, 0);
+        write(&mut self.apart);
+        let (own, whole) = self.apart.split_at(IDENTITY_LEN);
+        match maker.place {
+            IdentityPlace::Key => spec.key = Some(own),
+            IdentityPlace::Header | IdentityPlace::Value => spec.own_header = Some((IDENTITY_HEADER, own)),
+        }
+        target.append(&spec, |value| value.copy_from_slice(whole));
     }
 }

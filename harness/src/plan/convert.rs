@@ -82,6 +82,7 @@ pub fn capabilities(scenario: &Scenario) -> Capabilities {
         hides_writes,
         hides_answers,
         queues: rdkafka_sends,
+        drops: scenario.load.overflow == file::Overflow::Drop,
         statistics: rdkafka_sends || rdkafka_reads,
         acks: scenario.workload.producers.iter().any(|p| p.config.acks != file::Acks::None),
         readers: !scenario.workload.consumers.is_empty(),
@@ -239,10 +240,6 @@ fn reports(report: &file::Report) -> Vec<ReportForm> {
 }
 
 fn refuse_unsupported(scenario: &Scenario, refusals: &mut Vec<Refusal>) {
-    const LATER: &str = "this version of gauntlet cannot do it yet";
-    if scenario.load.overflow == file::Overflow::Drop {
-        refusals.push(refuse("load.overflow", "`overflow: drop` is not supported yet", LATER));
-    }
     if scenario.rollback != file::Rollback::Always {
         let help = "leave it out: faults are always healed, and a local cluster ends with its run";
         refusals.push(refuse("rollback", "only `rollback: always` is supported yet", help));

@@ -107,6 +107,9 @@ fn action(action: &file::FaultAction) -> FaultAction {
         file::FaultAction::BrokerPause => FaultAction::BrokerPause,
         file::FaultAction::BrokerRestart => FaultAction::BrokerRestart { deadline_ms },
         file::FaultAction::BrokerBounce => FaultAction::BrokerBounce,
+        file::FaultAction::BrokerSlowStart { share_percent } => {
+            FaultAction::BrokerSlowStart { deadline_ms, share_percent: *share_percent }
+        }
         file::FaultAction::BrokerRollingRestart => FaultAction::BrokerRollingRestart { deadline_ms },
         file::FaultAction::BrokerRollingUpgrade { to } => {
             FaultAction::BrokerRollingUpgrade { deadline_ms, to: to.to_string() }
@@ -121,6 +124,9 @@ fn action(action: &file::FaultAction) -> FaultAction {
         file::FaultAction::Network(fault) => FaultAction::Network { fault: network(*fault) },
         file::FaultAction::Disk(fault) => FaultAction::Disk { fault: *fault },
         file::FaultAction::ClockSkew { offset_ns } => FaultAction::ClockSkew { offset_ns: *offset_ns },
+        file::FaultAction::CpuStarve { share_percent } => {
+            FaultAction::CpuStarve { share_percent: *share_percent }
+        }
         file::FaultAction::Operation(operation) => FaultAction::Operation { operation: operation.clone() },
     }
 }

@@ -93,7 +93,8 @@ fn block_bytes(plan: &Plan, block: &ProducerBlock) -> f64 {
 /// Bytes of a stored record of a block.
 fn stored(block: &ProducerBlock) -> f64 {
     let value_bytes = block.records.value_bytes_mean as usize;
-    disk::sample_batch(value_bytes, &block.records.body, block.codec, block.batch_bytes).bytes_per_record()
+    let records = (&block.records.body, block.records.identity);
+    disk::sample_batch(value_bytes, records, block.codec, block.batch_bytes).bytes_per_record()
 }
 
 /// Bytes that the replicas of a topic may take.

@@ -27,17 +27,6 @@ pub(super) fn check(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> Vec<Str
     let mut warnings = Vec::new();
     for (index, block) in scenario.workload.producers.iter().enumerate() {
         let path = format!("workload.producers[{index}]");
-        let is_json = matches!(block.payload.body, file::Body::Json(_));
-        let uses = |topic: &str, driver| topic == block.topic && driver == file::Driver::Rdkafka;
-        let read =
-            scenario.workload.consumers.iter().any(|consumers| uses(&consumers.topic, consumers.driver));
-        if is_json && (read || uses(&block.topic, block.driver)) {
-            // Its headers are the same for all records, and not looked at when records are read.
-            let message = "JSON messages need another driver than `rdkafka` for who sends and who reads them";
-            let help =
-                "their identity is in a record header of their own, which this driver does not handle yet";
-            refusals.push(refuse(format!("{path}.payload.format"), message, help));
-        }
         if block.driver == file::Driver::Rdkafka {
             warnings.extend(check_block(&path, &settings::producer(block), true, refusals));
         }

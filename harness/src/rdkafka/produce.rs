@@ -27,7 +27,7 @@ use crate::load::chunk::Chunk;
 use crate::load::folding::{Folder, Run};
 use crate::load::lanes::{Lanes, settled};
 use crate::load::producer::BatchTag;
-use crate::load::records::RecordTarget;
+use crate::load::records::{IDENTITY_HEADER, RecordTarget};
 use crate::load::{Origin, ProducerLoad};
 
 /// Bytes of records that are made before they are handed over.
@@ -307,9 +307,9 @@ impl Driver {
     fn hand_over(&mut self, partition: usize, first_pseq: u64) -> (u64, Option<NotTaken>) {
         let Self { producer, staging, .. } = self;
         let mut accepted = 0;
-        for (timestamp_ms, key, value) in staging.iter() {
+        for record in staging.iter() {
             let tag = pack(partition, first_pseq + accepted);
-            let record = Record { partition: partition as i32, timestamp_ms, key, value, tag };
+            let record = Record { partition: partition as i32, tag, ..record };
             if let Err(refusal) = producer.produce(&record) {
                 return (accepted, Some(refusal));
             }
@@ -415,8 +415,9 @@ struct Staging {
 #[derive(Debug, Clone, Copy)]
 struct Staged {
     timestamp_ms: i64,
-    /// Where the key begins, if there is one, and where the value does.
+    /// Where the key begins, if there is one, the identity that goes into a header, if one does, and the value.
     key_at: Option<usize>,
+    own_at: Option<usize>,
     value_at: usize,
     end: usize,
 }
@@ -427,10 +428,18 @@ impl Staging {
         self.records.clear();
     }
 
-    fn iter(&self) -> impl Iterator<Item = (i64, Option<&[u8]>, &[u8])> {
+    /// The records, without partition and tag.
+    fn iter(&self) -> impl Iterator<Item = Record<'_>> {
         self.records.iter().map(|staged| {
-            let key = staged.key_at.map(|at| &self.bytes[at..staged.value_at]);
-            (staged.timestamp_ms, key, &self.bytes[staged.value_at..staged.end])
+            let own_at = staged.own_at.unwrap_or(staged.value_at);
+            Record {
+                partition: 0,
+                timestamp_ms: staged.timestamp_ms,
+                key: staged.key_at.map(|at| &self.bytes[at..own_at]),
+                header: staged.own_at.map(|at| (IDENTITY_HEADER, &self.bytes[at..staged.value_at])),
+                value: &self.bytes[staged.value_at..staged.end],
+                tag: 0,
+            }
         })
     }
 }
@@ -441,19 +450,25 @@ impl RecordTarget for Staging {
         self.bytes.len()
     }
 
-    /// Headers are the same for all records, and known to the client already.
+    /// Headers that are the same for all records are known to the client already.
     #[inline]
     fn append(&mut self, spec: &RecordSpec<'_>, write_value: impl FnOnce(&mut [u8])) {
         let begin = self.bytes.len();
         if let Some(key) = spec.key {
             self.bytes.extend_from_slice(key);
         }
+        let own_at = spec.own_header.map(|(_, identity)| {
+            let at = self.bytes.len();
+            self.bytes.extend_from_slice(identity);
+            at
+        });
         let value_at = self.bytes.len();
         self.bytes.resize(value_at + spec.value_bytes, 0);
         write_value(&mut self.bytes[value_at..]);
         self.records.push(Staged {
             timestamp_ms: spec.timestamp_ms,
             key_at: spec.key.map(|_| begin),
+            own_at,
             value_at,
             end: self.bytes.len(),
         });

@@ -17,6 +17,8 @@ use super::connect::{ClientPlan, DriverError};
 use super::folding::of_broker;
 use super::notes::Notes;
 use super::sleep::sleep_until;
+use crate::load::reader::Elsewhere;
+use crate::load::records::IDENTITY_HEADER;
 use crate::load::{Origin, Reader};
 
 /// How often high watermarks are looked at, for the lag.
@@ -177,6 +179,7 @@ fn deliver(
     astray: &mut Vec<Astray>,
     turn: Turn<'_>,
 ) {
+    let elsewhere = sink.plan().elsewhere;
     let mut at = 0;
     while let Some(first) = batch.get(at) {
         if !first.code().is_ok() {
@@ -196,10 +199,20 @@ fn deliver(
         let records = (at..end).filter_map(|i| batch.get(i)).map(|message| {
             let value = message.value();
             stats.bytes += value.len() as u64;
-            (message.offset(), value)
+            (message.offset(), identity(&message, elsewhere), value)
         });
         sink.records(partition as usize, epoch, last_offset, records, turn);
         at = end;
+    }
+}
+
+/// The identity of a record whose identity is its key or in a header.
+#[inline]
+fn identity<'a>(message: &Message<'a>, elsewhere: Elsewhere) -> Option<&'a [u8]> {
+    match elsewhere {
+        Elsewhere { in_key: true, .. } => message.key(),
+        Elsewhere { in_header: true, .. } => message.header(IDENTITY_HEADER),
+        _ => None,
     }
 }
 

@@ -80,6 +80,15 @@ pub struct Collected {
     pub clients: Vec<(u64, ClientSecond)>,
 }
 
+impl Collected {
+    /// What was counted of the records that were intended between two times (CLOCK_MONOTONIC).
+    pub(super) fn counts_between(&self, from_ns: u64, to_ns: u64) -> Counts {
+        let mut sum = Counts::default();
+        self.counts.range(slot_of(from_ns)..slot_of(to_ns)).for_each(|(_, (counts, _))| sum.add(counts));
+        sum
+    }
+}
+
 /// When a second is told, and what is known then besides what the threads sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
@@ -296,6 +305,8 @@ impl Collector {
             errors: errors.saturating_sub(self.seen.errors),
             replicas_in_sync: in_sync.in_sync,
             replicas: in_sync.replicas,
+            under_replicated: in_sync.under_replicated,
+            offline: in_sync.offline,
             host_late_ms: late.0.saturating_sub(self.seen.lateness.0) as f64 / 1e6,
             gauntlet_busy_ms: late.1.saturating_sub(self.seen.lateness.1) as f64 / 1e6,
             cpu_ms: usage.cpu_ns.saturating_sub(self.seen.cpu_ns) as f64 / 1e6,

@@ -34,7 +34,7 @@ struct Seen<'a> {
 type Take = fn(Seen<'_>) -> Option<f64>;
 
 /// Every metric that is known while a run goes, with the statistic that it is known by.
-const LIVE: [(&str, Option<Stat>, Take); 12] = [
+const LIVE: [(&str, Option<Stat>, Take); 14] = [
     ("produce.throughput", None, |seen| Some(seen.second.acked as f64)),
     ("produce.latency", Some(Stat::P50), |seen| seen.latency(seen.second.p50_ms)),
     ("produce.latency", Some(Stat::P99), |seen| seen.latency(seen.second.p99_ms)),
@@ -50,6 +50,10 @@ const LIVE: [(&str, Option<Stat>, Take); 12] = [
     ("e2e.latency", Some(Stat::P99), |seen| (seen.second.read > 0).then_some(seen.second.e2e_p99_ms)),
     ("consumer.lag", Some(Stat::Max), |seen| Some(seen.second.lag as f64)),
     ("client.rss_mb", None, |seen| Some(seen.second.rss_mib)),
+    ("cluster.under_replicated_partitions", Some(Stat::Max), |seen| {
+        Some(seen.second.under_replicated as f64)
+    }),
+    ("cluster.offline_partitions", Some(Stat::Max), |seen| Some(seen.second.offline as f64)),
 ];
 
 impl Seen<'_> {

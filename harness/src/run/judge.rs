@@ -60,7 +60,10 @@ impl Run<'_> {
         self.expect(record, &measurement);
         record.expect.extend(
             guards
-                .judge(|metric, from_ns, to_ns| measurement.doubt_between(metric, from_ns, to_ns))
+                .judge(|metric, from_ns, to_ns| {
+                    let counts = collected.counts_between(from_ns, to_ns);
+                    measurement.doubt_of(metric, &counts, None)
+                })
                 .into_iter()
                 .map(ExpectRecord::from),
         );
@@ -208,6 +211,7 @@ fn produce_record(m: &Measured) -> ProduceRecord {
         failed: m.counts.failed,
         indeterminate: m.counts.indeterminate,
         unacknowledged: m.counts.unacknowledged,
+        dropped: m.counts.dropped,
         throughput: if m.seconds > 0.0 { m.counts.acks as f64 / m.seconds } else { 0.0 },
         latency_ms: latency_ms(m.series.get(&Series::Latency)),
         service_ms: latency_ms(m.series.get(&Series::Service)),

@@ -11,10 +11,11 @@ use gauntlet_reports::{Doubt, Observations, Observed, Stat, Truth};
 use gauntlet_verify::Summary;
 
 use super::collect::Collected;
+use crate::cluster_levels::{ClusterLevels, Levels, LevelsSeen};
 use crate::hlog::{Series, SlotHistograms};
 use crate::intervals::ClientSecond;
 use crate::plan::{Plan, fault_of};
-use crate::recorder::{Counts, LatencyHistogram};
+use crate::recorder::{Counts, LatencyHistogram, SLOT_NS};
 use crate::windows::{FaultMoments, Measured, Slots, Windows, lay_out};
 
 /// A window is in doubt if more than this share of its records is ours.
@@ -26,7 +27,7 @@ const P99_BACK_SECONDS: u64 = 5;
 /// The lag is back once it stays at its old level for so long.
 const LAG_BACK_NS: u64 = 1_000_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
-const SLOTS_PER_SECOND: u64 = SECOND_NS / crate::recorder::SLOT_NS;
+const SLOTS_PER_SECOND: u64 = SECOND_NS / SLOT_NS;
 
 /// A fault with everything that is known about it.
 #[derive(Debug, Clone)]
@@ -47,6 +48,9 @@ pub(super) struct Times {
     pub(super) end_ns: u64,
 }
 
+/// How the names of metrics begin that are about what brokers say of the cluster.
+const CLUSTER: &str = "cluster.";
+
 /// The whole run in numbers.
 pub(super) struct Measurement {
     pub(super) windows: Windows,
@@ -58,8 +62,7 @@ pub(super) struct Measurement {
     lag: Vec<(u64, u64)>,
     usage: Vec<super::collect::Usage>,
     clients: Vec<(u64, ClientSecond)>,
-    /// By slot of intended time.
-    counts: BTreeMap<u64, Counts>,
+    levels: ClusterLevels,
     throttle_ms_max: u32,
     /// Mean length of a value.
     value_bytes: f64,
@@ -109,19 +112,10 @@ impl Measurement {
             lag: raw.collected.lag.clone(),
             usage: raw.collected.usage.clone(),
             clients: raw.collected.clients.clone(),
-            counts: raw.collected.counts.iter().map(|(slot, (counts, _))| (*slot, counts.clone())).collect(),
+            levels: ClusterLevels::of(raw.history),
             throttle_ms_max: raw.collected.producers.throttle_ms_max,
             value_bytes: raw.plan.value_bytes_mean(),
         }
-    }
-
-    /// Why the value of `metric` between two times (CLOCK_MONOTONIC) may not be the cluster's. As [`Observations::doubt`], for the part of the load for which
-    /// a guardrail held: the records that were intended then.
-    pub(super) fn doubt_between(&self, metric: &Metric, from_ns: u64, to_ns: u64) -> Option<Doubt> {
-        let slots = crate::recorder::slot_of(from_ns)..crate::recorder::slot_of(to_ns);
-        let mut counts = Counts::default();
-        self.counts.range(slots).for_each(|(_, of_slot)| counts.add(of_slot));
-        self.doubt_of(metric, &counts, None)
     }
 
     /// The part of a series of (when, value) that lies in a window.
@@ -251,6 +245,11 @@ impl Measurement {
                 }
             }
             "consume.throughput" => per_second(m.counts.reads),
+            "load.dropped" => value(m.counts.dropped),
+            "cluster.leader_changes" => {
+                value(self.in_window(window, |at_ns| *at_ns, &self.levels.leader_changes).len() as u64)
+            }
+            name if name.starts_with(CLUSTER) => self.observe_level(name, stat, window),
             "load.achieved_ratio" => match m.intended {
                 Some(intended @ 1..) => Observed::Value(m.acked_in_time as f64 / intended as f64),
                 _ => Observed::Unknown("nothing was intended in this window".to_owned()),
@@ -298,6 +297,37 @@ impl Measurement {
         })
     }
 
+    fn levels_in(&self, window: &str) -> LevelsSeen {
+        let mut seen = LevelsSeen::default();
+        for (from, to) in self.windows.get(window).into_iter().flatten() {
+            seen.add(self.levels.between(from * SLOT_NS, to * SLOT_NS));
+        }
+        seen
+    }
+
+    fn observe_level(&self, name: &str, stat: Option<Stat>, window: &str) -> Observed {
+        let of = |levels: &Levels| match name {
+            "cluster.under_replicated_partitions" => levels.partitions.under_replicated,
+            "cluster.offline_partitions" => levels.partitions.offline,
+            "cluster.isr_size" => levels.partitions.isr_min.unwrap_or(0),
+            _ => levels.brokers,
+        };
+        let lasted = self.levels_in(window).lasted;
+        let values = || lasted.iter().map(|(_, levels)| of(levels));
+        let Some((max, min)) = values().max().zip(values().min()) else {
+            return Observed::Unknown("no broker that was asked answered in this window".to_owned());
+        };
+        Observed::Value(match stat {
+            Some(Stat::Min) => min as f64,
+            Some(Stat::Mean) => {
+                let total_ns: u64 = lasted.iter().map(|(ns, _)| ns).sum();
+                lasted.iter().map(|(ns, levels)| *ns as f64 * of(levels) as f64).sum::<f64>()
+                    / total_ns as f64
+            }
+            _ => max as f64,
+        })
+    }
+
     fn observe_lag(&self, stat: Option<Stat>, window: &str) -> Observed {
         let lag: Vec<u64> =
             self.in_window(window, |(at, _)| *at, &self.lag).into_iter().map(|(_, l)| *l).collect();
@@ -322,12 +352,23 @@ impl Observations for Measurement {
     }
 
     fn doubt(&self, metric: &Metric, _label: Option<&str>, window: &str) -> Option<Doubt> {
+        if metric.name.starts_with(CLUSTER) {
+            let unseen_ns = self.levels_in(window).unseen_ns;
+            let why = format!("no broker that was asked answered for {:.1} s of it", unseen_ns as f64 / 1e9);
+            return (unseen_ns > 0).then_some(Doubt { truth: Truth::Anywhere, why });
+        }
         self.doubt_of(metric, &self.measured.get(window)?.counts, self.host(window))
     }
 }
 
 impl Measurement {
-    fn doubt_of(&self, metric: &Metric, counts: &Counts, host: Option<HostRecord>) -> Option<Doubt> {
+    /// Why a value of `metric` over records of such `counts` may not be the cluster's; see [`Observations::doubt`].
+    pub(super) fn doubt_of(
+        &self,
+        metric: &Metric,
+        counts: &Counts,
+        host: Option<HostRecord>,
+    ) -> Option<Doubt> {
         // What was under way when somebody ended the load had no time to be acked.
         if self.cut_short && metric.name == "load.achieved_ratio" {
             return Some(Doubt {
@@ -370,7 +411,9 @@ enum Subject {
 impl Subject {
     fn of(metric: &Metric) -> Option<Self> {
         match metric.name {
-            "produce.failed" | "produce.indeterminate" | "produce.error_rate" => Some(Subject::Unanswered),
+            "produce.failed" | "produce.indeterminate" | "produce.error_rate" | "load.dropped" => {
+                Some(Subject::Unanswered)
+            }
             "produce.latency" | "e2e.latency" | "consumer.lag" => Some(Subject::Time(Truth::AtMost)),
             "recovery.p99_back" | "recovery.lag_drained" => Some(Subject::Time(Truth::AtMost)),
             "produce.throughput" | "produce.bytes" | "consume.throughput" | "load.achieved_ratio" => {
@@ -389,12 +432,13 @@ fn share(part: u64, all: u64) -> f64 {
 
 /// Share of records whose latency is mostly ours: of those that ended, or of those read if that is more.
 pub(super) fn ours_ratio(c: &Counts) -> f64 {
-    share(c.ours + c.unanswered_ours, c.acked + c.failed + c.indeterminate).max(share(c.read_ours, c.read))
+    share(c.ours + c.unanswered_ours, c.acked + c.failed + c.indeterminate + c.dropped)
+        .max(share(c.read_ours, c.read))
 }
 
 /// The same of the records that ended without an ack.
 fn unanswered_ours_ratio(c: &Counts) -> f64 {
-    share(c.unanswered_ours, c.failed + c.indeterminate)
+    share(c.unanswered_ours, c.failed + c.indeterminate + c.dropped)
 }
 
 fn distribution(histogram: Option<&LatencyHistogram>, stat: Option<Stat>) -> Observed {

@@ -21,10 +21,10 @@ use window::read_in_window;
 
 use crate::keys::KeySpace;
 use crate::load::producer::{Pace, PartitionSettlement, Stumble, Unlimited};
-use crate::load::reader::{CheckPlan, EndOffsets, ReaderEnd};
+use crate::load::reader::{CheckPlan, Elsewhere, EndOffsets, ReaderEnd};
 use crate::load::records::{ARRIVALS, Keys, RecordMaker};
 use crate::load::{Control, Interval, ProducerLoad, ProducerPlan, Reader, ReaderPlan};
-use crate::payload::BodyMaker;
+use crate::payload::{BodyMaker, IdentityPlace};
 use crate::plan::{DriverPlan, KeyChoice, PacePlan, Plan, ProducerBlock, ReaderBlock};
 use crate::random::SplitMix;
 use crate::recorder::SharedRecorder;
@@ -270,6 +270,7 @@ fn lay_out<'p>(plan: &'p Plan, shared: &Shared, stumble: Option<Stumble>) -> Vec
                     DriverPlan::External(_) => crate::external::TICK_NS,
                 },
                 unix_minus_monotonic_ns: shared.unix_minus_monotonic_ns,
+                room_bytes: plan.load.drops.then_some(block.buffer_bytes as u64),
                 stumble: stumble.filter(|_| index == 0),
             };
             sharers[block.load] += 1;
@@ -315,10 +316,11 @@ fn pace_of(plan: &Plan, block: &ProducerBlock, index: u16, nth: u64, keys: Optio
 fn record_maker(plan: &Plan, block: &ProducerBlock, index: u16, keys: Option<Keys>) -> RecordMaker {
     let records = &block.records;
     let value_bytes = records.value_bytes_mean as usize;
-    let body_bytes = value_bytes.saturating_sub(records.body.identity_bytes());
+    let body_bytes = value_bytes.saturating_sub(records.identity.bytes_in_value());
     let body = BodyMaker::new(plan.seed, index, records.body.clone(), body_bytes);
     let sizes = (&records.sizes, value_bytes);
     RecordMaker::new(plan.seed, index, body, sizes, keys, Arc::clone(&records.headers))
+        .with_identity_in(records.identity)
 }
 
 fn client_of(plan: &Plan, block: &ProducerBlock, index: u64, shared: &Shared) -> ProducerConfig {
@@ -438,11 +440,17 @@ fn fetcher_of(plan: &Plan, block: &ReaderBlock, index: u16, shared: &Shared) -> 
 
 fn reader_plan(plan: &Plan, block: &ReaderBlock, index: u16, assigned: BTreeMap<usize, i64>) -> ReaderPlan {
     let topic = &plan.topics[block.topic];
-    let in_order = plan.producers.iter().filter(|p| p.topic == block.topic).all(|p| p.idempotent);
+    let producers = || plan.producers.iter().filter(|p| p.topic == block.topic);
+    let in_order = producers().all(|p| p.idempotent);
+    let anywhere = |place| producers().any(|p| p.records.identity == place);
     ReaderPlan {
         reader: index,
         run: plan.run,
         topic: topic.name.clone(),
+        elsewhere: Elsewhere {
+            in_header: anywhere(IdentityPlace::Header),
+            in_key: anywhere(IdentityPlace::Key),
+        },
         check: plan.verify.map(|verify| CheckPlan {
             other_topics: plan
                 .topics

@@ -26,9 +26,9 @@ const LATER_FIELDS: [(&str, &[&str]); 13] = [
     ("faults.target", &["mode", "value", "group"]),
     ("report", &["attach"]),
     ("verify", &["checks"]),
-    ("workload", &["processors", "identity"]),
-    ("workload.consumers", &["group", "delivery", "isolation", "identity", "protocol"]),
-    ("workload.producers", &["transaction", "transactions", "identity"]),
+    ("workload", &["processors"]),
+    ("workload.consumers", &["group", "delivery", "isolation", "protocol"]),
+    ("workload.producers", &["transaction", "transactions"]),
 ];
 
 /// Values of enumerations by their path.
@@ -41,7 +41,6 @@ const LATER_VALUES: [(&str, &[&str]); 6] = [
     (
         "faults.action",
         &[
-            "broker.slow-start",
             "broker.power-loss",
             "network.loss",
             "network.half-open",

@@ -2,6 +2,7 @@
 //! field. Where something is missing or ambiguous, the problem is noted and the nearest value stands in, so that the
 //! rest can be checked as well.
 
+use gauntlet_chaos::fault::CPU_SHARE_PERCENT_MAX;
 use gauntlet_chaos::{DiskFault, KafkaVersion};
 
 use super::interpolate::RUN_ID;
@@ -150,6 +151,7 @@ fn workload(
     let consumers = written.consumers.map_or_else(|| vec![Default::default()], |blocks| blocks.0);
     let common = clients::Common {
         payload: records::payload("workload.payload", written.payload.unwrap_or_default(), problems),
+        identity: written.identity,
         key: written.key.map_or(Key::None, |key| records::key("workload.key", key, problems)),
     };
     Workload {
@@ -257,6 +259,7 @@ fn lasts_until_told(action: &FaultAction) -> bool {
                 | HealAction::NetworkHeal
                 | HealAction::DiskHeal
                 | HealAction::ClockHeal
+                | HealAction::CpuHeal
                 | HealAction::OperationUndo
         )
     )
@@ -273,6 +276,9 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::BrokerPause => FaultAction::BrokerPause,
         ActionName::BrokerRestart => FaultAction::BrokerRestart,
         ActionName::BrokerBounce => FaultAction::BrokerBounce,
+        ActionName::BrokerSlowStart => {
+            FaultAction::BrokerSlowStart { share_percent: share_percent(args, problems) }
+        }
         ActionName::BrokerRollingRestart => FaultAction::BrokerRollingRestart,
         ActionName::BrokerRollingUpgrade => rolling_upgrade(args, problems),
         ActionName::BrokerKillAll => FaultAction::BrokerKillAll,
@@ -288,6 +294,7 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::DiskFail => FaultAction::Disk(shims::fail(args, problems)),
         ActionName::DiskReadOnly => FaultAction::Disk(DiskFault::ReadOnly),
         ActionName::ClockSkew => FaultAction::ClockSkew { offset_ns: shims::offset_ns(args, problems) },
+        ActionName::CpuStarve => FaultAction::CpuStarve { share_percent: share_percent(args, problems) },
         ActionName::ConfigChange => FaultAction::Operation(operations::config_change(args, problems)),
         ActionName::PartitionReassign => {
             FaultAction::Operation(operations::partition_reassign(args, problems))
@@ -302,6 +309,21 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::QuotaChange => FaultAction::Operation(operations::quota_change(args, problems)),
         ActionName::FeatureUpgrade => FaultAction::Operation(operations::feature_upgrade(args)),
     }
+}
+
+/// What part of the time a node is left.
+fn share_percent(args: Args<'_>, problems: &mut Problems<'_>) -> u8 {
+    let percent = args.written.share.map(|share| (share.get() * 100.0).round());
+    let allowed = 1.0..=f64::from(CPU_SHARE_PERCENT_MAX);
+    if !percent.is_some_and(|percent| allowed.contains(&percent)) {
+        let message = match args.written.share {
+            Some(share) => format!("a `share` of {share}"),
+            None => format!("`{}` needs a `share`", args.action.name()),
+        };
+        let label = format!("from 1 % to {CPU_SHARE_PERCENT_MAX} %");
+        args.refuse("share", message, &label, "what it is left, for example args: { share: 20% }", problems);
+    }
+    percent.unwrap_or(100.0) as u8
 }
 
 fn rolling_upgrade(args: Args<'_>, problems: &mut Problems<'_>) -> FaultAction {
@@ -341,8 +363,10 @@ fn fault_target(
         | FaultAction::BrokerPause
         | FaultAction::BrokerRestart
         | FaultAction::BrokerBounce
+        | FaultAction::BrokerSlowStart { .. }
         | FaultAction::Network(_)
         | FaultAction::Disk(_)
+        | FaultAction::CpuStarve { .. }
         | FaultAction::ClockSkew { .. } => None,
     };
     let path = format!("{path}.target");

@@ -33,6 +33,8 @@ pub use network::{Direction, Link, NetworkEffect, NetworkFault};
 pub use records::{Body, JsonBody, Key, KeyDistribution, Payload, Size, WeightedSize};
 pub use search::{Headroom, Search, SearchMethod};
 
+pub use crate::payload::IdentityPlace;
+
 pub use security::{
     ClientLogin, ClientSecurity, ClientTls, Credentials, IdentitySource, PemSource, SaslMechanism,
     SecretSource,
@@ -286,7 +288,8 @@ pub enum Overflow {
     /// They wait and are sent late, with the latency that this means.
     #[default]
     Queue,
-    /// They are not sent, and counted.
+    /// As soon as those of a producer that wait or are under way would fill its `buffer.memory`, the oldest that wait are
+    /// never sent, and counted as `load.dropped`.
     Drop,
 }
 

@@ -25,9 +25,6 @@ pub(crate) use faults::REPEATS_MAX as FAULT_REPEATS_MAX;
 pub(crate) use topics::{NAME_LENGTH_MAX as TOPIC_LENGTH_MAX, RUN_ID_LENGTH};
 pub(crate) use workload::BATCH_OVERHEAD_BYTES;
 
-/// Bytes of a record's identity without options (design, life of one record): the least size of a value.
-pub(super) const IDENTITY_BYTES: u64 = 34;
-
 /// Adds everything that is wrong with `scenario` to `problems`.
 pub(crate) fn validate(
     scenario: &Scenario,

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::sweep::{ClusterUse, OnFail, SweepOrder};
 use super::types::{
-    ActionName, Arrival, Direction, DiskOperation, Driver, Headroom, HealAction, Lifecycle, Link,
-    LocalCluster, LossBy, NotController, Overflow, Report, Rollback, SearchMethod, Severity, Stage,
+    ActionName, Arrival, Direction, DiskOperation, Driver, Headroom, HealAction, IdentityPlace, Lifecycle,
+    Link, LocalCluster, LossBy, NotController, Overflow, Report, Rollback, SearchMethod, Severity, Stage,
 };
 use crate::units::{Bytes, Count, Duration, Fraction, Offset, Rate};
 
@@ -186,10 +186,15 @@ pub(crate) struct TopicWritten {
 /// Who sends and who reads what.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "Workload")]
-#[serde(deny_unknown_fields, expecting = "a map with `payload`, `producers`, or `consumers`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map with `payload`, `identity`, `key`, `producers`, or `consumers`"
+)]
 pub(crate) struct WorkloadWritten {
     /// What the records hold, unless a block of producers says so itself.
     pub(crate) payload: Option<PayloadWritten>,
+    /// Where a record's identity is, unless a block of producers says so itself.
+    pub(crate) identity: Option<IdentityPlace>,
     /// Keys of the records, unless a block of producers says so itself.
     pub(crate) key: Option<KeyWritten>,
     /// Groups of equal producers: one block or a list.
@@ -203,7 +208,7 @@ pub(crate) struct WorkloadWritten {
 #[schemars(rename = "Producers")]
 #[serde(
     deny_unknown_fields,
-    expecting = "a map with `topic`, `count`, `driver`, `command`, `config`, `payload`, `key`, or `load`"
+    expecting = "a map with `topic`, `count`, `driver`, `command`, `config`, `payload`, `identity`, `key`, or `load`"
 )]
 pub(crate) struct ProducersWritten {
     /// Topic to send to. May be left out if there is only one.
@@ -221,6 +226,9 @@ pub(crate) struct ProducersWritten {
     pub(crate) config: ProducerProperties,
     /// What its records hold; `workload.payload` if left out.
     pub(crate) payload: Option<PayloadWritten>,
+    /// Where a record's identity (34 bytes: who sent it, when, a checksum) is; `workload.identity` if left out, and without
+    /// that in front of values, or with JSON messages in a header.
+    pub(crate) identity: Option<IdentityPlace>,
     /// Keys of its records; `workload.key` if left out.
     pub(crate) key: Option<KeyWritten>,
     /// A load of its own, besides that of the scenario.
@@ -461,6 +469,8 @@ pub(crate) struct FaultArgsWritten {
     pub(crate) operations: Option<Vec<DiskOperation>>,
     /// By how much the clock is moved, forward or (with a minus) back; for `clock.skew`.
     pub(crate) offset: Option<Offset>,
+    /// What part of the time is left, up to 90%; for `cpu.starve` and `broker.slow-start`.
+    pub(crate) share: Option<Fraction>,
 }
 
 impl FaultArgsWritten {
@@ -492,6 +502,7 @@ impl FaultArgsWritten {
             ("level", self.level.is_some()),
             ("operations", self.operations.is_some()),
             ("offset", self.offset.is_some()),
+            ("share", self.share.is_some()),
         ];
         fields.into_iter().filter_map(|(name, is_written)| is_written.then_some(name)).collect()
     }

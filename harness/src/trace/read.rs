@@ -13,7 +13,6 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
-use gauntlet_verify::IDENTITY_LEN;
 use serde::Deserialize;
 
 use super::{KeyNumbers, NO_KEY, Recording, Row};
@@ -66,17 +65,18 @@ struct Line {
     size: Option<u32>,
 }
 
-/// Reads a recording. A file that begins with `{` is NDJSON, any other one CSV.
+/// Reads a recording, whose values have to be of `value_bytes_min` bytes at least. A file that begins with `{` is NDJSON,
+/// any other one CSV.
 ///
 /// # Errors
 /// What is wrong with it, and in which line.
-pub fn read(path: &Path) -> Result<Recording, ReadError> {
+pub fn read(path: &Path, value_bytes_min: u32) -> Result<Recording, ReadError> {
     let name = path.display().to_string();
     let io = |source| ReadError::Io { path: name.clone(), source };
     let mut file = BufReader::new(File::open(path).map_err(io)?);
     let is_json = file.fill_buf().map_err(io)?.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     file.rewind().map_err(io)?;
-    let mut rows = Rows::default();
+    let mut rows = Rows { value_bytes_min, ..Rows::default() };
     if is_json { json(file, &name, &mut rows) } else { csv(file, &name, &mut rows) }?;
     if rows.rows.is_empty() {
         return Err(ReadError::Whole { path: name, message: "has no records".to_owned() });
@@ -125,6 +125,8 @@ fn told(error: &csv::Error) -> String {
 
 #[derive(Default)]
 struct Rows {
+    /// No value may be shorter.
+    value_bytes_min: u32,
     rows: Vec<Row>,
     keys: KeyNumbers,
     /// Records of the file count from here: times may be of any beginning, also below zero.
@@ -138,10 +140,11 @@ impl Rows {
         }
         let at_ns = instant_ns(&line)?;
         if let Some(size) = line.size
-            && !(IDENTITY_LEN as u32..=SIZE_MAX).contains(&size)
+            && !(self.value_bytes_min..=SIZE_MAX).contains(&size)
         {
             return Err(format!(
-                "a value of {size} bytes; it must be from {IDENTITY_LEN} (the identity that is checked) to {SIZE_MAX}"
+                "a value of {size} bytes; it must be from {} (what has to be in these values) to {SIZE_MAX}",
+                self.value_bytes_min
             ));
         }
         // Rows are held from their smallest time on; until that is known, from far below the first.
@@ -186,7 +189,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("trace");
         std::fs::write(&path, text).unwrap();
-        read(&path)
+        read(&path, 34)
     }
 
     fn rows(text: &str) -> Vec<(u64, Option<u32>, Option<String>)> {

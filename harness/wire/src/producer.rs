@@ -128,8 +128,13 @@ pub trait Workload {
         builder: &mut BatchBuilder,
     ) -> Option<Self::Tag>;
 
+    /// What was intended before this, and was not taken, is not to wait any longer; 0 if everything may.
+    fn patience_ends_ns(&self) -> u64 {
+        0
+    }
+
     /// Records of `partition` intended at or before `before_ns` were not written within `delivery.timeout.ms`, or before
-    /// the workload gave up; they are *failed*. `blocked_since_ns`: as in [`TakeRequest`].
+    /// the workload gave up or lost patience; they will not be. `blocked_since_ns`: as in [`TakeRequest`].
     fn expire_unsent(
         &mut self,
         partition: usize,
@@ -255,6 +260,7 @@ impl<W: Workload> Producer<W> {
 
     fn expire(&mut self, turn: Turn<'_>) {
         let oldest_ns = turn.now_ns.saturating_sub(self.config.delivery_timeout.as_nanos() as u64);
+        let oldest_ns = oldest_ns.max(self.workload.patience_ends_ns());
         for partition in 0..self.queues.len() {
             if self.queues[partition].deadline_ns().is_some_and(|deadline| deadline <= turn.now_ns) {
                 self.queues[partition].expire(turn.now_ns, &mut self.ended);

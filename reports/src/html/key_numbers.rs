@@ -65,13 +65,19 @@ fn judged(data: &RunData, whole: &WindowRecord) -> Vec<Tile> {
         |rate| format!("target {}", format::rate(rate)),
     );
     let achieved = format::or_missing(load.achieved_ratio, format::percent);
+    let dropped = Some(whole.produce.dropped).filter(|dropped| *dropped > 0);
+    let dropped = dropped.map(|dropped| format!("{} dropped: no room when due", format::count(dropped)));
     vec![
         tile("throughput, acked", format::rate(whole.produce.throughput), byte_rates(data, whole)),
         tile("latency p99, intended time to ack", ms(latency.p99), vec![tails]),
         tile("end-to-end p99", ms(e2e.latency_ms.p99), vec![read]),
         outcome_tile(&whole.produce),
         lag_tile(data, whole),
-        tile("achieved, of what was intended", achieved, vec![target]),
+        tile(
+            "achieved, of what was intended",
+            achieved,
+            [Some(target), dropped].into_iter().flatten().collect(),
+        ),
         limit_tile(load),
         cost_tile(&data.record, whole),
     ]

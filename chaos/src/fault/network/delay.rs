@@ -7,9 +7,10 @@ use super::probe::Seen;
 /// Time for a slow answer of the broker itself.
 const BROKER: Duration = Duration::from_secs(5);
 
-/// How long a client waits for its first answer: a way there, one back, each with its jitter.
+/// How long a client waits for an answer: a way there, one back, each with its jitter; with TLS and a log-in there are up to six such
+/// round trips before it is greeted.
 pub(super) fn patience(latency_ns: u64) -> Duration {
-    BROKER + Duration::from_nanos(latency_ns.saturating_mul(4))
+    BROKER + Duration::from_nanos(latency_ns.saturating_mul(4 * 6))
 }
 
 /// What a client saw that it should not have: its first request and the answer to it are late on `ways` of their two ways.

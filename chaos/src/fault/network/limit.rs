@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::probe::Seen;
 
-/// More than the first request of a client and the answer to it have together.
-const GREETING_BYTES: u64 = 4096;
+/// More than a client and a broker say to each other before they are connected, TLS and a log-in included.
+const GREETING_BYTES: u64 = 16 << 10;
 /// Time for a slow answer of the broker itself, and for what others send at the same time.
 const BROKER: Duration = Duration::from_secs(5);
 

@@ -17,13 +17,9 @@ pub(super) enum Seen {
     Other(String),
 }
 
-/// Connects to `addr` and waits at most `patience` for the first answer.
-pub(super) fn ask(addr: &str, patience: Duration) -> Seen {
-    let options = ConnectOptions {
-        client_id: "gauntlet-probe".to_owned(),
-        timeout: patience,
-        ..ConnectOptions::default()
-    };
+/// Connects to `addr`, as somebody who may, and waits at most `patience` for each answer that this takes: one, or more with TLS or a log-in.
+pub(super) fn ask(addr: &str, who: ConnectOptions, patience: Duration) -> Seen {
+    let options = ConnectOptions { client_id: "gauntlet-probe".to_owned(), timeout: patience, ..who };
     let begun = Instant::now();
     match Connection::connect(addr, &options) {
         Ok(_) => Seen::Answered { after: begun.elapsed() },

@@ -14,7 +14,7 @@ use gauntlet_wire::{ConnectOptions, LinkConfig, monotonic_ns};
 use serde::{Deserialize, Serialize};
 
 use super::ProbeError;
-use crate::load::reader::{CheckPlan, EndOffsets};
+use crate::load::reader::{CheckPlan, Elsewhere, EndOffsets};
 use crate::load::{Control, Reader, ReaderPlan};
 use crate::plan::ReadWindow;
 use crate::run::topics::end_offsets;
@@ -118,6 +118,7 @@ fn reader(
         reader: index,
         run: plan.run,
         topic: plan.topic.clone(),
+        elsewhere: Elsewhere::default(),
         check,
         assigned,
         window: ReadWindow::default(),

@@ -105,6 +105,7 @@ fn producer(plan: &WritePlan) -> ProducerPlan {
         origin_ns: monotonic_ns(),
         linger_ns: plan.linger.as_nanos() as u64,
         unix_minus_monotonic_ns: crate::run::unix_minus_monotonic_ns(),
+        room_bytes: None,
         stumble: None,
     }
 }

@@ -76,6 +76,7 @@ fn load(
         origin_ns,
         linger_ns: TICK_NS,
         unix_minus_monotonic_ns: S,
+        room_bytes: None,
         stumble: None,
     };
     let senders = vec![settlements; PARTITIONS as usize];

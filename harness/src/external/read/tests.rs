@@ -13,7 +13,7 @@ use super::*;
 use crate::external::launch::{Assignment, Connection, Launch};
 use crate::external::log::Log;
 use crate::external::programs::Programs;
-use crate::load::reader::{CheckPlan, EndOffsets, ReaderEnd};
+use crate::load::reader::{CheckPlan, Elsewhere, EndOffsets, ReaderEnd};
 use crate::load::{Control, Interval, ReaderPlan};
 
 const RUN: u32 = 77;
@@ -93,6 +93,7 @@ fn run(says: &[String], then: &str) -> Ran {
         reader: 0,
         run: RUN,
         topic: "orders".to_owned(),
+        elsewhere: Elsewhere::default(),
         check: Some(check),
         window: crate::plan::ReadWindow::default(),
         assigned: assigned.clone(),

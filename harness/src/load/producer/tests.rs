@@ -30,6 +30,7 @@ fn load(arrival: Arrival, control: &Arc<Control>) -> (ProducerLoad, crossbeam_ch
         origin_ns: S,
         linger_ns: 0,
         unix_minus_monotonic_ns: 0,
+        room_bytes: None,
         stumble: None,
     };
     let (settlements, _) = unbounded();
@@ -65,6 +66,50 @@ fn only_what_is_too_old_expires() {
         let (all, ours) = failed(&received);
         assert!((19_000..21_000).contains(&all), "{arrival:?}: {all}");
         assert_eq!(ours, 0, "the loop was never late");
+    }
+}
+
+/// A backlog of 100 s is dropped down to what there is room for, and what is left is the newest.
+#[test]
+fn what_finds_no_room_is_dropped_the_oldest_first() {
+    for arrival in [Arrival::Uniform, Arrival::Poisson] {
+        let control = Arc::new(Control::default());
+        control.begin_at(S);
+        let (mut load, received) = load(arrival, &control);
+        let usual_bytes = load.plan.records.usual_bytes() as u64;
+        load.plan.room_bytes = Some(80 * usual_bytes);
+        let lateness = Lateness::of_this_thread(S);
+        let turn = |now_ns| Turn { now_ns, lateness: &lateness };
+        load.turned(turn(S + S / 100), &ProducerStats::default());
+        assert_eq!(load.patience_ends_ns(), 0, "ten records have room");
+        let now_ns = 101 * S;
+        // What is dropped is found by time; a few turns make up for what is not spread evenly.
+        for _ in 0..10 {
+            load.turned(turn(now_ns), &ProducerStats::default());
+            let ends_ns = load.patience_ends_ns();
+            for partition in 0..2 {
+                if load.next_intended_ns(partition).is_some_and(|due_ns| due_ns < ends_ns) {
+                    load.expire_unsent(partition, ends_ns, None, turn(now_ns));
+                }
+            }
+        }
+        let waiting: u64 =
+            (0..2).map(|p| load.due_until(p, now_ns + 1, u64::MAX).index - load.cursors[p].next.index).sum();
+        assert!((40..=80).contains(&waiting), "{arrival:?}: {waiting} wait, of 80 that may");
+        let oldest_ns = (0..2).filter_map(|p| load.next_intended_ns(p)).min().unwrap();
+        assert!(oldest_ns > now_ns - S, "{arrival:?}: the newest are left");
+        control.end_load(now_ns);
+        load.finish();
+        let slots: Vec<_> = received.try_iter().flat_map(|interval| interval.slots.into_values()).collect();
+        let dropped: u64 = slots.iter().map(|slot| slot.counts.dropped).sum();
+        let failed: u64 = slots.iter().map(|slot| slot.counts.failed).sum();
+        assert!((98_000..102_000).contains(&dropped), "{arrival:?}: {dropped}");
+        assert!(failed <= waiting, "{arrival:?}: what waited in the end failed, {failed}");
+        assert_eq!(
+            slots.iter().map(|slot| slot.latency.len()).sum::<u64>(),
+            failed,
+            "nobody waited for the others"
+        );
     }
 }
 

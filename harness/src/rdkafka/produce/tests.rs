@@ -62,6 +62,7 @@ fn run(
         origin_ns,
         linger_ns: TICK_NS,
         unix_minus_monotonic_ns: S,
+        room_bytes: None,
         stumble: None,
     };
     let senders = vec![settlements; PARTITIONS as usize];
@@ -165,14 +166,21 @@ fn giving_up_ends_everything() {
 #[test]
 fn what_is_staged_comes_out_as_it_went_in() {
     let mut staging = Staging::default();
-    for (key, value) in [(Some(&b"k"[..]), &b"one"[..]), (None, b"two"), (Some(b""), b"")] {
-        let spec =
-            RecordSpec { timestamp_ms: 7, key, value_bytes: value.len(), own_header: None, headers: &[] };
+    let given = [
+        (Some(&b"k"[..]), None, &b"one"[..]),
+        (None, Some(&b"identity"[..]), b"two"),
+        (Some(b"key"), Some(b"own"), b""),
+        (Some(b""), None, b""),
+    ];
+    for (key, own, value) in given {
+        let own_header = own.map(|own| (IDENTITY_HEADER, own));
+        let spec = RecordSpec { timestamp_ms: 7, key, value_bytes: value.len(), own_header, headers: &[] };
         staging.append(&spec, |at| at.copy_from_slice(value));
     }
-    let all: Vec<_> = staging.iter().collect();
-    assert_eq!(all, [(7, Some(&b"k"[..]), &b"one"[..]), (7, None, b"two"), (7, Some(b""), b"")]);
-    assert_eq!(staging.bytes(), 7);
+    let all: Vec<_> = staging.iter().map(|record| (record.key, record.header, record.value)).collect();
+    assert_eq!(all, given.map(|(key, own, value)| (key, own.map(|own| (IDENTITY_HEADER, own)), value)));
+    assert!(staging.iter().all(|record| record.timestamp_ms == 7));
+    assert_eq!(staging.bytes(), 21);
     staging.clear();
     assert_eq!((staging.iter().count(), staging.bytes()), (0, 0));
 }

@@ -2,14 +2,14 @@
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::ActionName::{
-    self, BrokerRollingUpgrade, ClockSkew, ConfigChange, DiskFail, DiskSlow, ElectionPreferred,
-    FeatureUpgrade, LeaderImbalance, NetworkBandwidth, NetworkBlackHole, NetworkDelay, NetworkPartition,
-    NetworkReset, PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions,
+    self, BrokerRollingUpgrade, BrokerSlowStart, ClockSkew, ConfigChange, CpuStarve, DiskFail, DiskSlow,
+    ElectionPreferred, FeatureUpgrade, LeaderImbalance, NetworkBandwidth, NetworkBlackHole, NetworkDelay,
+    NetworkPartition, NetworkReset, PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions,
 };
 use crate::scenario::written::FaultArgsWritten;
 
 /// The arguments, and who takes them.
-const TAKEN_BY: [(&str, &[ActionName]); 25] = [
+const TAKEN_BY: [(&str, &[ActionName]); 26] = [
     ("by", &[QuorumLoss]),
     ("version", &[BrokerRollingUpgrade]),
     ("latency", &[NetworkDelay, DiskSlow]),
@@ -35,6 +35,7 @@ const TAKEN_BY: [(&str, &[ActionName]); 25] = [
     ("level", &[FeatureUpgrade]),
     ("operations", &[DiskSlow, DiskFail]),
     ("offset", &[ClockSkew]),
+    ("share", &[CpuStarve, BrokerSlowStart]),
 ];
 
 /// Adds a problem for everything that is written and that `action` does not take.
@@ -106,6 +107,7 @@ mod tests {
             level: Some(1),
             operations: Some(Vec::new()),
             offset: Some(Default::default()),
+            share: Some(Default::default()),
         };
         let table: Vec<&str> = TAKEN_BY.iter().map(|(field, _)| *field).collect();
         assert_eq!(all.written(), table);

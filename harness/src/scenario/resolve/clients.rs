@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::super::problems::Problems;
 use super::super::types::{
-    Acks, ConsumerConfig, Consumers, Key, Payload, ProducerConfig, Producers, RETRIES_MAX, Topic,
+    Acks, Body, ConsumerConfig, Consumers, IdentityPlace, Key, Payload, ProducerConfig, Producers,
+    RETRIES_MAX, Topic,
 };
 use super::super::written::{
     ConsumerProperties, ConsumersWritten, Number, ProducerProperties, ProducersWritten, PropertyText,
@@ -15,6 +16,7 @@ use crate::units::Duration;
 /// What blocks of producers share that don't say otherwise.
 pub(super) struct Common {
     pub(super) payload: Payload,
+    pub(super) identity: Option<IdentityPlace>,
     pub(super) key: Key,
 }
 
@@ -29,8 +31,14 @@ pub(super) fn producers(
     let path = |field: &str| format!("workload.producers[{index}].{field}");
     let payload = written.payload.map(|payload| records::payload(&path("payload"), payload, problems));
     let key = written.key.map(|key| records::key(&path("key"), key, problems));
+    let payload = payload.unwrap_or_else(|| common.payload.clone());
+    let usual_place = match &payload.body {
+        Body::Json(_) => IdentityPlace::Header,
+        _ => IdentityPlace::Value,
+    };
     Producers {
-        payload: payload.unwrap_or_else(|| common.payload.clone()),
+        identity: written.identity.or(common.identity).unwrap_or(usual_place),
+        payload,
         key: key.unwrap_or(common.key),
         load: written.load.map(|load| load::own_load(&path("load"), &load, problems)),
         topic: topic_name(written.topic, &path("topic"), topics, problems),

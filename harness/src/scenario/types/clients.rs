@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Key, Load, Payload};
+use super::{Body, IdentityPlace, Key, Load, Payload};
 use crate::units::Duration;
 
 /// Equal producers.
@@ -27,10 +27,23 @@ pub struct Producers {
     pub external: BTreeMap<String, String>,
     /// What its records hold.
     pub payload: Payload,
+    /// Where their identities are.
+    pub identity: IdentityPlace,
     /// Their keys.
     pub key: Key,
     /// A load of its own; `None`: it takes part in the scenario's.
     pub load: Option<Load>,
+}
+
+impl Producers {
+    /// Bytes of the shortest value there can be.
+    #[must_use]
+    pub fn value_bytes_min(&self) -> u64 {
+        match &self.payload.body {
+            Body::Json(json) => json.envelope().bytes_min() as u64,
+            _ => self.identity.bytes_in_value() as u64,
+        }
+    }
 }
 
 /// Client that sends or reads.

@@ -77,6 +77,11 @@ pub enum FaultAction {
     BrokerRestart,
     /// SIGKILL, and a start as soon as it is gone.
     BrokerBounce,
+    /// SIGTERM, and a start with a share of the time until it is whole.
+    BrokerSlowStart {
+        /// How much, in per cent.
+        share_percent: u8,
+    },
     /// Every broker in turn: SIGTERM, start, all replicas in sync.
     BrokerRollingRestart,
     /// The same, started from a later release.
@@ -92,6 +97,11 @@ pub enum FaultAction {
     Network(NetworkFault),
     /// Something is done to what the target does to its disk. What this is made of is what the injector takes.
     Disk(DiskFault),
+    /// The target gets only a share of the time.
+    CpuStarve {
+        /// How much, in per cent.
+        share_percent: u8,
+    },
     /// The target's clock is another one.
     ClockSkew {
         /// What is added, nanoseconds.
@@ -140,6 +150,9 @@ pub enum ActionName {
     /// SIGKILL, and a start as soon as it is gone: a hard bounce.
     #[serde(rename = "broker.bounce")]
     BrokerBounce,
+    /// SIGTERM, started again at once, and slowly.
+    #[serde(rename = "broker.slow-start")]
+    BrokerSlowStart,
     /// Every broker in turn, the active controller last: SIGTERM, start, all replicas in sync.
     #[serde(rename = "broker.rolling-restart")]
     BrokerRollingRestart,
@@ -185,11 +198,14 @@ pub enum ActionName {
     /// The target's time of day is another one.
     #[serde(rename = "clock.skew")]
     ClockSkew,
+    /// A node gets only a share of the time.
+    #[serde(rename = "cpu.starve")]
+    CpuStarve,
 }
 
 impl ActionName {
     /// All of them, in the order of their danger.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::ElectionPreferred,
         Self::LeaderImbalance,
         Self::QuotaChange,
@@ -200,6 +216,7 @@ impl ActionName {
         Self::BrokerRestart,
         Self::BrokerStop,
         Self::BrokerBounce,
+        Self::BrokerSlowStart,
         Self::BrokerKill,
         Self::BrokerPause,
         Self::BrokerRollingRestart,
@@ -213,6 +230,7 @@ impl ActionName {
         Self::NetworkPartition,
         Self::NetworkIsolate,
         Self::ClockSkew,
+        Self::CpuStarve,
         Self::DiskSlow,
         Self::DiskReadOnly,
         Self::DiskFill,
@@ -235,6 +253,7 @@ impl ActionName {
             Self::BrokerPause => "broker.pause",
             Self::BrokerRestart => "broker.restart",
             Self::BrokerBounce => "broker.bounce",
+            Self::BrokerSlowStart => "broker.slow-start",
             Self::BrokerRollingRestart => "broker.rolling-restart",
             Self::BrokerRollingUpgrade => "broker.rolling-upgrade",
             Self::BrokerKillAll => "broker.kill-all",
@@ -250,6 +269,7 @@ impl ActionName {
             Self::DiskFail => "disk.fail",
             Self::DiskReadOnly => "disk.read-only",
             Self::ClockSkew => "clock.skew",
+            Self::CpuStarve => "cpu.starve",
         }
     }
 
@@ -269,11 +289,13 @@ impl ActionName {
                 Some(HealAction::DiskHeal)
             }
             Self::ClockSkew => Some(HealAction::ClockHeal),
+            Self::CpuStarve => Some(HealAction::CpuHeal),
             Self::LeaderImbalance | Self::QuotaChange | Self::ConfigChange | Self::PartitionReassign => {
                 Some(HealAction::OperationUndo)
             }
             Self::BrokerRestart
             | Self::BrokerBounce
+            | Self::BrokerSlowStart
             | Self::BrokerRollingRestart
             | Self::BrokerRollingUpgrade
             | Self::ElectionPreferred
@@ -288,6 +310,7 @@ impl ActionName {
         match self {
             Self::BrokerRestart
             | Self::BrokerBounce
+            | Self::BrokerSlowStart
             | Self::BrokerRollingRestart
             | Self::BrokerRollingUpgrade => Some("its broker is started again at once"),
             Self::ElectionPreferred => Some("there is nothing to undo"),
@@ -319,6 +342,7 @@ impl FaultAction {
             Self::BrokerPause => ActionName::BrokerPause,
             Self::BrokerRestart => ActionName::BrokerRestart,
             Self::BrokerBounce => ActionName::BrokerBounce,
+            Self::BrokerSlowStart { .. } => ActionName::BrokerSlowStart,
             Self::BrokerRollingRestart => ActionName::BrokerRollingRestart,
             Self::BrokerRollingUpgrade { .. } => ActionName::BrokerRollingUpgrade,
             Self::BrokerKillAll => ActionName::BrokerKillAll,
@@ -338,6 +362,7 @@ impl FaultAction {
                 DiskFault::ReadOnly => ActionName::DiskReadOnly,
             },
             Self::ClockSkew { .. } => ActionName::ClockSkew,
+            Self::CpuStarve { .. } => ActionName::CpuStarve,
             Self::Operation(operation) => match operation {
                 Operation::ConfigChange(_) => ActionName::ConfigChange,
                 Operation::PartitionReassign(_) => ActionName::PartitionReassign,
@@ -396,6 +421,9 @@ pub enum HealAction {
     /// The clock is right.
     #[serde(rename = "clock.heal")]
     ClockHeal,
+    /// It gets all of the time.
+    #[serde(rename = "cpu.heal")]
+    CpuHeal,
     /// What was before is put back.
     #[serde(rename = "operation.undo")]
     OperationUndo,
@@ -411,6 +439,7 @@ impl HealAction {
             Self::NetworkHeal => "network.heal",
             Self::DiskHeal => "disk.heal",
             Self::ClockHeal => "clock.heal",
+            Self::CpuHeal => "cpu.heal",
             Self::OperationUndo => "operation.undo",
         }
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::validate::IDENTITY_BYTES;
 use super::Compression;
 use crate::payload::envelope::Envelope;
 use crate::units::{Bytes, Fraction};
@@ -13,7 +12,7 @@ use crate::units::{Bytes, Fraction};
 /// What the records hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Payload {
-    /// Sizes of values, the 34 bytes of a record's identity included where it is in the value.
+    /// Sizes of values, the 34 bytes of a record's identity included where it is in front of them.
     pub size: Size,
     /// What values are made of.
     pub body: Body,
@@ -103,7 +102,7 @@ pub enum Body {
     },
     /// Pieces of a file, one after the other.
     Corpus(String),
-    /// JSON messages; the identity is in a record header.
+    /// JSON messages.
     Json(JsonBody),
 }
 
@@ -128,17 +127,6 @@ impl JsonBody {
     pub fn envelope(&self) -> Envelope {
         let JsonBody { kind, source, version, tenants, random_fraction } = self;
         Envelope::new(kind, source, *version, *tenants, random_fraction.get())
-    }
-}
-
-impl Body {
-    /// Bytes of the shortest value there can be.
-    #[must_use]
-    pub fn value_bytes_min(&self) -> u64 {
-        match self {
-            Self::Random(_) | Self::Ratio { .. } | Self::Corpus(_) => IDENTITY_BYTES,
-            Self::Json(json) => json.envelope().bytes_min() as u64,
-        }
     }
 }
 

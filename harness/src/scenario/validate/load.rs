@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::plan::RF_DEFAULT_MAX;
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Acks, Cluster, Controllers, Extent, Key, Lifecycle, Scenario, Search, Shape, Warmup,
+    Acks, Cluster, Controllers, Extent, Key, Lifecycle, Overflow, Scenario, Search, Shape, Warmup,
 };
 use crate::units::{Duration, Rate};
 
@@ -23,6 +23,14 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
     shape("load", &load.shape, problems);
     if let Warmup::UntilStable { min, max } = load.warmup {
         warmup(min, max, problems);
+    }
+    if load.overflow == Overflow::Drop && !load.shape.is_scheduled() {
+        problems.add(Finding {
+            path: "load.overflow",
+            message: "a closed model has nothing that could be dropped".to_owned(),
+            label: "nothing is due before there is room for it",
+            help: "remove it, or take a shape with a rate",
+        });
     }
     match load.shape {
         Shape::MaxSearch(_) => fits_a_search(scenario, problems),

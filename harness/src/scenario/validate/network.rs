@@ -3,7 +3,8 @@
 use super::faults::{CONTROLLER_ID_MIN, is_node};
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Cluster, Controllers, Fault, Link, LocalCluster, NetworkEffect, NetworkFault, Scenario, Target,
+    Cluster, Controllers, Fault, Link, LocalCluster, LocalProtocol, NetworkEffect, NetworkFault, Scenario,
+    Target,
 };
 
 pub(super) fn validate(
@@ -15,12 +16,14 @@ pub(super) fn validate(
 ) {
     let Cluster::Local(local) = &scenario.cluster else { return };
     let name = fault.action.name();
-    if local.security.is_some() {
+    let has_tls =
+        local.security.as_ref().is_some_and(|security| security.protocol != LocalProtocol::SaslPlaintext);
+    if has_tls && network.apis.is_some() && network.link != Link::Controllers {
         problems.add(Finding {
-            path: &format!("{path}.action"),
-            message: format!("`{name}` on a cluster with `security`"),
-            label: "not in this version of gauntlet",
-            help: "remove `cluster.local.security`; faults of the network need a proxy in front of brokers, which was tried with PLAINTEXT only",
+            path: &format!("{path}.args.api"),
+            message: format!("`{name}` of some APIs where TLS hides what is asked"),
+            label: "nobody between the two ends can tell",
+            help: "leave `api` out, or use `protocol: SASL_PLAINTEXT`, or `link: controllers`, which has no TLS",
         });
     }
     if let Some(peer) = network.peer {

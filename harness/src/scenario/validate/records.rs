@@ -2,14 +2,17 @@
 
 use crate::keys::{self, KEYS_MAX};
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Body, Key, KeyDistribution, Payload, Size};
+use crate::scenario::types::{
+    Body, Driver, IdentityPlace, Key, KeyDistribution, Producers, Scenario, Shape, Size,
+};
 
 /// Longest key: a larger one is a typo.
 const KEY_BYTES_MAX: u64 = 32 << 10;
 
-pub(super) fn payload(path: &str, payload: &Payload, problems: &mut Problems<'_>) {
+pub(super) fn payload(path: &str, block: &Producers, problems: &mut Problems<'_>) {
+    let payload = &block.payload;
     let at = format!("{path}.size");
-    let needed = payload.body.value_bytes_min();
+    let needed = block.value_bytes_min();
     if let Some(least) = payload.size.min_bytes().filter(|least| *least < needed) {
         let (what, label, why) = match payload.body {
             Body::Json(_) => ("messages", "no room for the envelope", "the payload has what is left"),
@@ -56,6 +59,43 @@ pub(super) fn payload(path: &str, payload: &Payload, problems: &mut Problems<'_>
             label: "",
             help: "no record could have such a size",
         });
+    }
+}
+
+/// Identities are where they fit, and where everybody who reads the topic finds them. `identity` and `key`: the paths of both.
+pub(super) fn identity(
+    (identity, key): (&str, &str),
+    block: &Producers,
+    scenario: &Scenario,
+    problems: &mut Problems<'_>,
+) {
+    let mut refuse = |path: &str, message: &str, help: &str| {
+        problems.add(Finding { path, message: message.to_owned(), label: "", help });
+    };
+    if matches!(block.payload.body, Body::Json(_)) && block.identity == IdentityPlace::Value {
+        let help = "leave it out (a record header), or write `identity: key`";
+        return refuse(identity, "a JSON message has no room for an identity in front of it", help);
+    }
+    if block.identity != IdentityPlace::Key {
+        return;
+    }
+    if matches!(block.key, Key::Keys { .. }) {
+        let help = "remove `key`, or write `identity: header`";
+        return refuse(key, "the identity is the key: records have no other", help);
+    }
+    if matches!(scenario.load.shape, Shape::Replay { .. }) {
+        let help = "write `identity: header`, or leave it out";
+        return refuse(identity, "a recording brings keys of its own", help);
+    }
+    let mut same_topic = scenario.workload.producers.iter().filter(|other| other.topic == block.topic);
+    if same_topic.any(|other| other.identity != IdentityPlace::Key) {
+        let help = "write it for all producers of the topic, or give these a topic of their own";
+        return refuse(identity, "other producers of the topic have keys that are no identities", help);
+    }
+    let mut readers = scenario.workload.consumers.iter().filter(|readers| readers.topic == block.topic);
+    if readers.any(|readers| readers.driver == Driver::External) {
+        let help = "write `identity: header`, which the contract of external programs has a word for";
+        refuse(identity, "external consumers do not show keys", help);
     }
 }
 

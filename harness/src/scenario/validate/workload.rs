@@ -21,9 +21,10 @@ pub(super) fn validate(scenario: &Scenario, sources: &Sources, problems: &mut Pr
         producers(&path, block, problems);
         driver::producers(&path, block, sources, problems);
         let common = |part: &str| records_path(&path, part, problems);
-        let (payload, key) = (common("payload"), common("key"));
-        records::payload(&payload, &block.payload, problems);
+        let (payload, identity, key) = (common("payload"), common("identity"), common("key"));
+        records::payload(&payload, block, problems);
         records::key(&key, &block.key, problems);
+        records::identity((&identity, &key), block, scenario, problems);
         if let Some(own) = &block.load {
             own_load(&format!("{path}.load"), own, scenario, problems);
         }

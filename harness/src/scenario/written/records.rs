@@ -24,7 +24,7 @@ pub(crate) struct PayloadWritten {
     /// What values are.
     #[serde(default)]
     pub(crate) format: PayloadFormat,
-    /// Size of a record's value, the 34 bytes of its identity included unless it is in a header; 1KiB if left out.
+    /// Size of a record's value, the 34 bytes of its identity included if that is in front of it; 1KiB if left out.
     pub(crate) size: Option<SizeWritten>,
     /// Part of the body, or of a JSON message's payload, that can't be compressed, from 0 to 1; 0.2 if left out.
     pub(crate) random_fraction: Option<Fraction>,
@@ -43,10 +43,10 @@ pub(crate) struct PayloadWritten {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PayloadFormat {
-    /// A record's identity, and bytes behind it.
+    /// Bytes, behind a record's identity if that is in the value.
     #[default]
     Raw,
-    /// A JSON message; the identity is in a record header.
+    /// A JSON message.
     Json,
 }
 
