@@ -5,7 +5,7 @@
 //! the log-in then, and follows in its order.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -43,11 +43,18 @@ pub(crate) struct Outgoing<'a, R, K> {
     /// Whether the broker will answer it (it does not with acks=0).
     pub(crate) answered: bool,
     pub(crate) deadline_ns: u64,
+    /// What of it is large, and is not copied on its way.
+    pub(crate) whole: &'a [Bytes],
 }
 
 impl<'a, R, K> Outgoing<'a, R, K> {
     pub(crate) fn new(request: &'a R, version: i16, kind: K, answered: bool) -> Self {
-        Outgoing { request, version, kind, answered, deadline_ns: u64::MAX }
+        Outgoing { request, version, kind, answered, deadline_ns: u64::MAX, whole: &[] }
+    }
+
+    /// The same, with batches that are not copied.
+    pub(crate) fn carrying(self, whole: &'a [Bytes]) -> Self {
+        Outgoing { whole, ..self }
     }
 }
 
@@ -71,9 +78,41 @@ enum Phase {
 }
 
 struct OutFrame {
-    bytes: Bytes,
+    /// What is left to be written.
+    pieces: VecDeque<Bytes>,
     /// Position of the request in the order of all requests of this channel; [`GREETING`] for what no owner asked for.
     sequence: u64,
+}
+
+/// Pieces of a request that are written at once.
+const SLICES_MAX: usize = 32;
+
+impl OutFrame {
+    fn greeting(bytes: Bytes) -> Self {
+        OutFrame { pieces: [bytes].into(), sequence: GREETING }
+    }
+
+    /// What is to be written next.
+    fn slices<'f, 's>(&'f self, slices: &'s mut [IoSlice<'f>]) -> &'s [IoSlice<'f>] {
+        let mut count = 0;
+        for (slot, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slot = IoSlice::new(piece);
+            count += 1;
+        }
+        &slices[..count]
+    }
+
+    /// So many bytes were written.
+    fn written(&mut self, mut count: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            if count < piece.len() {
+                piece.advance(count);
+                return;
+            }
+            count -= piece.len();
+            self.pieces.pop_front();
+        }
+    }
 }
 
 /// Who waits for the next answer.
@@ -192,7 +231,7 @@ impl<K> Channel<K> {
         self.renew_at_ns = None;
         self.phase = Phase::Renewing(Box::new(greeting), now_ns);
         self.waiting.push_back(Waiting::Greeting);
-        self.outgoing.push_back(OutFrame { bytes: frame, sequence: GREETING });
+        self.outgoing.push_back(OutFrame::greeting(frame));
         self.flush(now_ns, events)
     }
 
@@ -203,12 +242,9 @@ impl<K> Channel<K> {
         now_ns: u64,
         events: &mut Vec<ChannelEvent<K>>,
     ) -> Result<(), String> {
-        let Outgoing { request, version, kind, answered, deadline_ns } = outgoing;
+        let Outgoing { request, version, kind, answered, deadline_ns, whole } = outgoing;
         self.correlation = self.correlation.wrapping_add(1);
-        // A header is a few dozen bytes. Without room from the start, batches would be copied again and again.
-        let size = request.compute_size(version).map_err(|e| e.to_string())?;
-        let mut bytes = BytesMut::with_capacity(size + 64 + self.client_id.len());
-        frame::encode_request(&mut bytes, &self.client_id, self.correlation, version, request)?;
+        let pieces = frame::gather_request(&self.client_id, self.correlation, version, request, whole)?;
         let pending = Pending {
             kind,
             version,
@@ -217,7 +253,7 @@ impl<K> Channel<K> {
             deadline_ns,
             answered,
         };
-        let frame = OutFrame { bytes: bytes.freeze(), sequence: self.next_sequence };
+        let frame = OutFrame { pieces, sequence: self.next_sequence };
         self.next_sequence += 1;
         if matches!(self.phase, Phase::Renewing(..)) {
             self.held.push_back((frame, pending));
@@ -272,7 +308,7 @@ impl<K> Channel<K> {
         let login = self.security.login.clone();
         let (greeting, frame) =
             Greeting::begin(&self.addr, &self.client_id, login).map_err(|e| e.to_string())?;
-        self.outgoing.push_front(OutFrame { bytes: frame, sequence: GREETING });
+        self.outgoing.push_front(OutFrame::greeting(frame));
         self.phase = Phase::Greeting(Box::new(greeting));
         Ok(true)
     }
@@ -282,12 +318,14 @@ impl<K> Channel<K> {
             return Ok(());
         }
         while let Some(front) = self.outgoing.front_mut() {
-            match self.transport.write(&front.bytes) {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let taken = self.transport.write_vectored(front.slices(&mut slices));
+            match taken {
                 Ok(0) => return Err("the connection was closed".to_owned()),
                 Ok(written) => {
                     let sequence = front.sequence;
-                    front.bytes.advance(written);
-                    let done = front.bytes.is_empty();
+                    front.written(written);
+                    let done = front.pieces.is_empty();
                     if let Some(pending) = self.request_mut(sequence) {
                         pending.first_byte_ns.get_or_insert(now_ns);
                     }
@@ -404,7 +442,7 @@ impl<K> Channel<K> {
         events: &mut Vec<ChannelEvent<K>>,
     ) -> Result<(), String> {
         match greeted {
-            Greeted::Say(frame) => self.outgoing.push_front(OutFrame { bytes: frame, sequence: GREETING }),
+            Greeted::Say(frame) => self.outgoing.push_front(OutFrame::greeting(frame)),
             Greeted::Done(session) => self.begin_session(session, now_ns, events),
         }
         self.flush(now_ns, events)

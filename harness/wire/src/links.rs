@@ -212,9 +212,9 @@ impl<K> Links<K> {
         now_ns: u64,
         out: &mut Vec<LinkEvent<K>>,
     ) {
-        let Outgoing { request, version, kind, answered, .. } = outgoing;
+        let Outgoing { request, version, kind, answered, whole, .. } = outgoing;
         let deadline_ns = now_ns + self.config.request_timeout.as_nanos() as u64;
-        let outgoing = Outgoing { request, version, kind: Asked::Owner(kind), answered, deadline_ns };
+        let outgoing = Outgoing { request, version, kind: Asked::Owner(kind), answered, deadline_ns, whole };
         self.transmit(node, outgoing, now_ns, out);
     }
 
@@ -429,8 +429,7 @@ impl<K> Links<K> {
             + backoff_ns(self.config.retry_backoff, self.config.retry_backoff_max, state.failures.min(3));
         let request = metadata::request(Some(&[self.topic.as_str()]));
         let deadline_ns = now_ns + self.config.request_timeout.as_nanos() as u64;
-        let outgoing =
-            Outgoing { request: &request, version, kind: Asked::Metadata, answered: true, deadline_ns };
+        let outgoing = Outgoing { deadline_ns, ..Outgoing::new(&request, version, Asked::Metadata, true) };
         self.transmit(node, outgoing, now_ns, out);
     }
 

@@ -81,6 +81,7 @@ impl<W: Workload> Producer<W> {
             Acks::Leader => 1,
             Acks::All => -1,
         };
+        let whole: Vec<Bytes> = data.iter().filter_map(|partition| partition.records.clone()).collect();
         let topic = TopicName(StrBytes::from_string(self.config.topic.clone()));
         let request = ProduceRequest::default()
             .with_acks(acks)
@@ -90,7 +91,7 @@ impl<W: Workload> Producer<W> {
         let answered = self.config.acks != Acks::None;
         self.links.send(
             node,
-            Outgoing::new(&request, version, Sent::Produce(batches), answered),
+            Outgoing::new(&request, version, Sent::Produce(batches), answered).carrying(&whole),
             now_ns,
             &mut self.events,
         );

@@ -1,7 +1,7 @@
 //! A socket, or TLS over one. Works the same over blocking and non-blocking sockets: where a non-blocking one has nothing
 //! to give or no room, `WouldBlock` is passed on.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 use rustls::ClientConnection;
 
@@ -85,6 +85,17 @@ impl<S: Read + Write> Write for Transport<S> {
         match self {
             Transport::Plain(socket) => socket.write(bytes),
             Transport::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    /// Under TLS, of the first that is not empty.
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Transport::Plain(socket) => socket.write_vectored(pieces),
+            Transport::Tls(stream) => match pieces.iter().find(|piece| !piece.is_empty()) {
+                Some(piece) => stream.write(piece),
+                None => Ok(0),
+            },
         }
     }
 
