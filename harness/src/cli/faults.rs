@@ -95,6 +95,9 @@ fn what(action: ActionName) -> &'static str {
         ActionName::ElectionPreferred => {
             "the preferred replica of every partition of a topic is elected leader"
         }
+        ActionName::ElectionUnclean => {
+            "whoever is there leads the partitions of a topic that nobody leads; what it lacks is lost"
+        }
         ActionName::LeaderImbalance => "one broker becomes the leader of every partition of a topic",
         ActionName::QuotaChange => "clients are limited, by user, client id, or both",
         ActionName::ConfigChange => "properties of a topic, of a broker, or of all brokers are set",
@@ -113,6 +116,9 @@ fn what(action: ActionName) -> &'static str {
             "every broker in turn stopped and started as a later release, all replicas in sync between"
         }
         ActionName::BrokerKillAll => "SIGKILL to every broker at once",
+        ActionName::BrokerPowerLoss => {
+            "SIGKILL to a node or all brokers, and what was not flushed is cut off their logs"
+        }
         ActionName::QuorumLoss => "SIGSTOP (or `by: kill`) to so many voters that the others elect nobody",
         ActionName::NetworkIsolate => "a node is cut off from other nodes and from clients",
         ActionName::NetworkPartition => "a node is cut off from other nodes, or one of them, both or one way",
@@ -133,6 +139,7 @@ fn how(action: ActionName) -> String {
     let acts = match action {
         ActionName::BrokerPause | ActionName::QuorumLoss => "acts when every thread is stopped",
         ActionName::BrokerKillAll => "acts when every process is gone",
+        ActionName::BrokerPowerLoss => "acts when every process is gone and every log is cut",
         ActionName::BrokerKill
         | ActionName::BrokerStop
         | ActionName::BrokerRestart
@@ -150,7 +157,7 @@ fn how(action: ActionName) -> String {
             "acts when an operation of the node has failed, which may end it"
         }
         ActionName::ClockSkew => "acts when a broker stamps a record so",
-        ActionName::ElectionPreferred | ActionName::LeaderImbalance => {
+        ActionName::ElectionPreferred | ActionName::ElectionUnclean | ActionName::LeaderImbalance => {
             "acts when every broker says who leads"
         }
         ActionName::QuotaChange | ActionName::ConfigChange => "acts when brokers describe it so",
@@ -160,6 +167,7 @@ fn how(action: ActionName) -> String {
     };
     match action {
         ActionName::ElectionPreferred => format!("{acts}; there is nothing to undo"),
+        ActionName::ElectionUnclean => format!("{acts}; what it loses is gone for good"),
         ActionName::TopicAddPartitions => format!("{acts}; Kafka removes no partitions"),
         ActionName::FeatureUpgrade => format!("{acts}; Kafka vouches for no way back"),
         _ => match action.heal_action() {

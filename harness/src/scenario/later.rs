@@ -40,15 +40,7 @@ const LATER_VALUES: [(&str, &[&str]); 6] = [
     ("topics.lifecycle", &["per-point"]),
     (
         "faults.action",
-        &[
-            "broker.slow-start",
-            "broker.power-loss",
-            "network.loss",
-            "network.half-open",
-            "client.kill",
-            "election.unclean",
-            "topic.delete-recreate",
-        ],
+        &["broker.slow-start", "network.loss", "network.half-open", "client.kill", "topic.delete-recreate"],
     ),
 ];
 

@@ -396,7 +396,7 @@ pub(crate) struct FaultWritten {
     /// Details of the action.
     #[serde(default)]
     pub(crate) args: FaultArgsWritten,
-    /// How it ends. Left out: it lasts until the run ends. Not for what is over at once: restarts and bounces, `election.preferred`,
+    /// How it ends. Left out: it lasts until the run ends. Not for what is over at once: restarts and bounces, elections,
     /// `topic.add-partitions`, `feature.upgrade`.
     pub(crate) recover: Option<RecoverWritten>,
     /// How long a pause, a fault of network, disk or clock, or an operation lasts; short for `recover: { action: broker.resume, after: … }`,
@@ -414,6 +414,8 @@ pub(crate) struct FaultArgsWritten {
     pub(crate) by: Option<LossBy>,
     /// The release that brokers become; for `broker.rolling-upgrade`.
     pub(crate) version: Option<String>,
+    /// So much of the end of each log at most was not on disk yet; for `broker.power-loss`. All above Kafka's recovery point if left out.
+    pub(crate) tail: Option<Bytes>,
     /// How much later bytes arrive, each way, for `network.delay`; how much longer an operation takes, for `disk.slow`.
     pub(crate) latency: Option<Duration>,
     /// By how much more or less that is, drawn evenly; for `network.delay`.
@@ -469,6 +471,7 @@ impl FaultArgsWritten {
         let fields = [
             ("by", self.by.is_some()),
             ("version", self.version.is_some()),
+            ("tail", self.tail.is_some()),
             ("latency", self.latency.is_some()),
             ("jitter", self.jitter.is_some()),
             ("bytes_per_second", self.bytes_per_second.is_some()),
@@ -524,6 +527,8 @@ pub(crate) enum Role {
     Controller,
     /// Any broker, drawn with the seed.
     Broker,
+    /// Every broker at once; for `broker.power-loss`.
+    All,
 }
 
 /// A partition of a topic.
