@@ -20,6 +20,7 @@ mod cpu_starve;
 mod disk;
 mod network;
 mod operations;
+mod power_loss;
 mod record;
 
 use std::time::Duration;
@@ -34,11 +35,11 @@ pub use disk::{DiskFault, DiskOperations};
 pub use network::{Direction, NetworkFault, NetworkKind};
 pub(crate) use operations::{ACT_LIMIT, Admin};
 pub use operations::{
-    ConfigBefore, ConfigChange, ElectionPreferred, FeatureUpgrade, LeaderImbalance, Operation, OperationUndo,
-    PartitionBefore, PartitionReassign, Placement, QuotaBefore, QuotaChange, ReassignBefore,
-    TopicAddPartitions,
+    ConfigBefore, ConfigChange, ElectionPreferred, ElectionUnclean, FeatureUpgrade, LeaderImbalance,
+    Operation, OperationUndo, PartitionBefore, PartitionReassign, Placement, QuotaBefore, QuotaChange,
+    ReassignBefore, TopicAddPartitions,
 };
-pub use record::FaultRecord;
+pub use record::{FaultRecord, LogLoss};
 
 use crate::error::ChaosError;
 use crate::journal::{PendingUndo, Planned, Undo, UndoAction};
@@ -111,6 +112,11 @@ pub enum FaultAction {
     },
     /// A kill of every broker. Acts when all are gone.
     BrokerKillAll,
+    /// A kill, and what was not on disk is gone from the logs. Acts when both is done; heals as a kill does.
+    BrokerPowerLoss {
+        /// So much of the end of each log at most was not on disk; `None`: all above the recovery point.
+        tail_bytes: Option<u64>,
+    },
     /// So many voters are lost at once that the others can elect nobody, the active controller among them. Acts when all of
     /// them are gone, or stopped.
     QuorumLoss {
@@ -169,6 +175,7 @@ pub(crate) enum Aim<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Means {
     Kill,
+    PowerLoss { tail_bytes: Option<u64> },
     Stop { deadline: Duration },
     Upgrade { deadline: Duration },
     SlowStart { deadline: Duration, share_percent: u8 },
@@ -177,6 +184,20 @@ pub(crate) enum Means {
     Network(NetworkFault),
     Disk(DiskFault),
     ClockSkew { offset_ns: i64 },
+}
+
+/// What was seen of a fault that was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Acted {
+    pub(crate) times: SignalTimes,
+    /// What it may have cost logs; empty for all but those that cut them off.
+    pub(crate) losses: Vec<LogLoss>,
+}
+
+impl From<SignalTimes> for Acted {
+    fn from(times: SignalTimes) -> Self {
+        Self { times, losses: Vec::new() }
+    }
 }
 
 impl FaultAction {
@@ -193,6 +214,7 @@ impl FaultAction {
             Self::BrokerRollingRestart { .. } => "broker.rolling-restart",
             Self::BrokerRollingUpgrade { .. } => "broker.rolling-upgrade",
             Self::BrokerKillAll => "broker.kill-all",
+            Self::BrokerPowerLoss { .. } => "broker.power-loss",
             Self::QuorumLoss { .. } => "quorum.loss",
             Self::Network { fault } => fault.name(),
             Self::Disk { fault } => fault.name(),
@@ -215,6 +237,7 @@ impl FaultAction {
             | Self::BrokerStop { .. }
             | Self::BrokerPause
             | Self::BrokerKillAll
+            | Self::BrokerPowerLoss { .. }
             | Self::QuorumLoss { .. }
             | Self::Network { .. }
             | Self::Disk { .. }
@@ -239,6 +262,7 @@ impl FaultAction {
             | Self::BrokerBounce
             | Self::BrokerKillAll
             | Self::QuorumLoss { by: LossBy::Kill } => Means::Kill,
+            Self::BrokerPowerLoss { tail_bytes } => Means::PowerLoss { tail_bytes: *tail_bytes },
             Self::BrokerStop { deadline_ms }
             | Self::BrokerRestart { deadline_ms }
             | Self::BrokerRollingRestart { deadline_ms } => {
@@ -264,9 +288,11 @@ impl FaultAction {
 impl Means {
     pub(crate) fn undo(self) -> UndoAction {
         match self {
-            Self::Kill | Self::Stop { .. } | Self::Upgrade { .. } | Self::SlowStart { .. } => {
-                UndoAction::Start
-            }
+            Self::Kill
+            | Self::PowerLoss { .. }
+            | Self::Stop { .. }
+            | Self::Upgrade { .. }
+            | Self::SlowStart { .. } => UndoAction::Start,
             Self::Pause | Self::CpuStarve { .. } => UndoAction::Resume,
             Self::Network(_) => UndoAction::Reconnect,
             Self::Disk(_) | Self::ClockSkew { .. } => UndoAction::TakeBack,
@@ -280,9 +306,10 @@ impl Means {
         name: &str,
         cluster: &LocalCluster,
         nodes: &[i32],
-    ) -> Result<SignalTimes, ChaosError> {
-        match self {
+    ) -> Result<Acted, ChaosError> {
+        let times = match self {
             Self::Kill => all_at_once::apply(nodes, |node| broker_kill::apply(cluster, node)),
+            Self::PowerLoss { tail_bytes } => return power_loss::apply(cluster, nodes, tail_bytes),
             Self::Stop { deadline } | Self::SlowStart { deadline, .. } => {
                 all_at_once::apply(nodes, |node| broker_stop::apply(cluster, node, deadline))
             }
@@ -294,7 +321,8 @@ impl Means {
             Self::Network(fault) => fault.apply(name, cluster, nodes),
             Self::Disk(fault) => fault.apply(cluster, nodes),
             Self::ClockSkew { offset_ns } => clock_skew::apply(cluster, nodes, offset_ns),
-        }
+        };
+        times.map(Acted::from)
     }
 
     /// Brings `node`, whose process before the fault was `victim`, back; returns when a process of it runs. Harmless when
@@ -307,7 +335,7 @@ impl Means {
         victim: ProcessIdentity,
     ) -> Result<(), ChaosError> {
         match self {
-            Self::Kill => broker_kill::heal(cluster, node),
+            Self::Kill | Self::PowerLoss { .. } => broker_kill::heal(cluster, node),
             // Which release it starts is known already.
             Self::Stop { .. } | Self::Upgrade { .. } => broker_stop::heal(cluster, node, victim),
             Self::SlowStart { share_percent, .. } => {

@@ -37,8 +37,8 @@ pub mod watcher;
 pub use cache::{NoCacheDir, cache_dir};
 pub use error::ChaosError;
 pub use fault::{
-    DiskFault, DiskOperations, FaultAction, FaultRecord, FaultSpec, LossBy, NetworkFault, NetworkKind,
-    Operation,
+    DiskFault, DiskOperations, FaultAction, FaultRecord, FaultSpec, LogLoss, LossBy, NetworkFault,
+    NetworkKind, Operation,
 };
 pub use files::FileError;
 pub use history::ClusterHistory;

@@ -15,6 +15,9 @@ pub(crate) fn details(action: &FaultAction) -> String {
         FaultAction::CpuStarve { share_percent } => format!(" to {share_percent} %"),
         FaultAction::ClockSkew { offset_ns } => format!(" by {}", Offset::from_ns(*offset_ns)),
         FaultAction::BrokerRollingUpgrade { to, .. } => format!(" to {to}"),
+        FaultAction::BrokerPowerLoss { tail_bytes: Some(tail) } => {
+            format!(", {} of each log at most", Bytes::new(*tail))
+        }
         _ => String::new(),
     }
 }

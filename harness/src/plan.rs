@@ -447,6 +447,17 @@ impl Plan {
         topic.config.get(UNCLEAN).or(of_cluster).is_some_and(|v| v == "true")
     }
 
+    /// How many replicas of a topic have to have a record before it is acked with acks=all, as far as the scenario says; at most as many
+    /// as there are.
+    pub fn min_insync_replicas(&self, topic: &TopicPlan) -> usize {
+        const MIN_INSYNC: &str = "min.insync.replicas";
+        let of_cluster = match &self.cluster {
+            ClusterPlan::Local(spec) => spec.config.get(MIN_INSYNC),
+            ClusterPlan::Bootstrap(_) => None,
+        };
+        topic.config.get(MIN_INSYNC).or(of_cluster).and_then(|value| value.parse().ok()).unwrap_or(1)
+    }
+
     /// Number of producers of all blocks.
     pub fn producer_count(&self) -> u64 {
         self.producers.iter().map(|b| u64::from(b.count)).sum()

@@ -5,6 +5,7 @@
 
 pub(crate) mod broker_usage;
 pub mod collect;
+pub(crate) mod excuses;
 mod findings;
 pub(crate) mod guards;
 pub(crate) mod host_usage;

@@ -9,6 +9,7 @@
 mod admin;
 mod config_change;
 mod election_preferred;
+mod election_unclean;
 mod feature_upgrade;
 mod leader_imbalance;
 mod partition_reassign;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use admin::Admin;
 pub use config_change::{ConfigBefore, ConfigChange};
 pub use election_preferred::ElectionPreferred;
+pub use election_unclean::ElectionUnclean;
 pub use feature_upgrade::FeatureUpgrade;
 pub use leader_imbalance::LeaderImbalance;
 pub use partition_reassign::{PartitionReassign, ReassignBefore};
@@ -32,8 +34,7 @@ pub use quota_change::{QuotaBefore, QuotaChange};
 pub use topic_add_partitions::TopicAddPartitions;
 
 use crate::error::ChaosError;
-use crate::fault::Claim;
-use crate::supervisor::SignalTimes;
+use crate::fault::{Acted, Claim};
 
 /// How long an operation may take until the brokers show it. A controller that fails over takes up to 3 s of it.
 pub(crate) const ACT_LIMIT: Duration = Duration::from_secs(20);
@@ -50,6 +51,8 @@ pub enum Operation {
     LeaderImbalance(LeaderImbalance),
     /// Preferred replicas are made to lead.
     ElectionPreferred(ElectionPreferred),
+    /// Somebody is made to lead who may lack what was acked.
+    ElectionUnclean(ElectionUnclean),
     /// A topic gets more partitions.
     TopicAddPartitions(TopicAddPartitions),
     /// What clients may use is limited.
@@ -81,6 +84,7 @@ impl Operation {
             Self::PartitionReassign(_) => "partition.reassign",
             Self::LeaderImbalance(_) => "leader.imbalance",
             Self::ElectionPreferred(_) => "election.preferred",
+            Self::ElectionUnclean(_) => "election.unclean",
             Self::TopicAddPartitions(_) => "topic.add-partitions",
             Self::QuotaChange(_) => "quota.change",
             Self::FeatureUpgrade(_) => "feature.upgrade",
@@ -95,6 +99,7 @@ impl Operation {
             Self::PartitionReassign(reassign) => Some(&reassign.topic),
             Self::LeaderImbalance(imbalance) => Some(&imbalance.topic),
             Self::ElectionPreferred(election) => Some(&election.topic),
+            Self::ElectionUnclean(election) => Some(&election.topic),
             Self::TopicAddPartitions(add) => Some(&add.topic),
             Self::QuotaChange(_) | Self::FeatureUpgrade(_) => None,
         }
@@ -107,6 +112,7 @@ impl Operation {
             Self::PartitionReassign(reassign) => Some(&mut reassign.topic),
             Self::LeaderImbalance(imbalance) => Some(&mut imbalance.topic),
             Self::ElectionPreferred(election) => Some(&mut election.topic),
+            Self::ElectionUnclean(election) => Some(&mut election.topic),
             Self::TopicAddPartitions(add) => Some(&mut add.topic),
             Self::QuotaChange(_) | Self::FeatureUpgrade(_) => None,
         }
@@ -116,7 +122,10 @@ impl Operation {
     #[must_use]
     pub fn is_momentary(&self) -> bool {
         match self {
-            Self::ElectionPreferred(_) | Self::TopicAddPartitions(_) | Self::FeatureUpgrade(_) => true,
+            Self::ElectionPreferred(_)
+            | Self::ElectionUnclean(_)
+            | Self::TopicAddPartitions(_)
+            | Self::FeatureUpgrade(_) => true,
             Self::ConfigChange(_)
             | Self::PartitionReassign(_)
             | Self::LeaderImbalance(_)
@@ -133,7 +142,10 @@ impl Operation {
             Self::LeaderImbalance(imbalance) => imbalance.claims(),
             Self::QuotaChange(change) => change.claims(),
             // Nothing is put back afterwards that somebody else might have changed.
-            Self::ElectionPreferred(_) | Self::TopicAddPartitions(_) | Self::FeatureUpgrade(_) => Vec::new(),
+            Self::ElectionPreferred(_)
+            | Self::ElectionUnclean(_)
+            | Self::TopicAddPartitions(_)
+            | Self::FeatureUpgrade(_) => Vec::new(),
         }
     }
 
@@ -144,18 +156,18 @@ impl Operation {
             Self::PartitionReassign(reassign) => Some(OperationUndo::Reassign(reassign.before(admin)?)),
             Self::LeaderImbalance(imbalance) => Some(OperationUndo::Leaders(imbalance.before(admin)?)),
             Self::QuotaChange(change) => Some(OperationUndo::Quota(change.before(admin)?)),
-            Self::ElectionPreferred(_) | Self::TopicAddPartitions(_) | Self::FeatureUpgrade(_) => None,
+            Self::ElectionPreferred(_)
+            | Self::ElectionUnclean(_)
+            | Self::TopicAddPartitions(_)
+            | Self::FeatureUpgrade(_) => None,
         })
     }
 
     /// Does it, on a cluster that was as `before` says; returns when it is seen: before the first request, and when every broker that
     /// answers showed it. On an error it may have been done in part: undo.
-    pub(crate) fn apply(
-        &self,
-        before: Option<&OperationUndo>,
-        admin: &Admin,
-    ) -> Result<SignalTimes, ChaosError> {
-        match (self, before) {
+    pub(crate) fn apply(&self, before: Option<&OperationUndo>, admin: &Admin) -> Result<Acted, ChaosError> {
+        let times = match (self, before) {
+            (Self::ElectionUnclean(election), _) => return election.apply(admin),
             (Self::ConfigChange(change), _) => change.apply(admin),
             (Self::QuotaChange(change), _) => change.apply(admin),
             (Self::ElectionPreferred(election), _) => election.apply(admin),
@@ -170,7 +182,8 @@ impl Operation {
             (Self::PartitionReassign(_) | Self::LeaderImbalance(_), _) => {
                 Err(refused("nobody knows where the replicas were".to_owned()))
             }
-        }
+        };
+        times.map(Acted::from)
     }
 }
 
@@ -182,6 +195,7 @@ impl fmt::Display for Operation {
             Self::PartitionReassign(reassign) => write!(out, "{reassign}"),
             Self::LeaderImbalance(imbalance) => write!(out, "{imbalance}"),
             Self::ElectionPreferred(election) => write!(out, "{election}"),
+            Self::ElectionUnclean(election) => write!(out, "{election}"),
             Self::TopicAddPartitions(add) => write!(out, "{add}"),
             Self::QuotaChange(change) => write!(out, "{change}"),
             Self::FeatureUpgrade(upgrade) => write!(out, "{upgrade}"),

@@ -5,6 +5,24 @@ use serde::{Deserialize, Serialize};
 use super::FaultAction;
 use crate::target::ResolvedTarget;
 
+/// The end of a partition's log that a fault may have cost it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogLoss {
+    /// Topic.
+    pub topic: String,
+    /// Partition index.
+    pub partition: i32,
+    /// Those whose replica lost something, by a loss of power; who was elected, by an unclean election.
+    pub brokers: Vec<i32>,
+    /// Nothing below this offset is lost.
+    pub from_offset: i64,
+    /// Nor is anything from this one on; `i64::MAX` where nobody knows how long the log was.
+    pub until_offset: i64,
+    /// The lowest leader epoch that can only have begun afterwards.
+    pub first_epoch: i32,
+}
+
 /// What became of one fault of a scenario. All times are CLOCK_MONOTONIC, nanoseconds; each is `None` until it was reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +40,9 @@ pub struct FaultRecord {
     /// When its effect was seen on every victim: process gone, or all threads in state T. `None`: it was not seen to act, so
     /// whatever depends on it is unknown.
     pub took_effect_ns: Option<u64>,
+    /// What it may have cost, log by log; nothing for faults that cut no log off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<LogLoss>,
     /// When healing began.
     pub heal_began_ns: Option<u64>,
     /// When every victim was whole again: a broker answers and lists itself, a controller listens and the quorum has a leader.
@@ -44,6 +65,7 @@ impl FaultRecord {
             target: None,
             injected_ns: None,
             took_effect_ns: None,
+            losses: Vec::new(),
             heal_began_ns: None,
             healed_ns: None,
             error: None,

@@ -10,7 +10,8 @@ use super::{FaultEvent, FaultStep, Shared, Waited};
 use crate::clock::monotonic_ns;
 use crate::error::ChaosError;
 use crate::fault::{
-    ACT_LIMIT, Aim, Claim, FaultRecord, FaultSpec, Means, Operation, OperationUndo, UNDO_LIMIT, status_of,
+    ACT_LIMIT, Acted, Aim, Claim, FaultRecord, FaultSpec, Means, Operation, OperationUndo, UNDO_LIMIT,
+    status_of,
 };
 use crate::journal::{BrokerAddress, JournalError, PlannedOperation, PlannedUndo};
 use crate::process::ProcessIdentity;
@@ -252,7 +253,8 @@ impl FaultThread {
             }
         };
         match applied {
-            Ok(times) => {
+            Ok(Acted { times, losses }) => {
+                self.record.losses = losses;
                 self.record.injected_ns = Some(times.sent_ns);
                 self.record.took_effect_ns = Some(times.seen_ns);
                 self.publish(FaultStep::TookEffect { injected_ns: times.sent_ns }, times.seen_ns);

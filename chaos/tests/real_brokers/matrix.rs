@@ -17,14 +17,16 @@ use gauntlet_chaos::journal::{PendingUndo, PlannedUndo, Undo, UndoAction, read_p
 use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::{
     Controllers, FaultAction, FaultEvent, FaultSpec, FaultStep, Injector, KafkaSource, KafkaVersion,
-    LocalCluster, LocalSpec, Target, UndoJournal,
+    LocalCluster, LocalSpec, Operation, Target, UndoJournal,
 };
 use gauntlet_wire::admin::{connect_first, wait_for_leaders};
-use gauntlet_wire::{ConnectOptions, Connection, NewTopic};
+use gauntlet_wire::{ConnectOptions, Connection, ErrorCode, NewTopic};
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 
-use super::support::{LIMIT, Run, TestResult, dirs, eventually, launcher, listed, process_of, quick, report};
+use super::support::{
+    LIMIT, Run, TestResult, dirs, eventually, launcher, listed, process_of, produce, quick, report,
+};
 use super::{network, operations, shims};
 
 /// Where rows are appended, one JSON object a line.
@@ -133,11 +135,17 @@ fn rows() -> Vec<Row> {
     rows.push(row(slow, Target::NotController, Shape::Combined));
     rows.push(ci(row(roll.clone(), Target::NextOfRoll, Shape::Combined)));
     rows.push(ci(row(Do::BrokerKillAll, Target::AllBrokers, Shape::Combined)));
+    let power_loss = || Do::BrokerPowerLoss { tail_bytes: None };
+    rows.push(row(power_loss(), Target::NotController, Shape::Combined));
+    rows.push(row(power_loss(), Target::AllBrokers, Shape::Combined));
     let loss_by_pause = row(loss(LossBy::Pause), Target::EnoughVoters, Shape::Combined);
     rows.push(ci(Row { killed_in_ci_test: true, ..loss_by_pause }));
     rows.push(row(loss(LossBy::Kill), Target::EnoughVoters, Shape::Combined));
     for (operation, _) in operations::rows() {
-        rows.push(ci(row(Do::Operation { operation }, Target::Cluster, Shape::Combined)));
+        // It takes three starts of brokers to have nobody lead.
+        let in_ci_test = !matches!(operation, Operation::ElectionUnclean(_));
+        let row = row(Do::Operation { operation }, Target::Cluster, Shape::Combined);
+        rows.push(Row { in_ci_test, ..row });
     }
     for shape in Shape::DIRECT {
         for action in [Do::BrokerKill, stop.clone(), Do::BrokerPause, restart.clone(), Do::BrokerBounce] {
@@ -280,6 +288,9 @@ fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
     if matches!(row.shape, Shape::Proxied | Shape::Shimmed) {
         network::deal_leaders(cluster, &topic)?;
     }
+    if let FaultAction::BrokerPowerLoss { .. } = row.action {
+        write_some(cluster, &topic)?;
+    }
     let before = processes(cluster)?;
     let (sender, events) = mpsc::channel();
     let shared = (Arc::clone(cluster), Arc::clone(&journal));
@@ -352,6 +363,9 @@ fn lasts(
         let answer = Connection::connect(&addr, &options).and_then(|mut c| c.metadata(Some(&[])));
         assert_eq!(answer.is_err(), victims.contains(&id), "broker {id} answers {answer:?}");
     }
+    if let FaultAction::BrokerPowerLoss { .. } = row.action {
+        return forgot(cluster, topic, &victims, records);
+    }
     let mut seen = match row.pauses() {
         true => "every thread in state T".to_owned(),
         false => "process gone, nobody listens".to_owned(),
@@ -368,6 +382,42 @@ fn lasts(
         seen += "; another controller is elected";
     }
     Ok(seen)
+}
+
+/// Records in every partition of a topic, acked by all replicas.
+fn write_some(cluster: &LocalCluster, topic: &str) -> TestResult {
+    for _ in 0..3 {
+        for partition in
+            connect_first(&cluster.bootstrap(), &ConnectOptions::default())?.describe_topic(topic)?.partitions
+        {
+            let leader = partition.leader.ok_or("nobody leads")?;
+            let addr = cluster.broker_addresses().remove(&leader).ok_or("no such broker")?;
+            assert_eq!(produce(&addr, topic, partition.index, -1, 1_000)?, ErrorCode::NONE);
+        }
+    }
+    Ok(())
+}
+
+/// What the disks of victims have of a topic is less than there was, and as much as the fault says.
+fn forgot(
+    cluster: &LocalCluster,
+    topic: &str,
+    victims: &BTreeSet<i32>,
+    records: &[FaultRecord],
+) -> Result<String, Failed> {
+    let losses = records.iter().flat_map(|record| &record.losses).filter(|loss| loss.topic == topic);
+    let mut cut = 0;
+    for loss in losses {
+        assert!(loss.until_offset - loss.from_offset >= 3, "{loss:?}");
+        assert_eq!(loss.brokers.iter().copied().collect::<BTreeSet<_>>(), *victims, "{loss:?}");
+        cut += 1;
+    }
+    assert_eq!(cut, 6, "every partition has a replica on every broker");
+    for node in cluster.nodes() {
+        let metadata = node.data_dir.join("__cluster_metadata-0/00000000000000000000.log");
+        assert!(std::fs::metadata(metadata)?.len() > 0, "what Raft counts on is there");
+    }
+    Ok("process gone, nobody listens; the last records of every log are not on its disk".to_owned())
 }
 
 /// Without a quorum a broker that runs still answers, but nothing that is new comes into the metadata.

@@ -95,6 +95,9 @@ fn what(action: ActionName) -> &'static str {
         ActionName::ElectionPreferred => {
             "the preferred replica of every partition of a topic is elected leader"
         }
+        ActionName::ElectionUnclean => {
+            "whoever is there leads the partitions of a topic that nobody leads; what it lacks is lost"
+        }
         ActionName::LeaderImbalance => "one broker becomes the leader of every partition of a topic",
         ActionName::QuotaChange => "clients are limited, by user, client id, or both",
         ActionName::ConfigChange => "properties of a topic, of a broker, or of all brokers are set",
@@ -116,6 +119,9 @@ fn what(action: ActionName) -> &'static str {
             "every broker in turn stopped and started as a later release, all replicas in sync between"
         }
         ActionName::BrokerKillAll => "SIGKILL to every broker at once",
+        ActionName::BrokerPowerLoss => {
+            "SIGKILL to a node or all brokers, and what was not flushed is cut off their logs"
+        }
         ActionName::QuorumLoss => "SIGSTOP (or `by: kill`) to so many voters that the others elect nobody",
         ActionName::NetworkIsolate => "a node is cut off from other nodes and from clients",
         ActionName::NetworkPartition => "a node is cut off from other nodes, or one of them, both or one way",
@@ -137,6 +143,7 @@ fn how(action: ActionName) -> String {
     let acts = match action {
         ActionName::BrokerPause | ActionName::QuorumLoss => "acts when every thread is stopped",
         ActionName::BrokerKillAll => "acts when every process is gone",
+        ActionName::BrokerPowerLoss => "acts when every process is gone and every log is cut",
         ActionName::BrokerKill
         | ActionName::BrokerStop
         | ActionName::BrokerRestart
@@ -156,7 +163,7 @@ fn how(action: ActionName) -> String {
         }
         ActionName::ClockSkew => "acts when a broker stamps a record so",
         ActionName::CpuStarve => "acts when every thread was seen to stop, and to go on",
-        ActionName::ElectionPreferred | ActionName::LeaderImbalance => {
+        ActionName::ElectionPreferred | ActionName::ElectionUnclean | ActionName::LeaderImbalance => {
             "acts when every broker says who leads"
         }
         ActionName::QuotaChange | ActionName::ConfigChange => "acts when brokers describe it so",
@@ -166,6 +173,7 @@ fn how(action: ActionName) -> String {
     };
     match action {
         ActionName::ElectionPreferred => format!("{acts}; there is nothing to undo"),
+        ActionName::ElectionUnclean => format!("{acts}; what it loses is gone for good"),
         ActionName::TopicAddPartitions => format!("{acts}; Kafka removes no partitions"),
         ActionName::FeatureUpgrade => format!("{acts}; Kafka vouches for no way back"),
         _ => match action.heal_action() {

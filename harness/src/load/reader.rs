@@ -19,6 +19,7 @@ use super::producer::PartitionSettlement;
 use super::records::IDENTITY_HEADER;
 use crate::plan::ReadWindow;
 use crate::recorder::{Recorder, add_sample, is_ours, latency_us};
+use crate::run::excuses::Windows;
 
 /// Where each partition's log ends, once that is known. `-1` until then.
 #[derive(Debug)]
@@ -352,7 +353,8 @@ impl Reader {
     /// Judges what was read. Called when the loop has ended and every producer is done.
     ///
     /// `end_is_final`: the end offsets were taken after the last ack with every replica in sync.
-    pub fn finish(mut self, end_is_final: bool, reader_was_limit: bool) -> ReaderEnd {
+    /// `windows`: what faults may have cost partitions, this reader's and others'.
+    pub fn finish(mut self, end_is_final: bool, reader_was_limit: bool, windows: &Windows) -> ReaderEnd {
         self.accept_settlements();
         let read_end = |index: usize, position: i64| {
             let known_end = self.ends.get(index);
@@ -367,6 +369,8 @@ impl Reader {
         for (index, partition) in &mut self.partitions {
             let end = read_end(*index, partition.position);
             if let Some(shard) = &mut partition.shard {
+                let own = windows.iter().filter(|(partition, _)| partition == index);
+                own.for_each(|(_, window)| shard.state_window(window));
                 shard.note_end(&end);
             }
             ends.push(end);

@@ -115,6 +115,9 @@ fn action(action: &file::FaultAction) -> FaultAction {
             FaultAction::BrokerRollingUpgrade { deadline_ms, to: to.to_string() }
         }
         file::FaultAction::BrokerKillAll => FaultAction::BrokerKillAll,
+        file::FaultAction::BrokerPowerLoss { tail } => {
+            FaultAction::BrokerPowerLoss { tail_bytes: tail.map(crate::units::Bytes::get) }
+        }
         file::FaultAction::QuorumLoss(by) => FaultAction::QuorumLoss {
             by: match by {
                 file::LossBy::Pause => LossBy::Pause,

@@ -18,7 +18,7 @@ use super::collect::{Collector, Moment};
 use super::guards::Guards;
 use super::measure::Times;
 use super::threads::{Fleet, Ground, Producers, Readers, Routes, Shared};
-use super::{Brokers, Loaded, Progress, Run, RunError, topics};
+use super::{Brokers, Loaded, Progress, Run, RunError, excuses, topics};
 use crate::cluster_view::ClusterView;
 use crate::history::{Head, HistoryWriter};
 use crate::intervals::Second;
@@ -454,7 +454,8 @@ impl<'p> Run<'p> {
             let (is_final, _) = std::mem::take(&mut final_ends[topic]);
             // A reader that was still moving when its time was up was the limit itself.
             let was_limit = progressing && monotonic_ns() >= read_until_ns;
-            ends.extend(group.join(is_final, was_limit)?);
+            let windows = excuses::windows(self.plan, &self.plan.topics[topic], &records);
+            ends.extend(group.join(is_final, was_limit, &windows)?);
         }
         seconds.collect(monotonic_ns())?;
         let collector = seconds.collector;

@@ -19,6 +19,7 @@ pub(super) use external::{Fleet, Ground};
 pub(super) use rdkafka::start_notes;
 use window::read_in_window;
 
+use super::excuses::Windows;
 use crate::keys::KeySpace;
 use crate::load::producer::{Pace, PartitionSettlement, Stumble, Unlimited};
 use crate::load::reader::{CheckPlan, Elsewhere, EndOffsets, ReaderEnd};
@@ -411,11 +412,12 @@ impl Readers {
         self,
         end_is_final: bool,
         reader_was_limit: bool,
+        windows: &Windows,
     ) -> Result<Vec<ReaderEnd>, ThreadError> {
         self.threads
             .into_iter()
             .map(|(what, thread)| match thread.join() {
-                Ok(Ok(reader)) => Ok(reader.finish(end_is_final, reader_was_limit)),
+                Ok(Ok(reader)) => Ok(reader.finish(end_is_final, reader_was_limit, windows)),
                 Ok(Err(source)) => Err(ThreadError::Loop { what, source }),
                 Err(_) => Err(ThreadError::Panicked { what }),
             })

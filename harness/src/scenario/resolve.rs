@@ -282,6 +282,7 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::BrokerRollingRestart => FaultAction::BrokerRollingRestart,
         ActionName::BrokerRollingUpgrade => rolling_upgrade(args, problems),
         ActionName::BrokerKillAll => FaultAction::BrokerKillAll,
+        ActionName::BrokerPowerLoss => FaultAction::BrokerPowerLoss { tail: args.written.tail },
         ActionName::QuorumLoss => FaultAction::QuorumLoss(args.written.by.unwrap_or_default()),
         ActionName::NetworkDelay => network(network::delay(args, problems), problems),
         ActionName::NetworkBandwidth => network(network::bandwidth(args, problems), problems),
@@ -303,6 +304,7 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::ElectionPreferred => {
             FaultAction::Operation(operations::election_preferred(args, problems))
         }
+        ActionName::ElectionUnclean => FaultAction::Operation(operations::election_unclean(args, problems)),
         ActionName::TopicAddPartitions => {
             FaultAction::Operation(operations::topic_add_partitions(args, problems))
         }
@@ -359,6 +361,7 @@ fn fault_target(
         }
         FaultAction::Operation(_) => Some((Target::Cluster, "no node is hit; `args` say what is changed")),
         FaultAction::BrokerKill
+        | FaultAction::BrokerPowerLoss { .. }
         | FaultAction::BrokerStop
         | FaultAction::BrokerPause
         | FaultAction::BrokerRestart
@@ -371,7 +374,18 @@ fn fault_target(
     };
     let path = format!("{path}.target");
     match (known, written) {
-        (None, Some(written)) => target(written, &path, topics, problems),
+        (None, Some(written)) => {
+            let is_all = written.role == Some(Role::All);
+            if is_all && !matches!(action, FaultAction::BrokerPowerLoss { .. }) {
+                problems.add(Finding {
+                    path: &format!("{path}.role"),
+                    message: format!("`role: all` does not fit action `{}`", action.name()),
+                    label: "only for `broker.power-loss`",
+                    help: "name one node or role; `broker.kill-all` kills all brokers",
+                });
+            }
+            target(written, &path, topics, problems)
+        }
         (None, None) => {
             problems.add(Finding {
                 path: &path,
@@ -401,7 +415,7 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
             path: &format!("{path}.{field}"),
             message: format!("`{field}` does not fit this target"),
             label: why,
-            help: "targets are { role: leader, of: { topic, partition } }, { role: followers, of: { topic, partition } }, { role: controller }, { role: broker }, and { id: N }",
+            help: "targets are { role: leader, of: { topic, partition } }, { role: followers, of: { topic, partition } }, { role: controller }, { role: broker }, { role: all }, and { id: N }",
         });
     };
     if written.of.is_some() && !matches!(written.role, Some(Role::Leader | Role::Followers)) {
@@ -444,6 +458,7 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
         (Some(Role::Followers), _, of) => followers(of, path, topics, problems),
         (Some(Role::Controller), _, _) => Target::Controller,
         (Some(Role::Broker), _, _) => Target::Broker { not_controller: written.not.is_some() },
+        (Some(Role::All), _, _) => Target::AllBrokers,
         (None, Some(id), _) => Target::Id(id),
         (None, None, _) => {
             problems.add(Finding {

@@ -404,7 +404,7 @@ pub(crate) struct FaultWritten {
     /// Details of the action.
     #[serde(default)]
     pub(crate) args: FaultArgsWritten,
-    /// How it ends. Left out: it lasts until the run ends. Not for what is over at once: restarts and bounces, `election.preferred`,
+    /// How it ends. Left out: it lasts until the run ends. Not for what is over at once: restarts and bounces, elections,
     /// `topic.add-partitions`, `feature.upgrade`.
     pub(crate) recover: Option<RecoverWritten>,
     /// How long a pause, a fault of network, disk or clock, or an operation lasts; short for `recover: { action: broker.resume, after: … }`,
@@ -422,6 +422,8 @@ pub(crate) struct FaultArgsWritten {
     pub(crate) by: Option<LossBy>,
     /// The release that brokers become; for `broker.rolling-upgrade`.
     pub(crate) version: Option<String>,
+    /// So much of the end of each log at most was not on disk yet; for `broker.power-loss`. All above Kafka's recovery point if left out.
+    pub(crate) tail: Option<Bytes>,
     /// How much later bytes arrive, each way, for `network.delay`; how much longer an operation takes, for `disk.slow`.
     pub(crate) latency: Option<Duration>,
     /// By how much more or less that is, drawn evenly; for `network.delay`.
@@ -479,6 +481,7 @@ impl FaultArgsWritten {
         let fields = [
             ("by", self.by.is_some()),
             ("version", self.version.is_some()),
+            ("tail", self.tail.is_some()),
             ("latency", self.latency.is_some()),
             ("jitter", self.jitter.is_some()),
             ("bytes_per_second", self.bytes_per_second.is_some()),
@@ -535,6 +538,8 @@ pub(crate) enum Role {
     Controller,
     /// Any broker, drawn with the seed.
     Broker,
+    /// Every broker at once; for `broker.power-loss`.
+    All,
 }
 
 /// A partition of a topic.

@@ -88,6 +88,26 @@ impl Running {
         });
     }
 
+    /// Waits until the fault of this name has taken effect; gives whom it hit.
+    pub(crate) fn wait_for_fault(&self, name: &str) -> Vec<i32> {
+        let mut nodes = Vec::new();
+        wait_for(&format!("fault {name}"), LIMIT, || {
+            let path = self.dir.path().join("out/latest/faults.ndjson");
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let mut all = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let found = all.find(|fault| fault["name"] == name && !fault["took_effect_ns"].is_null());
+            let hit = found.iter().flat_map(|fault| fault["target"]["nodes"].as_array()).flatten();
+            nodes = hit.filter_map(|id| Some(id.as_i64()? as i32)).collect();
+            !nodes.is_empty()
+        });
+        nodes
+    }
+
+    /// Where a broker of the run's own keeps the log of a partition.
+    pub(crate) fn own_log(&self, node: i32, topic: &str, partition: u32) -> PathBuf {
+        self.dir.path().join(format!("out/latest/cluster/broker-{node}/data/{topic}-{partition}"))
+    }
+
     pub(crate) fn end(mut self) -> Ended {
         let code = self.child.wait().unwrap().code();
         let latest = self.dir.path().join("out/latest");
@@ -142,6 +162,14 @@ impl Ended {
         let busy = "late because of gauntlet or the host, not the broker";
         assert!(texts.iter().all(|text| text.contains(busy)), "{}", self.story());
         assert_eq!(self.code, Some(5), "{}", self.story());
+    }
+
+    /// That nothing is held against anybody, though the brokers were away for a while: a load that nobody took may break expectations.
+    pub(crate) fn expect_no_violation(&self) {
+        let verdict = self.record["verdict"].as_str().unwrap();
+        assert!(["PASS", "FAIL", "INCONCLUSIVE"].contains(&verdict), "{}", self.story());
+        let reasons = self.record["reasons"].as_array().unwrap();
+        assert!(reasons.iter().all(|reason| reason["exit"] != "violation"), "{}", self.story());
     }
 
     /// A count of the checker.

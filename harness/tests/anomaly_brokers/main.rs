@@ -1,7 +1,7 @@
 //! Planted anomalies on real brokers, found by whole runs of the `gauntlet` program; each with its control, which differs in one
 //! setting and finds nothing. After every run Kafka's own tools count what is in the log, and have to agree with the checker.
 //!
-//! By faults of the scenario: `acks_one`, `swallowed_answers`, `unclean_election`. By edits of the logs of brokers that the test has
+//! By faults of the scenario: `acks_one`, `swallowed_answers`, `unclean_election`, `unclean_on_demand`, `power_loss`. By edits of the logs of brokers that the test has
 //! stopped (what a disk may do): `truncated_log`, `corrupt_batch`, `appended_twice`, `last_replica`. Nothing planted: `clean`.
 //!
 //! Layout: one file per anomaly; `case` a run and what is claimed of it, `referee` Kafka's own count, `stage` the brokers that are
@@ -24,9 +24,11 @@ mod case;
 mod clean;
 mod corrupt_batch;
 mod last_replica;
+mod power_loss;
 mod referee;
 mod segments;
 mod stage;
 mod swallowed_answers;
 mod truncated_log;
 mod unclean_election;
+mod unclean_on_demand;

@@ -64,6 +64,14 @@ impl Segment {
         assert_eq!(self.end_offset(), offset);
     }
 
+    /// Takes a batch out, as if it had never been written: a gap, as compaction leaves it.
+    pub(crate) fn remove(&self, batch: &Batch) {
+        let mut bytes = std::fs::read(&self.path).unwrap();
+        bytes.drain(batch.at as usize..batch.at as usize + batch.bytes);
+        std::fs::write(&self.path, bytes).unwrap();
+        self.remove_what_points_into_it();
+    }
+
     /// Flips one bit in the last record of a batch.
     pub(crate) fn damage(&self, batch: &Batch) {
         assert!(batch.bytes > HEADER_BYTES + 100);

@@ -30,6 +30,8 @@ macro_rules! finding_classes {
 finding_classes! {
     /// An acked record is not in the log.
     Lost => "lost",
+    /// An acked record is not in the log, and lies in what a fault of the scenario may have cost.
+    LostExcused => "lost-excused",
     /// A record is in the log again.
     Duplicate => "duplicate",
     /// One input record gave two outputs in committed transactions.
@@ -78,6 +80,8 @@ finding_classes! {
     LastStableOffsetRegression => "last-stable-offset-regression",
     /// A record lies at another offset than its ack said.
     InconsistentOffset => "inconsistent-offset",
+    /// The same, where a fault of the scenario may have cost the record at the offset that the ack named.
+    InconsistentOffsetExcused => "inconsistent-offset-excused",
     /// A record lies before one that was acked before it was sent.
     RealTimeOrder => "real-time-order",
     /// A compacted topic gives an older value after a newer one or a tombstone.

@@ -16,9 +16,10 @@ use thiserror::Error;
 
 use crate::outcome::{Settlement, StreamKey};
 use crate::shard::{BatchHeader, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks};
+use crate::window::TruncationWindow;
 
 /// Version of the bytes. Any change of [`Event`], or of a type in it, is another version.
-pub const HISTORY_VERSION: u32 = 1;
+pub const HISTORY_VERSION: u32 = 2;
 
 /// One call of a checker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,8 @@ pub enum Event {
     LogStart(i64),
     /// [`Shard::watermarks`].
     Watermarks(Watermarks),
+    /// [`Shard::state_window`].
+    Window(TruncationWindow),
     /// [`Shard::note_end`]. Nothing follows.
     Ended(ReadEnd),
 }

@@ -32,6 +32,7 @@ pub mod poll;
 pub mod shard;
 pub mod summary;
 pub mod transaction;
+pub mod window;
 pub mod witness;
 
 mod crc;
@@ -47,4 +48,5 @@ pub use poll::Polls;
 pub use shard::{BatchHeader, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks};
 pub use summary::Summary;
 pub use transaction::Transactions;
+pub use window::TruncationWindow;
 pub use witness::{Blame, Evidence, Exemplars, Witness};

@@ -7,7 +7,9 @@
 //! Offsets in a log are all taken, so records that are added go behind its end, in [`Saboteur::finish`].
 //! Every record is decoded twice here; don't measure the checker through a saboteur.
 
+pub mod cycles;
 pub mod headers;
+pub mod positions;
 pub mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -47,9 +47,6 @@ impl Delivery {
 pub struct Context {
     /// The topic allows unclean elections.
     pub unclean_election: bool,
-    /// The finding lies inside a truncation window: unclean election, or power or disk loss of at least
-    /// `min.insync.replicas` replicas, voids durability and the offset rules for these offsets.
-    pub truncation_window: bool,
     /// The group rebalanced between the two observations.
     pub rebalanced: bool,
     /// The partition's leader changed between the two observations.
@@ -62,7 +59,6 @@ impl Context {
     /// A log without faults, read outside any group.
     pub const PLAIN: Context = Context {
         unclean_election: false,
-        truncation_window: false,
         rebalanced: false,
         leader_changed: false,
         delivery: Delivery::None,
@@ -72,10 +68,9 @@ impl Context {
 /// Judges one finding under a guarantee: the design's table, row by row.
 pub fn judge(class: FindingClass, guarantee: &Guarantee, context: &Context) -> Judgement {
     use FindingClass as C;
-    let durable = guarantee.durable && !context.truncation_window;
-    let clean = !context.unclean_election && !context.truncation_window;
+    let clean = !context.unclean_election;
     let forbidden = match class {
-        C::Lost | C::InconsistentOffset | C::RealTimeOrder | C::ResurrectedKey => durable,
+        C::Lost | C::InconsistentOffset | C::RealTimeOrder | C::ResurrectedKey => guarantee.durable,
         C::Duplicate | C::CommitDuplicate | C::SequenceRepeat => guarantee.unique,
         C::DuplicateAfterEpochBump | C::OwnershipOverlap | C::ZombieWrite => guarantee.is_exactly_once(),
         C::Reorder => guarantee.ordered >= Order::Acked,
@@ -89,11 +84,12 @@ pub fn judge(class: FindingClass, guarantee: &Guarantee, context: &Context) -> J
         C::Corrupt | C::Misrouted | C::Phantom | C::FailedButPresent => true,
         C::LeaderEpochRegression | C::HangingTransaction => true,
         C::ReadDisagreement | C::HighWatermarkRegression | C::LastStableOffsetRegression => clean,
-        C::PositionSkip | C::PositionStepBack => !context.rebalanced && !context.truncation_window,
+        C::PositionSkip | C::PositionStepBack => !context.rebalanced,
         C::GroupSkip | C::PrematureCommit => context.delivery.forbids_skips(),
         C::GroupRedelivery => context.delivery.forbids_repeats(),
         C::ShareRedelivery | C::ShareDoubleHolder | C::ShareNeverTerminal => !context.leader_changed,
-        C::Expired => false,
+        // What a fault may cost is decided per record, where it is found: see `crate::window`.
+        C::Expired | C::LostExcused | C::InconsistentOffsetExcused => false,
         C::IndeterminateAbsent
         | C::IndeterminatePresent
         | C::UnacknowledgedAbsent
@@ -116,6 +112,7 @@ mod tests {
     /// Columns: none, at-most-once, at-least-once, idempotent, exactly-once.
     const TABLE: &[(FindingClass, [Judgement; 5])] = &[
         (C::Lost, [E, E, V, V, V]),
+        (C::LostExcused, [E; 5]),
         (C::Duplicate, [E, V, E, V, V]),
         (C::CommitDuplicate, [E, V, E, V, V]),
         (C::DuplicateAfterEpochBump, [E, E, E, E, V]),
@@ -140,6 +137,7 @@ mod tests {
         (C::HighWatermarkRegression, [V; 5]),
         (C::LastStableOffsetRegression, [V; 5]),
         (C::InconsistentOffset, [E, E, V, V, V]),
+        (C::InconsistentOffsetExcused, [E; 5]),
         (C::RealTimeOrder, [E, E, V, V, V]),
         (C::ResurrectedKey, [E, E, V, V, V]),
         (C::PositionSkip, [V; 5]),
@@ -198,11 +196,6 @@ mod tests {
             excused(Context { leader_changed: true, ..Context::PLAIN }),
             [C::ShareRedelivery, C::ShareDoubleHolder, C::ShareNeverTerminal]
         );
-        let mut truncated = vec![C::Lost];
-        truncated.extend(watermarks);
-        truncated.extend([C::InconsistentOffset, C::RealTimeOrder, C::ResurrectedKey]);
-        truncated.extend([C::PositionSkip, C::PositionStepBack]);
-        assert_eq!(excused(Context { truncation_window: true, ..Context::PLAIN }), truncated);
     }
 
     #[test]

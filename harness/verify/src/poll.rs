@@ -191,19 +191,7 @@ impl Polls {
     fn note(&mut self, class: FindingClass, place: Place, offsets: &Range<i64>, detail: String) {
         let (topic, run) = (self.topics.get(usize::from(place.topic)).cloned().unwrap_or_default(), self.run);
         let count = offsets.end.abs_diff(offsets.start);
-        let witness = Witness {
-            topic,
-            partition: place.partition,
-            read_offset: Some(offsets.start),
-            acked_offset: None,
-            run,
-            stream: None,
-            first_pseq: None,
-            count,
-            batch: None,
-            detail: Some(detail),
-            blame: None,
-        };
+        let witness = Witness::of_offsets(topic, place.partition, run, (offsets.start, count), detail);
         let wanted = self.found.evidence.wants(class, Some(offsets.start), count);
         self.found.note_with(class, 1, wanted.then_some(witness));
     }

@@ -22,6 +22,7 @@ mod claims;
 mod corrupt;
 mod duplicate;
 mod duplicate_after_epoch_bump;
+mod excused;
 mod expired;
 mod failed_but_present;
 mod inconsistent_offset;
@@ -57,9 +58,10 @@ use crate::interval_set::IntervalSet;
 use crate::outcome::{Outcome, Settlement};
 use crate::run::Run;
 use crate::summary::Summary;
+use crate::window::TruncationWindow;
 use crate::witness::Evidence;
 
-use claims::Claims;
+use claims::{Claim, Claims};
 use leader_epoch::LeaderEpochs;
 use limit::LimitCheck;
 use lost::Overwritten;
@@ -204,7 +206,7 @@ pub struct Shard {
     batch: Option<BatchHeader>,
     claims: Claims,
     /// Claims that the reader passed without meeting their record there.
-    missed: Vec<Run>,
+    missed: Vec<Claim>,
     /// Claims at whose offsets another record lies, appended by a later leader than the first, with its batch.
     overwritten: Vec<Overwritten>,
     /// Reads away from the acked offset, for evidence only; bounded.
@@ -217,6 +219,8 @@ pub struct Shard {
     real_time: RealTime,
     recent: RecentReads,
     watermarks: WatermarkHistory,
+    /// What faults may have cost.
+    windows: Vec<TruncationWindow>,
     limit_check: LimitCheck,
     tally: Tally,
     /// What it was told and has not handed over, if it keeps that.
@@ -247,6 +251,7 @@ impl Shard {
             real_time: RealTime::default(),
             recent: RecentReads::default(),
             watermarks: WatermarkHistory::default(),
+            windows: Vec::new(),
             limit_check: LimitCheck::default(),
             tally: Tally::new(&config),
             config,
@@ -293,6 +298,7 @@ impl Shard {
             Event::Advanced(position) => self.advance(*position),
             Event::LogStart(offset) => self.log_start(*offset),
             Event::Watermarks(seen) => self.watermarks(seen),
+            Event::Window(window) => self.state_window(window),
             Event::Began(_) | Event::Unreadable(_) | Event::Ended(_) => {}
         }
     }
@@ -534,7 +540,8 @@ impl Shard {
         self.tally.summary.checked += run.count;
         self.real_time.note_sent(run.end_offset(), self.open_sent_ns);
         let mut contradicted = Vec::new();
-        let matched = self.claims.meet(&run, &mut self.missed, &mut contradicted);
+        let epoch = self.batch.map_or(-1, |batch| batch.leader_epoch);
+        let matched = self.claims.meet(&run, epoch, &mut self.missed, &mut contradicted);
         self.note_contradicted(contradicted);
         let retired_below = self.streams.get(run.stream).retired_below;
         if run.first_pseq < retired_below {
@@ -557,7 +564,8 @@ impl Shard {
         }
         self.note_read_after_failed(run);
         self.note_displaced_read(run, matched);
-        self.recent.note(run, &self.streams.get(run.stream).seen);
+        let epoch = self.batch.map_or(-1, |batch| batch.leader_epoch);
+        self.recent.note(run, epoch, &self.streams.get(run.stream).seen);
         let origin = ProducerEpoch::of(self.batch.as_ref());
         let state = self.streams.get_mut(run.stream);
         state.remember_read(run);
@@ -569,7 +577,7 @@ impl Shard {
     /// Moves the position over offsets that the reader was given, or that a batch once held.
     fn pass_to(&mut self, position: i64) {
         if position > self.position {
-            self.claims.take_below(position, &mut self.missed);
+            self.claims.take_below(position, self.leader_epochs.now(), &mut self.missed);
             self.position = position;
             self.real_time.pass(position);
         }

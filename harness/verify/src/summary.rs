@@ -53,6 +53,8 @@ summary! {
     control_batches,
     /// Acked and not in the log.
     lost,
+    /// Those of `lost` that a stated window explains.
+    lost_excused,
     /// Copies beyond the first.
     duplicates,
     /// Those of `duplicates` under another producer id or epoch than before.
@@ -71,6 +73,8 @@ summary! {
     failed_but_present,
     /// Read at another offset than the ack said.
     inconsistent_offsets,
+    /// Those of `inconsistent_offsets` that a stated window explains.
+    inconsistent_offsets_excused,
     /// Acked before a record that lies below was sent.
     real_time_order,
     /// Acked at an offset that the reader did not get to, or without an offset and not read.
@@ -113,7 +117,8 @@ impl Summary {
     pub fn count_of(&self, class: FindingClass) -> Option<u64> {
         use FindingClass as C;
         Some(match class {
-            C::Lost => self.lost,
+            C::Lost => self.lost - self.lost_excused,
+            C::LostExcused => self.lost_excused,
             C::Duplicate => self.duplicates - self.duplicates_after_epoch_bump,
             C::DuplicateAfterEpochBump => self.duplicates_after_epoch_bump,
             C::Reorder => self.reordered_acked,
@@ -122,7 +127,8 @@ impl Summary {
             C::Misrouted => self.misrouted,
             C::Phantom => self.phantom,
             C::FailedButPresent => self.failed_but_present,
-            C::InconsistentOffset => self.inconsistent_offsets,
+            C::InconsistentOffset => self.inconsistent_offsets - self.inconsistent_offsets_excused,
+            C::InconsistentOffsetExcused => self.inconsistent_offsets_excused,
             C::RealTimeOrder => self.real_time_order,
             C::Unseen => self.unseen,
             C::Expired => self.expired,

@@ -492,34 +492,19 @@ impl Transactions {
         }
     }
 
-    /// Counts the records of a batch as findings.
+    /// Counts findings that a batch is the witness of: one for each of its records, or one for all.
     fn note_batch(
         &mut self,
         class: FindingClass,
-        transaction: &Settled,
-        batch: &Batch,
+        count: u64,
+        (transaction, batch): (&Settled, &Batch),
         blame: Option<Blame>,
         detail: impl FnOnce() -> String,
     ) {
-        let (count, place) = (u64::from(batch.count), batch.offset());
-        let wanted = self.found.evidence.wants(class, place, count);
-        let witness = wanted.then(|| self.witness_of(transaction, batch, blame, detail()));
-        self.found.note_with(class, count, witness);
-    }
-
-    /// Counts one finding that a batch is the witness of.
-    fn note_once(
-        &mut self,
-        class: FindingClass,
-        transaction: &Settled,
-        batch: &Batch,
-        blame: Option<Blame>,
-        detail: impl FnOnce() -> String,
-    ) {
-        let wanted = self.found.evidence.wants(class, batch.offset(), 1);
+        let wanted = self.found.evidence.wants(class, batch.offset(), count);
         let witness =
-            wanted.then(|| Witness { count: 1, ..self.witness_of(transaction, batch, blame, detail()) });
-        self.found.note_with(class, 1, witness);
+            wanted.then(|| Witness { count, ..self.witness_of(transaction, batch, blame, detail()) });
+        self.found.note_with(class, count, witness);
     }
 
     /// Counts one finding about a batch that need not be a known one.
@@ -530,19 +515,10 @@ impl Transactions {
         header: &BatchHeader,
         detail: impl FnOnce() -> String,
     ) {
-        let (topic, run) = (self.topic(place), self.config.run);
-        self.found.note(class, 1, Some(header.base_offset), || Witness {
-            topic,
-            partition: place.partition,
-            read_offset: Some(header.base_offset),
-            acked_offset: None,
-            run,
-            stream: None,
-            first_pseq: None,
-            count: 1,
+        let (topic, run, first) = (self.topic(place), self.config.run, header.base_offset);
+        self.found.note(class, 1, Some(first), || Witness {
             batch: Some(*header),
-            detail: Some(detail()),
-            blame: None,
+            ..Witness::of_offsets(topic, place.partition, run, (first, 1), detail())
         });
     }
 
@@ -556,18 +532,8 @@ impl Transactions {
     ) {
         let (topic, run) = (self.topic(place), self.config.run);
         let (first, count) = (i64::try_from(offsets.start).unwrap_or(i64::MAX), offsets.end - offsets.start);
-        self.found.note(class, count, Some(first), || Witness {
-            topic,
-            partition: place.partition,
-            read_offset: Some(first),
-            acked_offset: None,
-            run,
-            stream: None,
-            first_pseq: None,
-            count,
-            batch: None,
-            detail: Some(detail()),
-            blame: None,
+        self.found.note(class, count, Some(first), || {
+            Witness::of_offsets(topic, place.partition, run, (first, count), detail())
         });
     }
 }

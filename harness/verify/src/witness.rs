@@ -68,6 +68,29 @@ impl fmt::Display for Blame {
 }
 
 impl Witness {
+    /// `count` offsets of a place from `first` on, whoever wrote what lies there.
+    pub(crate) fn of_offsets(
+        topic: String,
+        partition: u32,
+        run: u32,
+        (first, count): (i64, u64),
+        detail: String,
+    ) -> Self {
+        Self {
+            topic,
+            partition,
+            read_offset: Some(first),
+            acked_offset: None,
+            run,
+            stream: None,
+            first_pseq: None,
+            count,
+            batch: None,
+            detail: Some(detail),
+            blame: None,
+        }
+    }
+
     /// Where in the log the finding lies, for ordering.
     fn place(&self) -> i64 {
         self.read_offset.or(self.acked_offset).unwrap_or(i64::MAX)

@@ -5,13 +5,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, wherever it does")]
 
+#[path = "support/shard.rs"]
+mod support;
+
 use gauntlet_verify::identity::encode;
 use gauntlet_verify::poll::Span;
 use gauntlet_verify::transaction::cycle::{Cycles, RecordKey};
 use gauntlet_verify::transaction::{Answer, BatchKey, Config, End, Event, TransactionKey};
 use gauntlet_verify::{
     BatchHeader, CrcSeed, FindingClass as C, Found, IDENTITY_LEN, Identity, Outcome, Place, Polls, ReadEnd,
-    Settlement, Shard, ShardConfig, StreamKey, Summary, Transactions,
+    Settlement, StreamKey, Summary, Transactions,
 };
 
 const RUN: u32 = 5;
@@ -22,17 +25,7 @@ const Y: Place = Place { topic: 0, partition: 1 };
 
 /// What a log of one record per batch makes of what its producers know. The reader stops at `position` of `end`.
 fn log(sent: &[(StreamKey, u64, Outcome)], held: &[(StreamKey, u64)], end: i64) -> Summary {
-    let mut shard = Shard::new(ShardConfig {
-        run: RUN,
-        topic: "t".to_owned(),
-        partition: 0,
-        other_topics: Vec::new(),
-        created_by_run: true,
-        in_order: true,
-        start_offset: 0,
-        witness_limit: 2,
-        fragment_limit: 1 << 20,
-    });
+    let mut shard = support::shard(RUN, 0);
     for (stream, first_pseq, outcome) in sent {
         let (stream, first_pseq, outcome) = (*stream, *first_pseq, *outcome);
         shard.settle(&Settlement { stream, first_pseq, count: 1, outcome, settled_ns: 0 });

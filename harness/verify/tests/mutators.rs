@@ -3,13 +3,19 @@
 #[path = "cluster/cluster.rs"]
 #[expect(dead_code, reason = "tests/simulation.rs uses all of it")]
 mod cluster;
+#[path = "support/shard.rs"]
+mod support;
 
 use std::collections::BTreeMap;
 
 use cluster::{Cluster, GRACE_NS, Options, RUN, TIMEOUT_NS, Told};
+use gauntlet_verify::mutate::cycles::CycleSaboteur;
 use gauntlet_verify::mutate::headers::{HeaderMutation, HeaderSaboteur};
+use gauntlet_verify::mutate::positions::{PollMutation, PollSaboteur};
 use gauntlet_verify::mutate::transactions::{TransactionMutation, TransactionSaboteur};
-use gauntlet_verify::{FindingClass as C, ReadEnd, Shard, ShardConfig, Summary, Transactions};
+use gauntlet_verify::poll::Span;
+use gauntlet_verify::transaction::cycle::Cycles;
+use gauntlet_verify::{FindingClass as C, Place, Polls, ReadEnd, Summary, Transactions};
 use proptest::prelude::*;
 
 const CLEAN: Options = Options { producers: 4, partitions: 3, readers: 1, trouble: false };
@@ -23,17 +29,7 @@ fn history(seed: u64) -> Vec<Told> {
 
 /// The headers of one partition's log, and its watermarks, through a saboteur.
 fn headers(seed: u64, mutations: &[HeaderMutation]) -> (Summary, HeaderSaboteur) {
-    let mut shard = Shard::new(ShardConfig {
-        run: RUN,
-        topic: "t".to_owned(),
-        partition: 0,
-        other_topics: Vec::new(),
-        created_by_run: true,
-        in_order: true,
-        start_offset: 0,
-        witness_limit: 2,
-        fragment_limit: 1 << 20,
-    });
+    let mut shard = support::shard(RUN, 0);
     let mut saboteur = HeaderSaboteur::new(seed, 10, mutations.to_vec());
     let mut next = 0;
     for told in history(seed) {
@@ -73,6 +69,50 @@ fn transactions(seed: u64, period: u64, mutations: &[TransactionMutation]) -> [B
     [checker.finish().counts().collect(), saboteur.planted().clone()]
 }
 
+/// What a checker of positions found, and what it had to.
+fn positions(seed: u64, mutations: &[PollMutation]) -> [BTreeMap<C, u64>; 2] {
+    let topics = vec!["t".to_owned(), "source".to_owned()];
+    let mut saboteur = PollSaboteur::new(Polls::new(RUN, topics, 2), seed, 3, mutations.to_vec());
+    let place = |partition: u32| Place { topic: 0, partition };
+    for partition in 0..CLEAN.partitions {
+        (0..CLEAN.readers).for_each(|reader| saboteur.assigned(u32::from(reader), place(partition), 0));
+    }
+    for told in history(seed) {
+        match told {
+            Told::Hidden(partition, first, end) => saboteur.hidden(place(partition), first..end),
+            Told::Explained(partition, to) => saboteur.log_read_to(place(partition), to),
+            Told::Polled(reader, partition, first, last) => {
+                saboteur.polled(u32::from(reader), Span { place: place(partition), first, last });
+            }
+            Told::Rebalanced(reader, partition, position) => {
+                saboteur.revoked(u32::from(reader), place(partition));
+                saboteur.assigned(u32::from(reader), place(partition), position);
+            }
+            Told::Truncated(partition, end) => saboteur.truncated(place(partition), end),
+            _ => {}
+        }
+    }
+    let planted = saboteur.planted().clone();
+    [saboteur.finish().counts().collect(), planted]
+}
+
+/// How many circles were found, and how many there were.
+fn circles(seed: u64, period: Option<u64>) -> [u64; 2] {
+    let cycles = Cycles::new(RUN, vec!["t".to_owned(), "source".to_owned()], 2);
+    let mut saboteur = CycleSaboteur::new(cycles, seed, period);
+    for told in history(seed) {
+        match told {
+            Told::Began(key) => saboteur.began(key),
+            Told::WroteRecord(key, record) => saboteur.wrote(key, record),
+            Told::ReadRecord(key, record) => saboteur.read(key, record),
+            Told::Ended(key, aborted) => saboteur.ended(key, aborted),
+            _ => {}
+        }
+    }
+    let planted = saboteur.planted();
+    [saboteur.finish().count(C::CyclicInformationFlow), planted]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -90,6 +130,18 @@ proptest! {
         prop_assert_eq!(found, planted);
     }
 
+    #[test]
+    fn every_spoiled_poll_is_found_and_nothing_else(seed in any::<u64>()) {
+        let [found, planted] = positions(seed, &PollMutation::ALL);
+        prop_assert_eq!(found, planted);
+    }
+
+    #[test]
+    fn every_circle_is_found_and_nothing_else(seed in any::<u64>(), period in 1u64..20) {
+        let [found, planted] = circles(seed, Some(period));
+        prop_assert_eq!(found, planted);
+    }
+
     /// A plan without mutations spoils nothing, and nothing is found.
     #[test]
     fn the_control_is_silent(seed in any::<u64>()) {
@@ -99,6 +151,8 @@ proptest! {
             prop_assert_eq!(summary.count_of(class), Some(0), "{}", class);
         }
         prop_assert_eq!(transactions(seed, 3, &[]), [BTreeMap::new(), BTreeMap::new()]);
+        prop_assert_eq!(positions(seed, &[]), [BTreeMap::new(), BTreeMap::new()]);
+        prop_assert_eq!(circles(seed, None), [0, 0]);
     }
 }
 
@@ -112,4 +166,13 @@ fn every_mutation_is_planted() {
         let [found, planted] = transactions(1, 5, &[mutation]);
         assert!(!planted.is_empty() && found == planted, "{mutation:?}: {found:?}, {planted:?}");
     }
+    for mutation in PollMutation::ALL {
+        let [found, planted] = positions(1, &[mutation]);
+        assert!(
+            planted.values().sum::<u64>() > 3 && found == planted,
+            "{mutation:?}: {found:?}, {planted:?}"
+        );
+    }
+    let [found, planted] = circles(1, Some(3));
+    assert!(planted > 3 && found == planted, "{found}, {planted}");
 }

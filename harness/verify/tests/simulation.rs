@@ -7,6 +7,8 @@
 
 #[path = "cluster/cluster.rs"]
 mod cluster;
+#[path = "support/shard.rs"]
+mod support;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -19,7 +21,7 @@ use gauntlet_verify::poll::Span;
 use gauntlet_verify::transaction::cycle::Cycles;
 use gauntlet_verify::{
     BatchHeader, Context, CrcSeed, FindingClass, Found, IDENTITY_LEN, Identity, Judgement, Place, Polls,
-    Preset, Shard, ShardConfig, StreamKey, Summary, Transactions, judge,
+    Preset, Shard, StreamKey, Summary, Transactions, judge,
 };
 
 /// Every checker, and how much it was told.
@@ -46,17 +48,7 @@ impl Checkers {
     fn new(options: &Options) -> Self {
         let topics = vec!["t".to_owned(), "source".to_owned()];
         let shard = |partition: u32| {
-            let shard = Shard::new(ShardConfig {
-                run: RUN,
-                topic: "t".to_owned(),
-                partition,
-                other_topics: Vec::new(),
-                created_by_run: true,
-                in_order: true,
-                start_offset: 0,
-                witness_limit: 2,
-                fragment_limit: 1 << 20,
-            });
+            let shard = support::shard(RUN, partition);
             (shard, CrcSeed::new("t", partition))
         };
         let mut polls = Polls::new(RUN, topics.clone(), 2);

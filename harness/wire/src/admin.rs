@@ -7,7 +7,7 @@ mod features;
 mod quotas;
 mod reassignments;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,10 +20,13 @@ use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData
 use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use kafka_protocol::messages::{
     AlterUserScramCredentialsRequest, BrokerId, CreateTopicsRequest, DeleteTopicsRequest,
     DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, InitProducerIdRequest,
-    ListOffsetsRequest, TopicName,
+    ListOffsetsRequest, OffsetForLeaderEpochRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 pub use quotas::{QuotaEntity, QuotaName};
@@ -90,6 +93,24 @@ pub struct Quorum {
     pub leader_epoch: i32,
     /// Node ids of the voters.
     pub voters: Vec<i32>,
+}
+
+/// Who may be elected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Election {
+    /// The preferred replica, if it is in sync.
+    Preferred = 0,
+    /// Whoever is there.
+    Unclean = 1,
+}
+
+impl Election {
+    fn name(self) -> &'static str {
+        match self {
+            Election::Preferred => "preferred",
+            Election::Unclean => "unclean",
+        }
+    }
 }
 
 /// The first version that finds the highest timestamp (KIP-734); nothing of later ones is needed.
@@ -282,9 +303,30 @@ impl Connection {
         partitions: &[i32],
         timeout: Duration,
     ) -> Result<(), WireError> {
+        self.elect_leaders(topic, partitions, Election::Preferred, timeout).map(drop)
+    }
+
+    /// Makes any replica that is there lead the partitions of `topic` that have no leader, whether it is in sync or not (KIP-460).
+    /// Gives those where that was done: for a partition that has a leader it is "not needed".
+    pub fn elect_leaders_unclean(
+        &mut self,
+        topic: &str,
+        partitions: &[i32],
+        timeout: Duration,
+    ) -> Result<BTreeSet<i32>, WireError> {
+        self.elect_leaders(topic, partitions, Election::Unclean, timeout)
+    }
+
+    fn elect_leaders(
+        &mut self,
+        topic: &str,
+        partitions: &[i32],
+        election: Election,
+        timeout: Duration,
+    ) -> Result<BTreeSet<i32>, WireError> {
         const ELECTION_NOT_NEEDED: i16 = 84;
         let request = ElectLeadersRequest::default()
-            .with_election_type(0)
+            .with_election_type(election as i8)
             .with_timeout_ms(timeout.as_millis() as i32)
             .with_topic_partitions(Some(vec![
                 TopicPartitions::default().with_topic(topic_name(topic)).with_partitions(partitions.to_vec()),
@@ -292,16 +334,40 @@ impl Connection {
         let response = self.call(&request)?;
         let needed = Permission::on_cluster(Operation::Alter);
         self.check_permitted(response.error_code, &None, needed, || {
-            format!("elect preferred leaders of {topic}")
+            format!("elect {} leaders of {topic}", election.name())
         })?;
+        let mut elected = BTreeSet::new();
         for result in response.replica_election_results.iter().flat_map(|t| &t.partition_result) {
             if result.error_code != ELECTION_NOT_NEEDED {
                 self.check(result.error_code, &result.error_message, || {
-                    format!("elect the preferred leader of {topic}-{}", result.partition_id)
+                    format!("elect the {} leader of {topic}-{}", election.name(), result.partition_id)
                 })?;
+                elected.insert(result.partition_id);
             }
         }
-        Ok(())
+        Ok(elected)
+    }
+
+    /// Where the part of a log ends that leaders up to `epoch` wrote, and a later leader's begins (KIP-101, KIP-320); `None` if the log
+    /// holds nothing of theirs. Must be sent to the partition's leader.
+    pub fn end_of_leader_epoch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        epoch: i32,
+    ) -> Result<Option<i64>, WireError> {
+        let wanted = OffsetForLeaderPartition::default().with_partition(partition).with_leader_epoch(epoch);
+        let request = OffsetForLeaderEpochRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![
+            OffsetForLeaderTopic::default().with_topic(topic_name(topic)).with_partitions(vec![wanted]),
+        ]);
+        let response = self.call(&request)?;
+        let end = response.topics.iter().flat_map(|t| &t.partitions).next();
+        let end = end.ok_or_else(|| self.empty("OffsetForLeaderEpoch"))?;
+        let needed = Permission::on_topic(Operation::Describe, topic);
+        self.check_permitted(end.error_code, &None, needed, || {
+            format!("ask where leader epoch {epoch} of {topic}-{partition} ends")
+        })?;
+        Ok((end.end_offset >= 0).then_some(end.end_offset))
     }
 
     pub(crate) fn empty(&self, api: &str) -> WireError {

@@ -28,6 +28,7 @@ fn all() -> Vec<Operation> {
         Operation::PartitionReassign(reassign(&[1, 2], Some(5_000_000))),
         Operation::LeaderImbalance(LeaderImbalance { topic: topic(), leader: 2 }),
         Operation::ElectionPreferred(ElectionPreferred { topic: topic() }),
+        Operation::ElectionUnclean(ElectionUnclean { topic: topic() }),
         Operation::TopicAddPartitions(TopicAddPartitions { topic: topic(), partitions: 12 }),
         quota(),
         Operation::FeatureUpgrade(FeatureUpgrade { feature: "metadata.version".to_owned(), level: Some(29) }),
@@ -45,6 +46,7 @@ fn operations_in_words() {
             "partition.reassign of topic orders, to brokers 1, 2 at 5000000 bytes/s at most",
             "leader.imbalance of topic orders, all led by broker 2",
             "election.preferred of topic orders",
+            "election.unclean of topic orders, where nobody leads",
             "topic.add-partitions of topic orders, to 12 partitions for good",
             "quota.change of client-id <default>, producer_byte_rate=1000000",
             "feature.upgrade of metadata.version to 29 for good",
@@ -57,8 +59,8 @@ fn operations_in_words() {
             operation.topic().map(str::to_owned)
         })
         .collect();
-    assert!(topics[..5].iter().all(|topic| topic.as_deref() == Some("orders-7")), "{topics:?}");
-    assert_eq!(topics[5..], [None, None]);
+    assert!(topics[..6].iter().all(|topic| topic.as_deref() == Some("orders-7")), "{topics:?}");
+    assert_eq!(topics[6..], [None, None]);
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn run(says: &[String], then: &str) -> Ran {
     let reader = Reader::new(reader_plan, control, ends, settlements, intervals, 1_000_000_000);
     let result = Partner::start(launch, &plan.from(&assigned), || true)
         .and_then(|partner| run_reader(partner, reader))
-        .map(|reader| reader.finish(true, false));
+        .map(|reader| reader.finish(true, false, &Vec::new()));
     assert!(programs.wait_for_the_last(std::time::Duration::ZERO), "nothing may be left");
     let plans = std::fs::read_to_string(dir.path().join("plans")).unwrap_or_default();
     let log = std::fs::read_to_string(path).unwrap() + &plans;

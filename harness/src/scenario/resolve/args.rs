@@ -2,16 +2,18 @@
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::ActionName::{
-    self, BrokerRollingUpgrade, BrokerSlowStart, ClockSkew, ConfigChange, CpuStarve, DiskFail, DiskSlow,
-    ElectionPreferred, FeatureUpgrade, LeaderImbalance, NetworkBandwidth, NetworkBlackHole, NetworkDelay,
-    NetworkPartition, NetworkReset, PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions,
+    self, BrokerPowerLoss, BrokerRollingUpgrade, BrokerSlowStart, ClockSkew, ConfigChange, CpuStarve,
+    DiskFail, DiskSlow, ElectionPreferred, ElectionUnclean, FeatureUpgrade, LeaderImbalance,
+    NetworkBandwidth, NetworkBlackHole, NetworkDelay, NetworkPartition, NetworkReset, PartitionReassign,
+    QuorumLoss, QuotaChange, TopicAddPartitions,
 };
 use crate::scenario::written::FaultArgsWritten;
 
 /// The arguments, and who takes them.
-const TAKEN_BY: [(&str, &[ActionName]); 26] = [
+const TAKEN_BY: [(&str, &[ActionName]); 27] = [
     ("by", &[QuorumLoss]),
     ("version", &[BrokerRollingUpgrade]),
+    ("tail", &[BrokerPowerLoss]),
     ("latency", &[NetworkDelay, DiskSlow]),
     ("jitter", &[NetworkDelay]),
     ("bytes_per_second", &[NetworkBandwidth]),
@@ -19,7 +21,17 @@ const TAKEN_BY: [(&str, &[ActionName]); 26] = [
     ("direction", &[NetworkDelay, NetworkBandwidth, NetworkReset, NetworkBlackHole, NetworkPartition]),
     ("peer", &[NetworkDelay, NetworkBandwidth, NetworkReset, NetworkBlackHole, NetworkPartition]),
     ("api", &[NetworkDelay, NetworkReset, NetworkBlackHole]),
-    ("topic", &[ConfigChange, PartitionReassign, LeaderImbalance, ElectionPreferred, TopicAddPartitions]),
+    (
+        "topic",
+        &[
+            ConfigChange,
+            PartitionReassign,
+            LeaderImbalance,
+            ElectionPreferred,
+            ElectionUnclean,
+            TopicAddPartitions,
+        ],
+    ),
     ("broker", &[ConfigChange]),
     ("entries", &[ConfigChange]),
     ("brokers", &[PartitionReassign]),
@@ -84,6 +96,7 @@ mod tests {
         let all = FaultArgsWritten {
             by: Some(Default::default()),
             version: Some(String::new()),
+            tail: Some(Default::default()),
             latency: Some(Default::default()),
             jitter: Some(Default::default()),
             bytes_per_second: Some(Default::default()),

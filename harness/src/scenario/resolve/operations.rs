@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use gauntlet_chaos::Operation;
 use gauntlet_chaos::fault::{
-    ConfigChange, ElectionPreferred, FeatureUpgrade, LeaderImbalance, PartitionReassign, QuotaChange,
-    TopicAddPartitions,
+    ConfigChange, ElectionPreferred, ElectionUnclean, FeatureUpgrade, LeaderImbalance, PartitionReassign,
+    QuotaChange, TopicAddPartitions,
 };
 use gauntlet_wire::{ConfigResource, QuotaEntity, QuotaName};
 
@@ -67,6 +67,10 @@ pub(super) fn leader_imbalance(args: Args<'_>, problems: &mut Problems<'_>) -> O
 
 pub(super) fn election_preferred(args: Args<'_>, problems: &mut Problems<'_>) -> Operation {
     Operation::ElectionPreferred(ElectionPreferred { topic: args.topic(problems) })
+}
+
+pub(super) fn election_unclean(args: Args<'_>, problems: &mut Problems<'_>) -> Operation {
+    Operation::ElectionUnclean(ElectionUnclean { topic: args.topic(problems) })
 }
 
 pub(super) fn topic_add_partitions(args: Args<'_>, problems: &mut Problems<'_>) -> Operation {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::network::{NetworkEffect, NetworkFault};
-use crate::units::Duration;
+use crate::units::{Bytes, Duration};
 
 /// A fault: what is done to whom, when, and how it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +91,11 @@ pub enum FaultAction {
     },
     /// SIGKILL of every broker at once.
     BrokerKillAll,
+    /// SIGKILL, and what was not on disk is gone.
+    BrokerPowerLoss {
+        /// So many bytes of the end of each log at most were not.
+        tail: Option<Bytes>,
+    },
     /// So many voters of the quorum at once that the others can elect nobody.
     QuorumLoss(LossBy),
     /// Something is done to the network around the target.
@@ -117,6 +122,9 @@ pub enum ActionName {
     /// The preferred replica of every partition of a topic is elected leader.
     #[serde(rename = "election.preferred")]
     ElectionPreferred,
+    /// Whoever is there is elected leader of those partitions of a topic that have none, in sync or not.
+    #[serde(rename = "election.unclean")]
+    ElectionUnclean,
     /// One broker becomes the leader of every partition of a topic.
     #[serde(rename = "leader.imbalance")]
     LeaderImbalance,
@@ -162,6 +170,9 @@ pub enum ActionName {
     /// SIGKILL of every broker at once.
     #[serde(rename = "broker.kill-all")]
     BrokerKillAll,
+    /// SIGKILL, and what the broker had not on disk is gone from its logs.
+    #[serde(rename = "broker.power-loss")]
+    BrokerPowerLoss,
     /// So many voters of the quorum at once that the others can elect nobody.
     #[serde(rename = "quorum.loss")]
     QuorumLoss,
@@ -205,7 +216,7 @@ pub enum ActionName {
 
 impl ActionName {
     /// All of them, in the order of their danger.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::ElectionPreferred,
         Self::LeaderImbalance,
         Self::QuotaChange,
@@ -222,6 +233,8 @@ impl ActionName {
         Self::BrokerRollingRestart,
         Self::BrokerRollingUpgrade,
         Self::BrokerKillAll,
+        Self::ElectionUnclean,
+        Self::BrokerPowerLoss,
         Self::QuorumLoss,
         Self::NetworkDelay,
         Self::NetworkBandwidth,
@@ -242,6 +255,7 @@ impl ActionName {
     pub fn name(self) -> &'static str {
         match self {
             Self::ElectionPreferred => "election.preferred",
+            Self::ElectionUnclean => "election.unclean",
             Self::LeaderImbalance => "leader.imbalance",
             Self::QuotaChange => "quota.change",
             Self::ConfigChange => "config.change",
@@ -257,6 +271,7 @@ impl ActionName {
             Self::BrokerRollingRestart => "broker.rolling-restart",
             Self::BrokerRollingUpgrade => "broker.rolling-upgrade",
             Self::BrokerKillAll => "broker.kill-all",
+            Self::BrokerPowerLoss => "broker.power-loss",
             Self::QuorumLoss => "quorum.loss",
             Self::NetworkDelay => "network.delay",
             Self::NetworkBandwidth => "network.bandwidth",
@@ -277,7 +292,9 @@ impl ActionName {
     #[must_use]
     pub fn heal_action(self) -> Option<HealAction> {
         match self {
-            Self::BrokerKill | Self::BrokerStop | Self::BrokerKillAll => Some(HealAction::BrokerStart),
+            Self::BrokerKill | Self::BrokerStop | Self::BrokerKillAll | Self::BrokerPowerLoss => {
+                Some(HealAction::BrokerStart)
+            }
             Self::BrokerPause | Self::QuorumLoss => Some(HealAction::BrokerResume),
             Self::NetworkDelay
             | Self::NetworkBandwidth
@@ -299,6 +316,7 @@ impl ActionName {
             | Self::BrokerRollingRestart
             | Self::BrokerRollingUpgrade
             | Self::ElectionPreferred
+            | Self::ElectionUnclean
             | Self::TopicAddPartitions
             | Self::FeatureUpgrade => None,
         }
@@ -314,6 +332,7 @@ impl ActionName {
             | Self::BrokerRollingRestart
             | Self::BrokerRollingUpgrade => Some("its broker is started again at once"),
             Self::ElectionPreferred => Some("there is nothing to undo"),
+            Self::ElectionUnclean => Some("what it loses is gone for good"),
             Self::TopicAddPartitions => Some("Kafka removes no partitions"),
             Self::FeatureUpgrade => Some("Kafka vouches for no way back"),
             _ => None,
@@ -346,6 +365,7 @@ impl FaultAction {
             Self::BrokerRollingRestart => ActionName::BrokerRollingRestart,
             Self::BrokerRollingUpgrade { .. } => ActionName::BrokerRollingUpgrade,
             Self::BrokerKillAll => ActionName::BrokerKillAll,
+            Self::BrokerPowerLoss { .. } => ActionName::BrokerPowerLoss,
             Self::QuorumLoss(_) => ActionName::QuorumLoss,
             Self::Network(fault) => match fault.effect {
                 NetworkEffect::Delay { .. } => ActionName::NetworkDelay,
@@ -368,6 +388,7 @@ impl FaultAction {
                 Operation::PartitionReassign(_) => ActionName::PartitionReassign,
                 Operation::LeaderImbalance(_) => ActionName::LeaderImbalance,
                 Operation::ElectionPreferred(_) => ActionName::ElectionPreferred,
+                Operation::ElectionUnclean(_) => ActionName::ElectionUnclean,
                 Operation::TopicAddPartitions(_) => ActionName::TopicAddPartitions,
                 Operation::FeatureUpgrade(_) => ActionName::FeatureUpgrade,
                 Operation::QuotaChange(_) => ActionName::QuotaChange,
@@ -480,7 +501,7 @@ pub enum Target {
     },
     /// The node of this number: a broker (1 and up) or a controller of its own (101 and up).
     Id(u16),
-    /// Every broker: at once for `broker.kill-all`, in turn for `broker.rolling-restart` and `broker.rolling-upgrade`.
+    /// Every broker: at once for `broker.kill-all` and `broker.power-loss`, in turn for `broker.rolling-restart` and `broker.rolling-upgrade`.
     AllBrokers,
     /// Enough voters of the quorum, for `quorum.loss`.
     EnoughVoters,

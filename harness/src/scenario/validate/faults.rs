@@ -47,6 +47,12 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
                 network::validate(&path, fault, of_network, scenario, problems);
             }
             FaultAction::BrokerRollingUpgrade { to } => upgrade(&path, (index, to), scenario, problems),
+            FaultAction::BrokerPowerLoss { tail: Some(tail) } if tail.get() == 0 => problems.add(Finding {
+                path: &format!("{path}.args.tail"),
+                message: "a `tail` of 0B".to_owned(),
+                label: "nothing would be lost",
+                help: "above zero, or leave it out: all that Kafka has not flushed; or use `broker.kill`",
+            }),
             FaultAction::Disk(_) | FaultAction::ClockSkew { .. } => {
                 shims::validate(&path, fault, scenario, problems);
             }
@@ -376,5 +382,6 @@ fn in_common(one: &FaultAction, other: &FaultAction) -> Option<Claim> {
 }
 
 fn kills_all(fault: &Fault) -> bool {
-    fault.action == FaultAction::BrokerKillAll
+    let of_all = matches!(fault.action, FaultAction::BrokerKillAll | FaultAction::BrokerPowerLoss { .. });
+    of_all && fault.target == Target::AllBrokers
 }

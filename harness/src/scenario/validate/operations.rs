@@ -71,12 +71,14 @@ pub(super) fn validate(
         (Operation::TopicAddPartitions(add), Some(topic)) => {
             topic_add_partitions(&place, index, add, topic, problems);
         }
+        (Operation::ElectionUnclean(_), Some(topic)) => election_unclean(&place, topic, problems),
         // What brokers support is known when they are there.
         (Operation::ElectionPreferred(_) | Operation::FeatureUpgrade(_), _) => {}
         // That its topic is unknown was said.
         (
             Operation::PartitionReassign(_)
             | Operation::LeaderImbalance(_)
+            | Operation::ElectionUnclean(_)
             | Operation::TopicAddPartitions(_),
             None,
         ) => {}
@@ -182,6 +184,53 @@ fn leader_imbalance(
         let help =
             format!("raise the topic's `replication_factor` to {brokers}, so that every broker can lead");
         place.refuse("leader", message, &label, &help, problems);
+    }
+}
+
+/// An unclean election is for partitions that nobody leads, and needs somebody who may lead instead.
+fn election_unclean(place: &Place<'_>, topic: &Topic, problems: &mut Problems<'_>) {
+    const ENABLE: &str = "unclean.leader.election.enable";
+    let Some(local) = place.local() else { return };
+    let name = &topic.name;
+    let is_before = |other: &&Fault| other.at < place.fault.at;
+    let mut refuse = |message: String, label: &str, help: &str| {
+        let path = place.args.strip_suffix(".args").unwrap_or(&place.args);
+        problems.add(Finding { path: &format!("{path}.action"), message, label, help });
+    };
+    if topic.replication_factor.unwrap_or(local.brokers.min(3)) < 2 {
+        let help = "raise the topic's `replication_factor`";
+        refuse(format!("partitions of topic `{name}` have one replica"), "nobody could lead instead", help);
+    } else if topic.config.get(ENABLE).or(local.config.get(ENABLE)).is_some_and(|value| value == "true") {
+        let message =
+            format!("partitions of topic `{name}` elect leaders that are out of sync by themselves");
+        let help = format!("remove this fault, or `{ENABLE}`");
+        refuse(message, "nothing would be left to do", &help);
+    } else if !place.scenario.faults.iter().filter(is_before).any(takes_brokers) {
+        let message =
+            format!("before `{}`, no fault takes a broker of topic `{name}` away", place.fault.name);
+        let help = "write faults before it that take the followers away, then the leader, and bring the followers back: \
+                    see `scenarios/README.md`";
+        refuse(message, "every partition will have a leader", help);
+    }
+}
+
+/// Whether it keeps some broker from leading.
+fn takes_brokers(fault: &Fault) -> bool {
+    match &fault.action {
+        FaultAction::Operation(_) | FaultAction::ClockSkew { .. } | FaultAction::CpuStarve { .. } => false,
+        FaultAction::BrokerKill
+        | FaultAction::BrokerStop
+        | FaultAction::BrokerPause
+        | FaultAction::BrokerRestart
+        | FaultAction::BrokerBounce
+        | FaultAction::BrokerSlowStart { .. }
+        | FaultAction::BrokerRollingRestart
+        | FaultAction::BrokerRollingUpgrade { .. }
+        | FaultAction::BrokerKillAll
+        | FaultAction::BrokerPowerLoss { .. }
+        | FaultAction::QuorumLoss(_)
+        | FaultAction::Network(_)
+        | FaultAction::Disk(_) => true,
     }
 }
 

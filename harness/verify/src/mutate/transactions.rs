@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::finding::FindingClass;
 use crate::found::Place;
 use crate::shard::BatchHeader;
-use crate::transaction::{Answer, BatchKey, End, Event, TransactionKey, Transactions};
+use crate::transaction::{Answer, BatchKey, End, Event, Source, TransactionKey, Transactions};
 
 use super::mix;
 
@@ -35,11 +35,13 @@ pub enum TransactionMutation {
     Hang,
     /// An offset more than there is output for is committed.
     CommitOffsetAhead,
+    /// Its copies begin one record earlier, with one that was copied before.
+    CopyTwice,
 }
 
 impl TransactionMutation {
     /// Every mutation.
-    pub const ALL: [TransactionMutation; 8] = [
+    pub const ALL: [TransactionMutation; 9] = [
         Self::RefuseCommit,
         Self::ClaimCommit,
         Self::CommitLater,
@@ -48,6 +50,7 @@ impl TransactionMutation {
         Self::WriteLate,
         Self::Hang,
         Self::CommitOffsetAhead,
+        Self::CopyTwice,
     ];
 }
 
@@ -66,6 +69,8 @@ pub struct TransactionSaboteur {
     limit_ns: u64,
     victims: BTreeMap<TransactionKey, Victim>,
     hung: u32,
+    /// Batches with a copy too many, and whether the log reader has come to them.
+    copies: BTreeMap<BatchKey, bool>,
     planted: BTreeMap<FindingClass, u64>,
 }
 
@@ -79,6 +84,7 @@ impl TransactionSaboteur {
             limit_ns,
             victims: BTreeMap::new(),
             hung: 0,
+            copies: BTreeMap::new(),
             planted: BTreeMap::new(),
         }
     }
@@ -106,11 +112,22 @@ impl TransactionSaboteur {
             Event::Began { key, .. } if self.mutation_of(*key).is_some() => {
                 self.victims.insert(*key, Victim::default());
             }
-            Event::Wrote { key, batch, count, .. } => {
+            Event::Wrote { key, batch, count, first_pseq, source } => {
                 if let Some(victim) = self.victims.get_mut(key) {
                     victim.batches.push((*batch, *count));
                 }
+                if let Some(source) = source.as_ref().filter(|source| source.offsets.start > 0)
+                    && self.mutation_of(*key) == Some(TransactionMutation::CopyTwice)
+                {
+                    self.copies.insert(*batch, false);
+                    let offsets = source.offsets.start - 1..source.offsets.end;
+                    let source = Some(Source { place: source.place, offsets });
+                    let (key, batch, first_pseq, count) = (*key, *batch, *first_pseq, *count);
+                    return checker.tell(&Event::Wrote { key, batch, first_pseq, count, source });
+                }
             }
+            Event::LogBatch { place, header, .. } => self.see_batch(*place, header),
+            Event::LogMarker { place, header, end, .. } => self.see_marker(*place, header.producer_id, *end),
             Event::EndSent { key, end, at_ns } => {
                 if let Some(victim) = self.victims.get_mut(key) {
                     // Told when it is known how it ended.
@@ -134,6 +151,25 @@ impl TransactionSaboteur {
             _ => {}
         }
         checker.tell(event);
+    }
+
+    fn see_batch(&mut self, place: Place, header: &BatchHeader) {
+        let BatchHeader { producer_id, producer_epoch, base_sequence, .. } = *header;
+        let batch = BatchKey { place, producer_id, producer_epoch, base_sequence };
+        if let Some(is_seen) = self.copies.get_mut(&batch) {
+            *is_seen = true;
+        }
+    }
+
+    /// The first marker behind a batch says what became of it, whatever its client was told.
+    fn see_marker(&mut self, place: Place, producer_id: i64, end: End) {
+        let is_ended = |batch: &BatchKey, is_seen: &mut bool| {
+            *is_seen && (batch.place, batch.producer_id) == (place, producer_id)
+        };
+        let ended = self.copies.extract_if(.., is_ended).count() as u64;
+        if end == End::Commit {
+            self.plant(FindingClass::CommitDuplicate, ended);
+        }
     }
 
     /// Tells how a victim ended, spoiled if it is of the kind that its mutation is for.

@@ -8,6 +8,8 @@ use crate::finding::FindingClass;
 use crate::run::Run;
 
 use super::Shard;
+use super::claims::Claim;
+use super::excused;
 use super::tally::{Sighting, Tally};
 
 /// How many reads away from their acked offset are remembered per kept witness. They only serve to say
@@ -15,16 +17,30 @@ use super::tally::{Sighting, Tally};
 const DISPLACED_PER_WITNESS: usize = 4;
 
 impl Shard {
-    pub(super) fn count_inconsistent(&self, tally: &mut Tally, claim: &Run) {
-        tally.summary.inconsistent_offsets += claim.count;
+    pub(super) fn count_inconsistent(&self, tally: &mut Tally, claim: &Claim) {
+        for (run, window) in self.by_window(claim) {
+            tally.summary.inconsistent_offsets += run.count;
+            let sighting = self.sighting_of_displaced(&run);
+            match window {
+                None => tally.witness(FindingClass::InconsistentOffset, sighting),
+                Some(window) => {
+                    tally.summary.inconsistent_offsets_excused += run.count;
+                    let said = excused::said(sighting, &run, window);
+                    tally.witness(FindingClass::InconsistentOffsetExcused, said);
+                }
+            }
+        }
+    }
+
+    /// A claim on records that lie elsewhere, and where, if that is remembered.
+    fn sighting_of_displaced(&self, claim: &Run) -> Sighting {
         let found = self.displaced.iter().find(|read| {
             read.stream == claim.stream
                 && read.pseqs().contains(&claim.first_pseq)
                 && !read.agrees_with(claim)
         });
         let read_offset = found.map(|read| read.slice(claim.first_pseq..claim.first_pseq + 1).first_offset);
-        let sighting = Sighting { read_offset, ..self.sighting_of_claim(claim) };
-        tally.witness(FindingClass::InconsistentOffset, sighting);
+        Sighting { read_offset, ..self.sighting_of_claim(claim) }
     }
 
     /// Remembers a read, fresh from the log, of records that were acked at other offsets.

@@ -14,6 +14,8 @@
 
 use crate::run::Run;
 
+use super::claims::Claim;
+use super::leader_epoch::LeaderEpochs;
 use super::lost::Overwritten;
 use super::origin::Origins;
 use super::producers::Producers;
@@ -67,6 +69,7 @@ impl Shard {
             + Producers::BYTES_MAX
             + RealTime::STEPS_BYTES_MAX
             + RecentReads::BYTES_MAX
+            + LeaderEpochs::STARTS_BYTES_MAX
             + 2 * (streams * per_stream + fragments * FRAGMENT_BYTES)
     }
 
@@ -82,9 +85,11 @@ impl Shard {
             + self.producers.memory_bytes()
             + self.real_time.memory_bytes()
             + self.recent.memory_bytes()
+            + self.leader_epochs.memory_bytes()
             + self.streams.iter().map(per_stream).sum::<usize>()
             + self.claims.memory_bytes()
-            + (self.missed.capacity() + self.displaced.capacity()) * FRAGMENT_BYTES
+            + self.missed.capacity() * size_of::<Claim>()
+            + self.displaced.capacity() * FRAGMENT_BYTES
             + self.overwritten.capacity() * size_of::<Overwritten>()
             + self.overtaken.iter().map(Overtaken::memory_bytes).sum::<usize>()
             + self.corrupt_at.memory_bytes()
@@ -96,7 +101,7 @@ impl Shard {
         let overtaken: usize = self.overtaken.iter().map(Overtaken::memory_bytes).sum();
         self.streams.iter().map(fragments_of).sum::<usize>()
             + self.claims.fragments()
-            + self.missed.len()
+            + (self.missed.len() * size_of::<Claim>()).div_ceil(FRAGMENT_BYTES)
             + (self.overwritten.len() * size_of::<Overwritten>()).div_ceil(FRAGMENT_BYTES)
             + self.real_time.fragments()
             + overtaken.div_ceil(FRAGMENT_BYTES)

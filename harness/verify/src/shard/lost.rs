@@ -17,21 +17,23 @@ use std::ops::Range;
 
 use crate::finding::FindingClass;
 use crate::run::Run;
+use crate::window::Proof;
 use crate::witness::Blame;
 
-use super::claims::push_missed;
+use super::claims::{Claim, push_missed};
+use super::excused;
 use super::tally::{Sighting, Tally};
 use super::{BatchHeader, ReadEnd, Shard};
 
 /// A claim at whose offsets other records lie, and the batch that the first of these is in.
 #[derive(Debug)]
 pub(super) struct Overwritten {
-    pub(super) run: Run,
+    pub(super) claim: Claim,
     by: BatchHeader,
 }
 
 /// Why a record is not in the log, where that can be told.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Cause {
     pub(super) blame: Option<Blame>,
     pub(super) detail: Option<String>,
@@ -65,25 +67,29 @@ impl Shard {
 
     /// Puts a claim that met no read where it belongs. `base_offset` is the first that its answer named.
     fn file_claim(&mut self, claim: Run, base_offset: i64, acked_ns: u64) {
-        let (passed, ahead) = claim.split_at_offset(self.position);
+        let (passed, ahead) = Claim::ahead(claim, Proof::Acked(acked_ns)).split_at_offset(self.position);
         if let Some(passed) = passed {
-            push_missed(&mut self.missed, passed);
+            // Of several leaders, the first: that is the one that a window may not be later than.
+            let epoch = self.leader_epochs.at(passed.run.first_offset);
+            push_missed(&mut self.missed, passed.passed(epoch));
             self.limit_check.tick();
         }
         if let Some(ahead) = ahead {
             self.claims.insert(ahead);
-            self.note_ack_ahead(ahead, base_offset, acked_ns);
+            self.note_ack_ahead(ahead.run, base_offset, acked_ns);
         }
     }
 
     /// Takes claims at whose offsets `self.batch` holds other records.
-    pub(super) fn note_contradicted(&mut self, claims: Vec<Run>) {
+    pub(super) fn note_contradicted(&mut self, claims: Vec<Claim>) {
         let later = self.batch.filter(|header| self.leader_epochs.is_later(header));
         for claim in claims {
-            match (later, self.overwritten.last_mut()) {
-                (None, _) => push_missed(&mut self.missed, claim),
-                (Some(_), Some(last)) if last.run.continues_with(&claim) => last.run.count += claim.count,
-                (Some(by), _) => self.overwritten.push(Overwritten { run: claim, by }),
+            let Some(by) = later else {
+                push_missed(&mut self.missed, claim);
+                continue;
+            };
+            if !self.overwritten.last_mut().is_some_and(|last| last.claim.take_in(&claim)) {
+                self.overwritten.push(Overwritten { claim, by });
             }
         }
     }
@@ -94,12 +100,13 @@ impl Shard {
             self.resolve_missed_run(tally, missed, None);
         }
         for missed in &self.overwritten {
-            self.resolve_missed_run(tally, &missed.run, Some(&missed.by));
+            self.resolve_missed_run(tally, &missed.claim, Some(&missed.by));
         }
     }
 
     /// `by`: what was written over it.
-    fn resolve_missed_run(&self, tally: &mut Tally, missed: &Run, by: Option<&BatchHeader>) {
+    fn resolve_missed_run(&self, tally: &mut Tally, claim: &Claim, by: Option<&BatchHeader>) {
+        let missed = &claim.run;
         let stream = self.streams.get(missed.stream);
         let readable: Vec<_> = self.corrupt_at.missing_in(missed.offsets()).collect();
         for offsets in readable {
@@ -112,14 +119,14 @@ impl Shard {
             let read_past = self.expired_at.missing_in(offsets);
             for run in read_past.map(|part| missed.slice_offsets(part)) {
                 for elsewhere in stream.seen.present_in(run.pseqs()) {
-                    self.count_inconsistent(tally, &run.slice(elsewhere));
+                    self.count_inconsistent(tally, &claim.of(run.slice(elsewhere)));
                 }
                 for absent in stream.seen.missing_in(run.pseqs()) {
                     let cause = by.map_or_else(Cause::default, |by| Cause {
                         blame: Some(Blame::LogTruncated),
                         detail: Some(format!("over it lies {by}")),
                     });
-                    self.count_lost(tally, &run.slice(absent), cause);
+                    self.count_lost(tally, &claim.of(run.slice(absent)), &cause);
                 }
             }
         }
@@ -149,17 +156,28 @@ impl Shard {
             (false, false) => run.first_pseq,
         };
         if run.first_pseq < proven {
-            self.count_lost(tally, &run.slice(run.first_pseq..proven), Cause::default());
+            let run = run.slice(run.first_pseq..proven);
+            tally.summary.lost += run.count;
+            tally.witness(FindingClass::Lost, self.sighting_of_claim(&run));
         }
         if proven < run.end_pseq() {
             self.count_unseen(tally, &run.slice(proven..run.end_pseq()), end);
         }
     }
 
-    pub(super) fn count_lost(&self, tally: &mut Tally, run: &Run, cause: Cause) {
-        tally.summary.lost += run.count;
-        let Cause { blame, detail } = cause;
-        tally.witness(FindingClass::Lost, Sighting { blame, detail, ..self.sighting_of_claim(run) });
+    pub(super) fn count_lost(&self, tally: &mut Tally, claim: &Claim, cause: &Cause) {
+        for (run, window) in self.by_window(claim) {
+            tally.summary.lost += run.count;
+            let Cause { blame, detail } = cause.clone();
+            let sighting = Sighting { blame, detail, ..self.sighting_of_claim(&run) };
+            match window {
+                None => tally.witness(FindingClass::Lost, sighting),
+                Some(window) => {
+                    tally.summary.lost_excused += run.count;
+                    tally.witness(FindingClass::LostExcused, excused::said(sighting, &run, window));
+                }
+            }
+        }
     }
 
     /// A claim as evidence: acked there, or without an offset if that is negative.

@@ -15,6 +15,8 @@ pub(super) struct RecentRead {
     pub(super) run: Run,
     /// None of its records was seen before; otherwise all of them were.
     pub(super) is_first: bool,
+    /// Leader epoch of their batches; below 0 if it was not shown.
+    pub(super) epoch: i32,
 }
 
 /// The last reads, by offset.
@@ -29,23 +31,26 @@ impl RecentReads {
     /// Memory never exceeds this many bytes.
     pub(super) const BYTES_MAX: usize = 2 * (RUNS_MAX + 1) * size_of::<RecentRead>();
 
-    /// Takes a read, of which `seen` was seen before.
-    pub(super) fn note(&mut self, run: &Run, seen: &IntervalSet) {
+    /// Takes a read from batches of a leader epoch, of which `seen` was seen before.
+    pub(super) fn note(&mut self, run: &Run, epoch: i32, seen: &IntervalSet) {
         if run.first_pseq >= seen.end() {
-            return self.push(RecentRead { run: *run, is_first: true });
+            return self.push(RecentRead { run: *run, is_first: true, epoch });
         }
         let first = seen.missing_in(run.pseqs()).map(|pseqs| (pseqs, true));
         let again = seen.present_in(run.pseqs()).map(|pseqs| (pseqs, false));
         let mut pieces: Vec<_> = first.chain(again).collect();
         pieces.sort_by_key(|(pseqs, _)| pseqs.start);
         for (pseqs, is_first) in pieces {
-            self.push(RecentRead { run: run.slice(pseqs), is_first });
+            self.push(RecentRead { run: run.slice(pseqs), is_first, epoch });
         }
     }
 
     fn push(&mut self, read: RecentRead) {
         match self.reads.back_mut() {
-            Some(last) if last.is_first == read.is_first && last.run.continues_with(&read.run) => {
+            Some(last)
+                if (last.is_first, last.epoch) == (read.is_first, read.epoch)
+                    && last.run.continues_with(&read.run) =>
+            {
                 last.run.count += read.run.count;
             }
             _ => self.reads.push_back(read),
@@ -98,7 +103,7 @@ mod tests {
         let mut seen = IntervalSet::new();
         for batch in 0..10 {
             let run = run(batch * 5, 100 + batch as i64 * 5, 5);
-            reads.note(&run, &seen);
+            reads.note(&run, 0, &seen);
             seen.insert(run.pseqs());
         }
         assert_eq!(reads.reads.len(), 1);
@@ -112,7 +117,7 @@ mod tests {
         let mut reads = RecentReads::default();
         let mut seen = IntervalSet::new();
         seen.insert(2..4);
-        reads.note(&run(0, 10, 6), &seen);
+        reads.note(&run(0, 10, 6), 0, &seen);
         let expected = [(run(0, 10, 2), true), (run(2, 12, 2), false), (run(4, 14, 2), true)];
         assert_eq!(taken(&mut reads, 0).as_deref(), Some(&expected[..]));
     }
@@ -123,7 +128,7 @@ mod tests {
         let seen = IntervalSet::new();
         for pseq in 0..RUNS_MAX as u64 + 50 {
             // Every other offset: no run goes on.
-            reads.note(&run(pseq, pseq as i64 * 2, 1), &seen);
+            reads.note(&run(pseq, pseq as i64 * 2, 1), 0, &seen);
             assert!(reads.memory_bytes() <= RecentReads::BYTES_MAX);
         }
         assert_eq!(taken(&mut reads, 98), None);

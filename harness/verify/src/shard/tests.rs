@@ -508,7 +508,8 @@ fn a_stall_costs_a_run_per_batch() {
         let stream = streams[(batch % 16) as usize];
         ack(&mut shard, stream, batch / 16 * 400, batch as i64 * 400, 400);
     }
-    assert!(shard.fragments() <= 30_000 + 2 * 16);
+    // A claim weighs nearly as much as two runs: it knows when it was acked.
+    assert!(shard.fragments() <= 30_000 * size_of::<Claim>() / size_of::<Run>() + 2 * 16);
     assert!(shard.memory_bytes() < 4 << 20, "{} bytes", shard.memory_bytes());
     let summary = shard.summary();
     assert!(!summary.degraded);

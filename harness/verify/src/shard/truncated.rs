@@ -10,8 +10,10 @@
 
 use crate::history::Event;
 use crate::run::Run;
+use crate::window::Proof;
 
 use super::Shard;
+use super::claims::Claim;
 use super::producers::Producers;
 use super::recent::RecentRead;
 
@@ -32,6 +34,7 @@ impl Shard {
         }
         self.corrupt_at.remove(end.max(0) as u64..u64::MAX);
         self.real_time.forget_from(end);
+        self.leader_epochs.cut_off(end);
         // Whoever wrote what is gone may write it again, from any sequence on.
         self.producers = Producers::default();
         self.position = end;
@@ -39,7 +42,7 @@ impl Shard {
     }
 
     fn take_back(&mut self, read: &RecentRead) {
-        let RecentRead { run, is_first } = *read;
+        let RecentRead { run, is_first, epoch } = *read;
         self.tally.summary.taken_back += run.count;
         self.tally.summary.checked -= run.count;
         // The first copy lies below a later one: it stays in the log if this one is not the first.
@@ -54,13 +57,14 @@ impl Shard {
         // These acks named other places, and wait for the end as it is.
         self.missed_of(run.stream).for_each(|missed| met.remove(missed.pseqs()));
         for pseqs in met.ranges() {
-            self.claims.insert(run.slice(pseqs.clone()));
+            self.claims.insert(Claim::ahead(run.slice(pseqs.clone()), Proof::Read(epoch)));
         }
     }
 
     fn missed_of(&self, stream: u32) -> impl Iterator<Item = Run> + '_ {
-        let overwritten = self.overwritten.iter().map(|overwritten| overwritten.run);
-        self.missed.iter().copied().chain(overwritten).filter(move |run| run.stream == stream)
+        let overwritten = self.overwritten.iter().map(|overwritten| overwritten.claim);
+        let missed = self.missed.iter().copied().chain(overwritten).map(|claim| claim.run);
+        missed.filter(move |run| run.stream == stream)
     }
 }
 

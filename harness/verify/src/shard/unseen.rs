@@ -17,8 +17,8 @@ impl Shard {
     /// Judges claims that the reader did not get to, and those of outcomes that allow absence.
     pub(super) fn resolve_claims_left(&self, tally: &mut Tally, end: &ReadEnd) {
         for claim in self.claims.iter() {
-            let (expired, left) = claim.split_at_offset(self.log_start);
-            let stream = self.streams.get(claim.stream);
+            let (expired, left) = claim.run.split_at_offset(self.log_start);
+            let stream = self.streams.get(claim.run.stream);
             if let Some(run) = expired {
                 for unread in stream.seen.missing_in(run.pseqs()) {
                     self.count_expired(tally, &run.slice(unread));
@@ -30,12 +30,12 @@ impl Shard {
                 continue;
             }
             for elsewhere in stream.seen.present_in(run.pseqs()) {
-                self.count_inconsistent(tally, &run.slice(elsewhere));
+                self.count_inconsistent(tally, &claim.of(run.slice(elsewhere)));
             }
             for absent in stream.seen.missing_in(run.pseqs()) {
                 let detail = Some(format!("the log ends at {}", end.end_offset));
                 let cause = Cause { blame: Some(Blame::LogTruncated), detail };
-                self.count_lost(tally, &run.slice(absent), cause);
+                self.count_lost(tally, &claim.of(run.slice(absent)), &cause);
             }
         }
         for stream in self.streams.iter() {

@@ -19,7 +19,8 @@ impl Transactions {
             let given = batch.delivered_ns.is_some();
             if never && (batch.is_visible() || given) || under_abort && given {
                 let blame = (never && batch.is_visible()).then(|| blame(transaction, batch));
-                self.note_batch(FindingClass::AbortedRead, transaction, batch, blame, || say(batch));
+                let (class, count) = (FindingClass::AbortedRead, u64::from(batch.count));
+                self.note_batch(class, count, (transaction, batch), blame, || say(batch));
             }
         }
     }

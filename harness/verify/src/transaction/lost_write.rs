@@ -21,7 +21,7 @@ impl Transactions {
                 State::Absent if self.is_read_out(batch.key.place) => FindingClass::Lost,
                 State::Absent | State::InLog { .. } => FindingClass::Unseen,
             };
-            self.note_batch(class, transaction, batch, None, || say(batch));
+            self.note_batch(class, u64::from(batch.count), (transaction, batch), None, || say(batch));
         }
     }
 }

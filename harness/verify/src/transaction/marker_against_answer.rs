@@ -23,7 +23,7 @@ impl Transactions {
             }
             let blame = Some(Blame::CoordinatorEndedOtherwise);
             let say = || format!("under the {marker}");
-            self.note_once(FindingClass::MarkerAgainstAnswer, transaction, batch, blame, say);
+            self.note_batch(FindingClass::MarkerAgainstAnswer, 1, (transaction, batch), blame, say);
         }
     }
 }

@@ -20,7 +20,8 @@ impl Transactions {
             let Some(visible_ns) = batch.visible_ns().filter(|at_ns| *at_ns < sent_ns && !under_abort) else {
                 continue;
             };
-            self.note_batch(FindingClass::PrecommittedRead, transaction, batch, None, || {
+            let (class, count) = (FindingClass::PrecommittedRead, u64::from(batch.count));
+            self.note_batch(class, count, (transaction, batch), None, || {
                 match transaction.commit_sent_ns() {
                     Some(sent_ns) => {
                         format!("visible {} us before the commit was sent", (sent_ns - visible_ns) / 1_000)

@@ -32,6 +32,6 @@ impl Transactions {
             None => "this is not in the log".to_owned(),
         };
         let say = || format!("{shown}, {made}; {records} records are missing in all");
-        self.note_once(FindingClass::TornTransaction, transaction, first, None, say);
+        self.note_batch(FindingClass::TornTransaction, 1, (transaction, first), None, say);
     }
 }

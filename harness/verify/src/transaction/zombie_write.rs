@@ -34,7 +34,7 @@ impl Transactions {
             }
             let blame = Some(Blame::BrokerAppendedLate);
             let say = || "its transaction was over in this partition".to_owned();
-            self.note_once(FindingClass::ZombieWrite, transaction, batch, blame, say);
+            self.note_batch(FindingClass::ZombieWrite, 1, (transaction, batch), blame, say);
         }
     }
 
