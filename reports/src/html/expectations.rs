@@ -102,6 +102,7 @@ fn figure_of(rule: &str) -> Option<&'static str> {
         ("unavailable.", "#recovery"),
         ("load.slip", "#slip"),
         ("load.", "#windows"),
+        ("cluster.", "#timeline"),
         ("client.", "#windows"),
         ("host.", "#windows"),
     ];
