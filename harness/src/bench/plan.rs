@@ -62,10 +62,12 @@ impl BenchPlan {
         for &cell in &cells {
             let who: Vec<&Entrant> =
                 entrants.iter().filter(|entrant| takes_part(options, entrant, cell)).collect();
-            let is_rehearsed = |entrant: &&&Entrant| {
-                cell.mode == Mode::Consume || cell.pace == Pace::FlatOut && entrant.contender.is_counted()
+            let rehearsals = |entrant: &&Entrant| match cell.mode {
+                Mode::Consume => 1,
+                _ if cell.pace == Pace::FlatOut && entrant.contender.is_counted() => 2,
+                _ => 0,
             };
-            plan.rehearsals += who.iter().filter(is_rehearsed).count() as u32;
+            plan.rehearsals += who.iter().map(rehearsals).sum::<u32>();
             plan.trials += who.iter().map(|entrant| trials(options, entrant, cell)).sum::<u32>();
             plan.cells.push((cell, who.iter().map(|entrant| entrant.name).collect()));
         }

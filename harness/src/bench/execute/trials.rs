@@ -57,7 +57,13 @@ impl Session<'_> {
             _ => return Ok(()),
         };
         let settings = self.settings(entrant, cell)?;
-        self.trial(&Attempt { records, ..self.first_attempt(entrant, cell, settings) })
+        self.trial(&Attempt { records, ..self.first_attempt(entrant, cell, settings.clone()) })?;
+        if cell.mode == Mode::Consume {
+            return Ok(());
+        }
+        // As long as a trial, by what the first has shown: that was over before a compiler was warm, and trials that were planned by it
+        // ended too soon to have a result.
+        self.trial(&self.first_attempt(entrant, cell, settings))
     }
 
     /// The warm-up of secured brokers is trials that count for nothing: nobody else can write to them.

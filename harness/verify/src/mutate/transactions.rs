@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::finding::FindingClass;
 use crate::found::Place;
+use crate::interval_set::IntervalSet;
 use crate::shard::BatchHeader;
 use crate::transaction::{Answer, BatchKey, End, Event, Source, TransactionKey, Transactions};
 
@@ -54,6 +55,16 @@ impl TransactionMutation {
     ];
 }
 
+/// What a batch is a copy of.
+#[derive(Debug)]
+struct Copied {
+    source: Source,
+    /// It is told to begin one record earlier.
+    with_one_before: bool,
+    /// Where the log reader has come to it, if it has.
+    seen_at: Option<i64>,
+}
+
 #[derive(Debug, Default)]
 struct Victim {
     batches: Vec<(BatchKey, u32)>,
@@ -69,8 +80,12 @@ pub struct TransactionSaboteur {
     limit_ns: u64,
     victims: BTreeMap<TransactionKey, Victim>,
     hung: u32,
-    /// Batches with a copy too many, and whether the log reader has come to them.
-    copies: BTreeMap<BatchKey, bool>,
+    /// Batches of copies whose transaction has no marker yet.
+    copies: BTreeMap<BatchKey, Copied>,
+    /// Offsets of each source that have a visible output, those that were planted left out.
+    copied: BTreeMap<Place, IntervalSet>,
+    /// Offsets whose planted output is visible, and whose own is not yet: it takes both to be two.
+    alone: BTreeSet<(Place, u64)>,
     planted: BTreeMap<FindingClass, u64>,
 }
 
@@ -85,6 +100,8 @@ impl TransactionSaboteur {
             victims: BTreeMap::new(),
             hung: 0,
             copies: BTreeMap::new(),
+            copied: BTreeMap::new(),
+            alone: BTreeSet::new(),
             planted: BTreeMap::new(),
         }
     }
@@ -116,10 +133,14 @@ impl TransactionSaboteur {
                 if let Some(victim) = self.victims.get_mut(key) {
                     victim.batches.push((*batch, *count));
                 }
-                if let Some(source) = source.as_ref().filter(|source| source.offsets.start > 0)
-                    && self.mutation_of(*key) == Some(TransactionMutation::CopyTwice)
-                {
-                    self.copies.insert(*batch, false);
+                if let Some(source) = source {
+                    let with_one_before = source.offsets.start > 0
+                        && self.mutation_of(*key) == Some(TransactionMutation::CopyTwice);
+                    let copied = Copied { source: source.clone(), with_one_before, seen_at: None };
+                    self.copies.insert(*batch, copied);
+                    if !with_one_before {
+                        return checker.tell(event);
+                    }
                     let offsets = source.offsets.start - 1..source.offsets.end;
                     let source = Some(Source { place: source.place, offsets });
                     let (key, batch, first_pseq, count) = (*key, *batch, *first_pseq, *count);
@@ -128,6 +149,11 @@ impl TransactionSaboteur {
             }
             Event::LogBatch { place, header, .. } => self.see_batch(*place, header),
             Event::LogMarker { place, header, end, .. } => self.see_marker(*place, header.producer_id, *end),
+            Event::Truncated { place, end } => {
+                // Whether it is there again is seen when it is read again.
+                let copies = self.copies.iter_mut().filter(|(batch, _)| batch.place == *place);
+                copies.for_each(|(_, copied)| copied.seen_at = copied.seen_at.filter(|at| at < end));
+            }
             Event::EndSent { key, end, at_ns } => {
                 if let Some(victim) = self.victims.get_mut(key) {
                     // Told when it is known how it ended.
@@ -156,20 +182,35 @@ impl TransactionSaboteur {
     fn see_batch(&mut self, place: Place, header: &BatchHeader) {
         let BatchHeader { producer_id, producer_epoch, base_sequence, .. } = *header;
         let batch = BatchKey { place, producer_id, producer_epoch, base_sequence };
-        if let Some(is_seen) = self.copies.get_mut(&batch) {
-            *is_seen = true;
+        if let Some(copied) = self.copies.get_mut(&batch) {
+            copied.seen_at = Some(header.base_offset);
         }
     }
 
     /// The first marker behind a batch says what became of it, whatever its client was told.
     fn see_marker(&mut self, place: Place, producer_id: i64, end: End) {
-        let is_ended = |batch: &BatchKey, is_seen: &mut bool| {
-            *is_seen && (batch.place, batch.producer_id) == (place, producer_id)
+        let is_ended = |batch: &BatchKey, copied: &mut Copied| {
+            copied.seen_at.is_some() && (batch.place, batch.producer_id) == (place, producer_id)
         };
-        let ended = self.copies.extract_if(.., is_ended).count() as u64;
-        if end == End::Commit {
-            self.plant(FindingClass::CommitDuplicate, ended);
+        let ended: Vec<Copied> = self.copies.extract_if(.., is_ended).map(|(_, copied)| copied).collect();
+        for copied in ended.into_iter().filter(|_| end == End::Commit) {
+            self.see_copied(&copied);
         }
+    }
+
+    /// A copy is visible: what it has of its own, and the one that it was told to begin with.
+    fn see_copied(&mut self, copied: &Copied) {
+        let Source { place, offsets } = &copied.source;
+        let in_pairs = |(other, offset): &(Place, u64)| other == place && offsets.contains(offset);
+        let pairs = self.alone.extract_if(.., in_pairs).count() as u64;
+        let all = self.copied.entry(*place).or_default();
+        all.insert(offsets.clone());
+        let before = offsets.start.saturating_sub(1);
+        let is_pair = copied.with_one_before && all.contains(before);
+        if copied.with_one_before && !is_pair {
+            self.alone.insert((*place, before));
+        }
+        self.plant(FindingClass::CommitDuplicate, pairs + u64::from(is_pair));
     }
 
     /// Tells how a victim ended, spoiled if it is of the kind that its mutation is for.
