@@ -283,7 +283,9 @@ fn a_gauntlet_that_is_stopped_proves_nothing_about_the_broker() {
     assert_eq!(child.wait().unwrap().code(), Some(5), "{:#}", case.record()["reasons"]);
     let record = case.record();
     assert_eq!(record["verdict"], "INCONCLUSIVE");
-    assert!(record["load"]["slip"]["host"].as_f64().unwrap() > 2_000.0, "{:#}", record["load"]);
+    let slip = |by: &str| record["load"]["slip"][by].as_f64().unwrap();
+    // Stopped while it waits, it woke late: the host's. Stopped in the middle of a turn, that took long: as if it had slept there.
+    assert!(slip("host") + slip("gauntlet") > 2_000.0 && slip("broker") < 1_500.0, "{:#}", record["load"]);
 }
 
 #[test]
