@@ -1,7 +1,7 @@
 //! A producer: records are handed over one by one, without waiting and without memory of ours; what became of them comes
 //! back in batches.
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -307,13 +307,20 @@ fn not_taken(error: NonNull<sys::rd_kafka_error_t>) -> NotTaken {
 
 /// Headers of one record: one of its own, behind those of all. They are the caller's.
 fn with_own(same: Option<&Headers>, (name, value): (&str, &[u8])) -> *mut sys::rd_kafka_headers_t {
-    // SAFETY: takes a number; what comes back is the caller's, as a copy is. Name and value are valid, with their lengths,
-    // and both are copied.
+    // SAFETY: takes a number; what comes back is the caller's, as a copy is, and valid.
     unsafe {
         let headers = same.map_or_else(|| sys::rd_kafka_headers_new(1), Headers::copy);
-        let (name_at, value_at) = (name.as_ptr().cast(), value.as_ptr().cast());
-        sys::rd_kafka_header_add(headers, name_at, name.len() as isize, value_at, value.len() as isize);
+        add_header(headers, name, value);
         headers
+    }
+}
+
+/// Adds a header to a list, which must be valid.
+unsafe fn add_header(headers: *mut sys::rd_kafka_headers_t, name: &str, value: &[u8]) {
+    let (name_at, value_at) = (name.as_ptr().cast(), value.as_ptr().cast());
+    // SAFETY: list, name and value are valid, with their lengths; name and value are copied.
+    unsafe {
+        sys::rd_kafka_header_add(headers, name_at, name.len() as isize, value_at, value.len() as isize);
     }
 }
 
@@ -336,13 +343,11 @@ impl Headers {
         let raw = unsafe { sys::rd_kafka_headers_new(headers.len()) };
         let list = Headers { raw: NonNull::new(raw).expect("librdkafka had no memory for headers") };
         for (name, value) in headers {
-            let c_name = CString::new(name.as_str())
-                .map_err(|_| StartError { why: format!("the header name {name:?} holds a zero byte") })?;
-            // SAFETY: list, name and value are valid, with their lengths; both are copied.
-            unsafe {
-                let (at, length) = (value.as_ptr().cast(), value.len() as isize);
-                sys::rd_kafka_header_add(raw, c_name.as_ptr(), name.len() as isize, at, length);
+            if name.contains('\0') {
+                return Err(StartError { why: format!("the header name {name:?} holds a zero byte") });
             }
+            // SAFETY: the list is valid.
+            unsafe { add_header(raw, name, value) };
         }
         Ok(list)
     }

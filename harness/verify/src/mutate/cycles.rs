@@ -10,7 +10,8 @@ use crate::outcome::StreamKey;
 use crate::transaction::TransactionKey;
 use crate::transaction::cycle::{Cycles, RecordKey};
 
-use super::{NEVER_SENT_INCARNATION, mix};
+use super::NEVER_SENT_INCARNATION;
+use super::transactions::dice;
 
 /// A search for circles with a fault in front of it.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl CycleSaboteur {
     }
 
     fn is_chosen(&self, key: TransactionKey) -> bool {
-        let dice = mix(self.seed ^ mix(u64::from(key.stream.packed()) << 32 | u64::from(key.number)));
+        let dice = dice(self.seed, key);
         self.period.is_some_and(|period| dice.is_multiple_of(period.max(1)))
     }
 

@@ -118,7 +118,7 @@ impl TransactionSaboteur {
     }
 
     fn mutation_of(&self, key: TransactionKey) -> Option<TransactionMutation> {
-        let dice = mix(self.seed ^ mix(u64::from(key.stream.packed()) << 32 | u64::from(key.number)));
+        let dice = dice(self.seed, key);
         let kind = (dice >> 32) as usize % self.mutations.len().max(1);
         self.mutations.get(kind).copied().filter(|_| (dice & 0xFFFF_FFFF).is_multiple_of(self.period))
     }
@@ -284,6 +284,11 @@ impl TransactionSaboteur {
         }
         self.plant(FindingClass::HangingTransaction, 1);
     }
+}
+
+/// What decides about a transaction, by the seed alone.
+pub(super) fn dice(seed: u64, key: TransactionKey) -> u64 {
+    mix(seed ^ mix(u64::from(key.stream.packed()) << 32 | u64::from(key.number)))
 }
 
 /// A delivery that moves no reader on.
