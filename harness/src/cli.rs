@@ -2,6 +2,7 @@
 
 mod bench;
 mod cluster;
+mod export;
 mod faults;
 mod fingerprint;
 mod print;
@@ -44,6 +45,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Check the records of runs again, from their histories, by the rules of this version.
     Recheck(recheck::RecheckArgs),
+    /// Write a part of a run as a history for Jepsen's Kafka checker and Elle (EDN).
+    Export(export::ExportArgs),
     /// Read a sample of a live topic, and write a scenario that sends the like.
     Fingerprint(fingerprint::FingerprintArgs),
     /// Measure gauntlet's own client beside those of others, on one cluster, in turns.
@@ -139,6 +142,7 @@ fn dispatch(command: Command) -> std::io::Result<ExitReason> {
         Command::Validate(args) => validate(&args, &mut out),
         Command::Report(args) => report::report(&args, &mut out),
         Command::Recheck(args) => recheck::run(&args, &mut out),
+        Command::Export(args) => export::run(&args, &mut out),
         Command::Fingerprint(args) => fingerprint::fingerprint(&args, &mut out),
         Command::Bench(args) => bench::run(&args, &mut out),
         Command::BenchWorker(command) => bench::work(command, &mut out),

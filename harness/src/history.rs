@@ -30,6 +30,8 @@ const FRAME_BYTES_MAX: u64 = 1 << 30;
 pub(crate) struct Head {
     /// Id of the run: part of paths.
     pub(crate) run_id: String,
+    /// When the load began, CLOCK_MONOTONIC nanoseconds.
+    pub(crate) origin_ns: u64,
     /// What the run was judged by.
     pub(crate) guarantee: Guarantee,
     /// A topic of the run allowed unclean elections.
@@ -179,16 +181,8 @@ pub(crate) fn read(
     dir: &RunDir,
     mut each: impl FnMut(u16, u32, &[u8]) -> Result<(), String>,
 ) -> Result<(Head, FileEnd), HistoryFileError> {
-    let path = dir.file(HISTORY);
+    let (path, mut frames) = open(dir)?;
     let failed = |source: io::Error| HistoryFileError::Read { path: path.clone(), source };
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(HistoryFileError::NotThere(dir.path().to_owned()));
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    let mut frames = BufReader::new(file);
     let mut head: Option<Head> = None;
     let mut end = FileEnd::Frame;
     for number in 0.. {
@@ -213,6 +207,33 @@ pub(crate) fn read(
         }
     }
     Ok((head.ok_or(HistoryFileError::NotAHistory(path))?, end))
+}
+
+/// Reads only what has to be known to judge what was found.
+///
+/// # Errors
+/// [`HistoryFileError`].
+pub(crate) fn head(dir: &RunDir) -> Result<Head, HistoryFileError> {
+    let (path, mut frames) = open(dir)?;
+    let damaged = |what: String| HistoryFileError::Damaged { path: path.clone(), frame: 0, what };
+    let frame = next_frame(&mut frames).map_err(|error| damaged(error.to_string()))?.unwrap_or_default();
+    match blocks_of(behind_magic(&frame, &path)?).next() {
+        Some(Ok(Block::Head(head))) => Ok(head),
+        Some(Err(what)) => Err(damaged(what)),
+        _ => Err(HistoryFileError::NotAHistory(path)),
+    }
+}
+
+/// The file, and where it is.
+fn open(dir: &RunDir) -> Result<(PathBuf, BufReader<File>), HistoryFileError> {
+    let path = dir.file(HISTORY);
+    match File::open(&path) {
+        Ok(file) => Ok((path, BufReader::new(file))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(HistoryFileError::NotThere(dir.path().to_owned()))
+        }
+        Err(source) => Err(HistoryFileError::Read { path, source }),
+    }
 }
 
 /// The next frame, decompressed; `None` if the file ends within it.
@@ -265,6 +286,7 @@ mod tests {
     fn head() -> Head {
         Head {
             run_id: "1".to_owned(),
+            origin_ns: 5,
             guarantee: Preset::Idempotent.guarantee(),
             unclean_election: false,
             not_looked_for: vec!["zombie-write".to_owned()],
@@ -304,6 +326,7 @@ mod tests {
     fn what_is_written_is_read() {
         let (_root, dir) = written(50, 1 << 20);
         assert_eq!(seconds_of(&dir).unwrap(), (FileEnd::Frame, (0..50).collect()));
+        assert_eq!(super::head(&dir).unwrap(), head());
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod cluster_levels;
 pub mod cluster_view;
 pub mod disk;
+pub(crate) mod export;
 pub mod external;
 pub(crate) mod fault_words;
 pub mod fingerprint;

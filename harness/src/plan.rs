@@ -437,6 +437,14 @@ impl Plan {
         self.topics.iter().any(|topic| self.unclean_election(topic))
     }
 
+    /// Whether the readers of a block are shown every offset of their topic's logs: no client hides markers of transactions, and nothing is
+    /// compacted, which a scenario that checks may not ask for. Of a topic that was there before, nobody knows.
+    pub fn is_gapless(&self, block: &ReaderBlock) -> bool {
+        let is_external = |p: &ProducerBlock| p.topic == block.topic && p.driver.external().is_some();
+        let may_hide = block.driver != DriverPlan::Wire && self.producers.iter().any(is_external);
+        self.topics[block.topic].lifecycle != Lifecycle::Reuse && !may_hide
+    }
+
     /// Whether a topic may elect a leader that is out of sync, as far as the scenario says.
     pub fn unclean_election(&self, topic: &TopicPlan) -> bool {
         const UNCLEAN: &str = "unclean.leader.election.enable";

@@ -84,7 +84,7 @@ pub(crate) fn recheck(dir: &RunDir) -> Result<RecheckRecord, RecheckError> {
 }
 
 /// What the run itself said; nothing if it died before.
-fn run_record(dir: &RunDir) -> Option<RunRecord> {
+pub(crate) fn run_record(dir: &RunDir) -> Option<RunRecord> {
     serde_json::from_slice(&dir.read(RUN_JSON).ok()?).ok()
 }
 

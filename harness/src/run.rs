@@ -13,6 +13,7 @@ mod interrupt;
 mod judge;
 mod load_phase;
 mod measure;
+mod reread;
 mod stability;
 mod threads;
 pub(crate) mod topics;

@@ -191,6 +191,11 @@ fn a_killed_leader_costs_nothing_with_idempotence() {
     assert_flawless(&record, 90_000);
     assert_eq!(record["faults"][0]["took_effect"], true);
     assert_eq!(record["guarantee"], "durable, unique, ordered");
+    assert!(
+        record["verify"]["read_again"].as_u64() > Some(0),
+        "around the leader changes: {}",
+        record["verify"]
+    );
     let log = ran.file("logs/librdkafka.log");
     assert!(log.contains("producer-0"), "a lost connection is worth a line: {log}");
 }

@@ -169,6 +169,16 @@ fn a_quiet_cluster_passes_and_its_topic_is_gone_afterwards() {
         text(&rechecked).contains("40 000 checked in")
             && text(&rechecked).contains("the same as in run.json")
     );
+    let history = case.dir.path().join("history.edn");
+    let exported =
+        Command::new(GAUNTLET).arg("export").arg(case.latest()).arg("--out").arg(&history).output().unwrap();
+    assert_eq!(exported.status.code(), Some(0), "{}", text(&exported));
+    assert!(text(&exported).contains("40 000 records sent, 40 000 read\n"), "{}", text(&exported));
+    let history = std::fs::read_to_string(history).unwrap();
+    let polled = history.lines().filter(|line| line.contains(":type :ok") && line.contains("[[:poll {"));
+    // A poll of n records has n pairs of offset and value, and as many spaces between these.
+    let polled: usize = polled.map(|line| line.split("{").last().unwrap().matches("] [").count() + 1).sum();
+    assert_eq!(polled, 40_000);
     let two_in_one =
         Command::new(GAUNTLET).args(["report", "--out", "x"]).arg(case.latest()).output().unwrap();
     assert_eq!(two_in_one.status.code(), Some(2));
@@ -364,7 +374,8 @@ fn killing_the_controller_and_pausing_another_at_once_loses_nothing() {
          faults:\n\
          \x20 - {{ name: kill, at: 5s, action: broker.kill, target: {{ id: 1 }}, recover: {{ action: broker.start, after: 5s }} }}\n\
          \x20 - {{ name: freeze, at: 5s, action: broker.pause, target: {{ id: 2 }}, for: 5s }}\n\
-         expect: [verify.lost == 0, verify.duplicates == 0, verify.reordered == 0]\n"
+         expect: [verify.lost == 0, verify.duplicates == 0, verify.reordered == 0, verify.read_again > 0, \
+         verify.read_disagreements == 0, produce.retries > 0]\n"
     ));
     let (output, record) = case.run();
     assert_verdict(&output, &record, "PASS", 0);

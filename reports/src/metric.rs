@@ -186,6 +186,8 @@ pub const HEADROOM_RATE: &str = "search.headroom_rate";
 
 /// What quotas do to producers.
 pub const THROTTLE_TIME: &str = "produce.throttle_time";
+/// How often producers had to send again.
+pub const RETRIES: &str = "produce.retries";
 
 /// Every metric of this version.
 pub const METRICS: &[Metric] = &[
@@ -235,6 +237,15 @@ pub const METRICS: &[Metric] = &[
         needs: Needs::Answers,
         by: &[],
         help: "longest `throttle_time_ms` that a broker answered a producer, warm-up included",
+    },
+    Metric {
+        name: RETRIES,
+        unit: Unit::Count,
+        shape: Shape::Single,
+        scope: Scope::Run,
+        needs: Needs::Answers,
+        by: &[],
+        help: "batches that producers sent again (of librdkafka: requests), warm-up included",
     },
     window(
         "produce.error_rate",
@@ -401,6 +412,13 @@ pub const METRICS: &[Metric] = &[
     verify("verify.inconsistent_offsets", "records that are at another offset than the ack said"),
     verify("verify.unseen", "acked records that were not read by the end"),
     verify("verify.expired", "acked records that retention removed before they were read"),
+    verify("verify.position_skips", "offsets that the reader was not given though the log has them"),
+    verify("verify.position_steps_back", "records that the client under test gave a second time"),
+    verify(
+        "verify.read_disagreements",
+        "ranges of offsets that held something else when they were read again",
+    ),
+    verify("verify.read_again", "offsets that were read again, around faults and leader changes, to compare"),
     verify("verify.checked", "records checked"),
     verify("verify.acked", "records acked, as the checker was told"),
     Metric {

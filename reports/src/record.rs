@@ -50,6 +50,14 @@ pub struct VerifyCounts {
     pub expired: u64,
     pub checked: u64,
     pub acked: u64,
+    #[serde(default)]
+    pub position_skips: u64,
+    #[serde(default)]
+    pub position_steps_back: u64,
+    #[serde(default)]
+    pub read_disagreements: u64,
+    #[serde(default)]
+    pub read_again: u64,
 }
 
 /// Percentiles of a latency, in milliseconds. `null` where nothing was measured.

@@ -84,6 +84,7 @@ fn shard(run: u32, topic: &str, partition: u32) -> Shard {
         other_topics: Vec::new(),
         created_by_run: true,
         in_order: true,
+        gapless: true,
         start_offset: 0,
         witness_limit: 8,
         fragment_limit: FRAGMENTS_MAX,
@@ -99,6 +100,7 @@ fn begin_acked_batch(shard: &mut Shard, first_pseq: u64, count: u32) {
         first_pseq,
         count,
         outcome: Outcome::Acked { base_offset: Some(base_offset) },
+        sent_ns: 0,
         // Compared with the clock like any other, and never too early.
         settled_ns: u64::MAX,
     });

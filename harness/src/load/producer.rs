@@ -706,7 +706,8 @@ impl Workload for ProducerLoad {
         // Not the turn's instant, before which an answer that was read in this turn may not have been given.
         let settled_ns = gauntlet_wire::monotonic_ns();
         let stream = self.stream(incarnation);
-        let settlement = Settlement { stream, first_pseq, count: settled.count, outcome, settled_ns };
+        let (count, sent_ns) = (settled.count, taken_ns);
+        let settlement = Settlement { stream, first_pseq, count, outcome, sent_ns, settled_ns };
         // A reader that is gone has its reason, which the run reports; the settlement is then of no use.
         let _ = self.settlements[settled.partition].send((settled.partition as u32, settlement));
     }

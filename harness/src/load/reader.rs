@@ -76,7 +76,7 @@ pub struct Elsewhere {
 impl Elsewhere {
     /// The identity of a record that has its identity as its key or in a header.
     #[inline]
-    fn of<'r>(self, record: &RecordView<'r>) -> Option<&'r [u8]> {
+    pub(crate) fn of<'r>(self, record: &RecordView<'r>) -> Option<&'r [u8]> {
         if self.in_key {
             return record.key;
         }
@@ -99,6 +99,8 @@ pub struct CheckPlan {
     pub created_by_run: bool,
     /// Whether every stream is appended in order.
     pub in_order: bool,
+    /// Whether the readers are shown every offset of the log.
+    pub gapless: bool,
     /// Examples kept per class.
     pub examples_max: usize,
     /// Fragments that a checker may hold.
@@ -248,6 +250,7 @@ impl Reader {
         let Some(state) = self.partitions.get_mut(&partition) else { return };
         let arrived = Arrived::now(self.plan.run, turn);
         if let Some(shard) = &mut state.shard {
+            shard.at(arrived.decoded_ns);
             shard.begin_batch(&CheckedHeader {
                 base_offset: state.position,
                 last_offset,
@@ -353,8 +356,15 @@ impl Reader {
     /// Judges what was read. Called when the loop has ended and every producer is done.
     ///
     /// `end_is_final`: the end offsets were taken after the last ack with every replica in sync.
-    /// `windows`: what faults may have cost partitions, this reader's and others'.
-    pub fn finish(mut self, end_is_final: bool, reader_was_limit: bool, windows: &Windows) -> ReaderEnd {
+    /// `windows`: what faults may have cost partitions, this reader's and others'. `read_again` gets every checker, to have parts of its
+    /// partition's log read again and compared.
+    pub fn finish(
+        mut self,
+        end_is_final: bool,
+        reader_was_limit: bool,
+        windows: &Windows,
+        mut read_again: impl FnMut(usize, Elsewhere, &mut Shard),
+    ) -> ReaderEnd {
         self.accept_settlements();
         let read_end = |index: usize, position: i64| {
             let known_end = self.ends.get(index);
@@ -371,6 +381,7 @@ impl Reader {
             if let Some(shard) = &mut partition.shard {
                 let own = windows.iter().filter(|(partition, _)| partition == index);
                 own.for_each(|(_, window)| shard.state_window(window));
+                read_again(*index, self.plan.elsewhere, shard);
                 shard.note_end(&end);
             }
             ends.push(end);
@@ -392,6 +403,7 @@ fn shard(plan: &ReaderPlan, check: &CheckPlan, partition: usize, start: i64) -> 
         other_topics: check.other_topics.clone(),
         created_by_run: check.created_by_run,
         in_order: check.in_order,
+        gapless: check.gapless,
         start_offset: start,
         witness_limit: check.examples_max,
         fragment_limit: check.fragments_max,
@@ -404,7 +416,7 @@ fn shard(plan: &ReaderPlan, check: &CheckPlan, partition: usize, start: i64) -> 
 
 /// Identity and body of a record in one piece: the value, or an identity from elsewhere and then the value.
 #[inline]
-fn joined<'a>(identity: Option<&[u8]>, value: &'a [u8], apart: &'a mut Vec<u8>) -> &'a [u8] {
+pub(crate) fn joined<'a>(identity: Option<&[u8]>, value: &'a [u8], apart: &'a mut Vec<u8>) -> &'a [u8] {
     let Some(identity) = identity else { return value };
     apart.clear();
     apart.extend_from_slice(identity);
@@ -482,6 +494,7 @@ impl RecordSink for Reader {
         // Read once per batch and before the checker: the checker's own time is nobody's latency.
         let arrived = Arrived::now(self.plan.run, turn);
         if let Some(shard) = &mut state.shard {
+            shard.at(arrived.decoded_ns);
             shard.begin_batch(&checked(header));
         }
         let mut records = match header.records(batch, &mut self.buffer) {

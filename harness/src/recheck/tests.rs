@@ -18,6 +18,7 @@ fn shard() -> Shard {
         other_topics: Vec::new(),
         created_by_run: true,
         in_order: true,
+        gapless: false,
         start_offset: 0,
         witness_limit: 8,
         fragment_limit: 1_000,
@@ -30,7 +31,7 @@ fn shard() -> Shard {
 fn ten_acked(shard: &mut Shard, read: i64) {
     let stream = StreamKey { producer: 0, incarnation: 0 };
     let outcome = Outcome::Acked { base_offset: Some(0) };
-    shard.settle(&Settlement { stream, first_pseq: 0, count: 10, outcome, settled_ns: 0 });
+    shard.settle(&Settlement { stream, first_pseq: 0, count: 10, outcome, sent_ns: 0, settled_ns: 0 });
     shard.begin_batch(&BatchHeader {
         base_offset: 0,
         last_offset: 9,
@@ -61,6 +62,7 @@ fn run_dir(mut shard: Shard, bytes_max: u64) -> (TempDir, RunDir) {
     let dir = RunDir::create(&root.path().join("run"), "run", "1").unwrap();
     let head = Head {
         run_id: "1".to_owned(),
+        origin_ns: 0,
         guarantee: Preset::Idempotent.guarantee(),
         unclean_election: false,
         not_looked_for: Vec::new(),

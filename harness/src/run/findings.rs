@@ -11,7 +11,7 @@ use gauntlet_verify::{
 use serde::Serialize;
 
 use crate::load::reader::ReaderEnd;
-use crate::plan::{DriverPlan, Plan};
+use crate::plan::{DriverPlan, Plan, ReaderBlock};
 
 /// What takes more than a client that is not ours shows as a reader: which replica told a watermark, in which leader epoch; and
 /// the headers of batches.
@@ -24,11 +24,20 @@ const NOT_SHOWN_BY_OTHERS: [FindingClass; 6] = [
     FindingClass::ZombieWrite,
 ];
 
+/// What can't be told from what compaction, or a client that hides markers, leaves out.
+const NOT_WITH_GAPS: [FindingClass; 2] = [FindingClass::PositionSkip, FindingClass::ReadDisagreement];
+
 /// The names of the classes that the readers of a plan can't look for.
 pub(super) fn not_looked_for(plan: &Plan) -> Vec<String> {
-    let shows_less =
-        plan.verify.is_some() && plan.readers.iter().any(|block| block.driver != DriverPlan::Wire);
-    NOT_SHOWN_BY_OTHERS.iter().filter(|_| shows_less).map(ToString::to_string).collect()
+    if plan.verify.is_none() {
+        return Vec::new();
+    }
+    let shows_less = plan.readers.iter().any(|block| block.driver != DriverPlan::Wire);
+    let is_unread = |topic: &usize| plan.readers.iter().all(|block| block.topic != *topic);
+    let final_reads = (0..plan.topics.len()).filter(is_unread).map(ReaderBlock::for_final_read);
+    let has_gaps = plan.readers.iter().cloned().chain(final_reads).any(|block| !plan.is_gapless(&block));
+    let not_shown = NOT_SHOWN_BY_OTHERS.iter().filter(|_| shows_less);
+    not_shown.chain(NOT_WITH_GAPS.iter().filter(|_| has_gaps)).map(ToString::to_string).collect()
 }
 
 /// A guarantee in the words of its parts.
@@ -186,6 +195,10 @@ impl Checked {
             expired: summary.expired,
             checked: summary.checked,
             acked: summary.acked,
+            position_skips: summary.position_skips,
+            position_steps_back: summary.position_steps_back,
+            read_disagreements: summary.read_disagreements,
+            read_again: summary.read_again,
         }
     }
 

@@ -17,6 +17,7 @@ use super::broker_usage::{self, BrokerUsage};
 use super::collect::{Collector, Moment};
 use super::guards::Guards;
 use super::measure::Times;
+use super::reread::LogAgain;
 use super::threads::{Fleet, Ground, Producers, Readers, Routes, Shared};
 use super::{Brokers, Loaded, Progress, Run, RunError, excuses, topics};
 use crate::cluster_view::ClusterView;
@@ -134,7 +135,7 @@ impl<'p> Run<'p> {
         let readers = self.start_readers(&routes, starts, &shared, &mut fleet)?;
         let producers = Producers::start(self.plan, &routes, &shared, &mut fleet, self.options.stumble)?;
         let programs = Arc::clone(&fleet.programs);
-        let history = self.begin_history()?;
+        let history = self.begin_history(origin_ns)?;
         let collector =
             Collector::new(&self.options.dir, incoming, origin_ns, Arc::clone(&programs), history)?;
         let mut phase = Phase {
@@ -182,12 +183,13 @@ impl<'p> Run<'p> {
     }
 
     /// The file that what checkers are told goes to, if it is kept.
-    fn begin_history(&self) -> Result<Option<HistoryWriter>, RunError> {
+    fn begin_history(&self, origin_ns: u64) -> Result<Option<HistoryWriter>, RunError> {
         let Some((verify, history)) = self.plan.verify.and_then(|v| Some((v, v.history?))) else {
             return Ok(None);
         };
         let head = Head {
             run_id: self.plan.run_id.clone(),
+            origin_ns,
             guarantee: verify.guarantee,
             unclean_election: self.plan.allows_unclean_election(),
             not_looked_for: super::findings::not_looked_for(self.plan),
@@ -455,7 +457,14 @@ impl<'p> Run<'p> {
             // A reader that was still moving when its time was up was the limit itself.
             let was_limit = progressing && monotonic_ns() >= read_until_ns;
             let windows = excuses::windows(self.plan, &self.plan.topics[topic], &records);
-            ends.extend(group.join(is_final, was_limit, &windows)?);
+            let mut again = is_final.then(|| {
+                let name = &self.plan.topics[topic].name;
+                LogAgain::new(bootstrap, name, &self.admin, &records, shared.unix_minus_monotonic_ns)
+            });
+            ends.extend(group.join(is_final, was_limit, &windows, again.as_mut())?);
+            for trouble in again.iter().flat_map(LogAgain::trouble) {
+                (self.tell)(Progress::Note(trouble));
+            }
         }
         seconds.collect(monotonic_ns())?;
         let collector = seconds.collector;

@@ -64,6 +64,7 @@ pub(super) struct Measurement {
     clients: Vec<(u64, ClientSecond)>,
     levels: ClusterLevels,
     throttle_ms_max: u32,
+    retries: u64,
     /// Mean length of a value.
     value_bytes: f64,
 }
@@ -114,6 +115,7 @@ impl Measurement {
             clients: raw.collected.clients.clone(),
             levels: ClusterLevels::of(raw.history),
             throttle_ms_max: raw.collected.producers.throttle_ms_max,
+            retries: raw.collected.producers.retries,
             value_bytes: raw.plan.value_bytes_mean(),
         }
     }
@@ -193,6 +195,7 @@ impl Measurement {
     fn observe_run(&self, metric: &Metric) -> Observed {
         match metric.name {
             metric::THROTTLE_TIME => Observed::Value(f64::from(self.throttle_ms_max)),
+            metric::RETRIES => Observed::Value(self.retries as f64),
             _ => self.observe_verify(metric),
         }
     }

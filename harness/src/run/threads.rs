@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use gauntlet_verify::Shard;
 use gauntlet_wire::fetcher::{FetcherConfig, run_fetcher};
 use gauntlet_wire::producer::{ProducerConfig, run_producers};
 use gauntlet_wire::{ConnectOptions, LinkConfig, Security};
@@ -20,6 +21,7 @@ pub(super) use rdkafka::start_notes;
 use window::read_in_window;
 
 use super::excuses::Windows;
+use super::reread::LogAgain;
 use crate::keys::KeySpace;
 use crate::load::producer::{Pace, PartitionSettlement, Stumble, Unlimited};
 use crate::load::reader::{CheckPlan, Elsewhere, EndOffsets, ReaderEnd};
@@ -413,11 +415,17 @@ impl Readers {
         end_is_final: bool,
         reader_was_limit: bool,
         windows: &Windows,
+        mut again: Option<&mut LogAgain<'_>>,
     ) -> Result<Vec<ReaderEnd>, ThreadError> {
+        let mut read_again = |partition: usize, elsewhere, shard: &mut Shard| {
+            if let Some(again) = &mut again {
+                again.compare(partition, elsewhere, shard);
+            }
+        };
         self.threads
             .into_iter()
             .map(|(what, thread)| match thread.join() {
-                Ok(Ok(reader)) => Ok(reader.finish(end_is_final, reader_was_limit, windows)),
+                Ok(Ok(reader)) => Ok(reader.finish(end_is_final, reader_was_limit, windows, &mut read_again)),
                 Ok(Err(source)) => Err(ThreadError::Loop { what, source }),
                 Err(_) => Err(ThreadError::Panicked { what }),
             })
@@ -462,6 +470,7 @@ fn reader_plan(plan: &Plan, block: &ReaderBlock, index: u16, assigned: BTreeMap<
                 .collect(),
             created_by_run: topic.lifecycle != crate::plan::Lifecycle::Reuse,
             in_order,
+            gapless: plan.is_gapless(block),
             examples_max: verify.examples_max,
             fragments_max: FRAGMENTS_MAX,
             keep_history: verify.history.is_some(),

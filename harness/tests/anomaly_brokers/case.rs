@@ -19,7 +19,7 @@ const ROWS: &str = "GAUNTLET_ANOMALY_ROWS";
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Counts of the checker that are no finding.
-const BOOKKEEPING: [&str; 9] = [
+const BOOKKEEPING: [&str; 10] = [
     "acked",
     "failed",
     "indeterminate",
@@ -29,6 +29,7 @@ const BOOKKEEPING: [&str; 9] = [
     "batches",
     "control_batches",
     "taken_back",
+    "read_again",
 ];
 
 /// Which run of an anomaly it is.

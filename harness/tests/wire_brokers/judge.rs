@@ -57,6 +57,7 @@ pub(crate) fn judge(cluster: &LocalCluster, topic: &Topic, produced: &Produced) 
             other_topics: Vec::new(),
             created_by_run: true,
             in_order: true,
+            gapless: true,
             start_offset: 0,
             witness_limit: 4,
             fragment_limit: 1 << 16,

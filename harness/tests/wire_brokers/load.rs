@@ -208,7 +208,8 @@ impl Workload for Load {
         };
         let (stream, first_pseq) = settled.tag;
         let settled_ns = monotonic_ns();
-        let settlement = Settlement { stream, first_pseq, count: settled.count, outcome, settled_ns };
+        let settlement =
+            Settlement { stream, first_pseq, count: settled.count, outcome, sent_ns: 0, settled_ns };
         self.produced.settlements.push((settled.partition, settlement));
     }
 

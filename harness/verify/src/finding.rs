@@ -74,6 +74,8 @@ finding_classes! {
     LeaderEpochRegression => "leader-epoch-regression",
     /// Two reads of one offset gave different records.
     ReadDisagreement => "read-disagreement",
+    /// The same, in what a fault of the scenario may have cost.
+    ReadDisagreementExcused => "read-disagreement-excused",
     /// The high watermark went down at one replica within one leader epoch.
     HighWatermarkRegression => "high-watermark-regression",
     /// The last stable offset went down at one replica within one leader epoch.

@@ -19,13 +19,15 @@ use crate::shard::{BatchHeader, PartitionReport, ReadEnd, Shard, ShardConfig, Wa
 use crate::window::TruncationWindow;
 
 /// Version of the bytes. Any change of [`Event`], or of a type in it, is another version.
-pub const HISTORY_VERSION: u32 = 2;
+pub const HISTORY_VERSION: u32 = 3;
 
 /// One call of a checker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// It began to keep its history.
     Began(ShardConfig),
+    /// [`Shard::at`].
+    At(u64),
     /// [`Shard::settle`].
     Settled(Settlement),
     /// [`Shard::begin_batch`].
@@ -52,6 +54,15 @@ pub enum Event {
     Watermarks(Watermarks),
     /// [`Shard::state_window`].
     Window(TruncationWindow),
+    /// [`Shard::compare`]: what was read again from an offset on, as digests of ranges so wide; `None`: not known.
+    ReadAgain {
+        /// The offset.
+        from: i64,
+        /// Offsets of a range.
+        width: i64,
+        /// The digests.
+        sums: Vec<Option<u64>>,
+    },
     /// [`Shard::note_end`]. Nothing follows.
     Ended(ReadEnd),
 }
@@ -192,6 +203,7 @@ mod tests {
             first_pseq: 3,
             count: 4,
             outcome: crate::Outcome::Acked { base_offset: Some(5) },
+            sent_ns: 1,
             settled_ns: 6,
         })));
         let mut seen = Vec::new();

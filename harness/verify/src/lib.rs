@@ -10,7 +10,8 @@
 //! | [`interval_set`] | sorted ranges of integers                                                |
 //! | [`shard`]      | the checker of one partition; one file per anomaly, its definition on top  |
 //! | [`transaction`] | the checker of transactions, and of cycles among them; no run feeds it yet |
-//! | [`poll`]       | the checker of consumers' positions; no run feeds it yet                   |
+//! | [`poll`]       | the checker of consumers' positions in a group; no run feeds it yet        |
+//! | [`compaction`] | the checker of what compaction leaves; no run feeds it yet                    |
 //! | [`summary`]    | exact counts that merge                                                    |
 //! | [`found`]      | counts and evidence of the two checkers above                              |
 //! | [`witness`]    | the evidence behind a count                                                |
@@ -19,6 +20,7 @@
 //!
 //! Detection and policy are separate: a shard says what it found, [`judge`] says what that means.
 
+pub mod compaction;
 pub mod finding;
 pub mod found;
 pub mod guarantee;
@@ -36,8 +38,10 @@ pub mod window;
 pub mod witness;
 
 mod crc;
+mod mix;
 mod run;
 
+pub use compaction::Compaction;
 pub use finding::FindingClass;
 pub use found::{Found, Place};
 pub use guarantee::{Acks, Guarantee, Order, Preset, ProducerSemantics};
@@ -45,7 +49,7 @@ pub use identity::{CrcSeed, DecodeError, IDENTITY_LEN, Identity};
 pub use outcome::{Outcome, Settlement, StreamKey};
 pub use policy::{Context, Delivery, Judgement, judge};
 pub use poll::Polls;
-pub use shard::{BatchHeader, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks};
+pub use shard::{BatchHeader, PartitionReport, ReadEnd, Reread, Shard, ShardConfig, Watermarks};
 pub use summary::Summary;
 pub use transaction::Transactions;
 pub use window::TruncationWindow;

@@ -15,6 +15,7 @@ pub mod transactions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::identity::{Identity, decode, encode};
+use crate::mix::mix;
 use crate::outcome::{Outcome, Settlement, StreamKey};
 use crate::shard::{BatchHeader, PartitionReport, ReadEnd, Shard};
 
@@ -99,14 +100,6 @@ impl MutationPlan {
     }
 }
 
-/// SplitMix64's finaliser: spreads any change of the input over the output.
-fn mix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
 /// What a faultless run must report after sabotage; every other finding must be zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Planted {
@@ -124,6 +117,8 @@ pub struct Planted {
     pub phantom: u64,
     /// Acked at a wrong offset.
     pub inconsistent_offsets: u64,
+    /// Dropped or moved away, where every offset of the log is shown.
+    pub position_skips: u64,
 }
 
 /// What comes out in the end.
@@ -380,7 +375,10 @@ impl Saboteur {
         for id in &self.read {
             let acked = self.acked.contains_key(id);
             match self.plan.victim(id.0, id.1) {
-                Some(Mutation::Drop | Mutation::Move) => planted.lost += u64::from(acked),
+                Some(Mutation::Drop | Mutation::Move) => {
+                    planted.lost += u64::from(acked);
+                    planted.position_skips += u64::from(self.shard.is_gapless());
+                }
                 Some(Mutation::FlipBit) => planted.corrupt += 1,
                 Some(Mutation::MisstateOffset) => planted.inconsistent_offsets += u64::from(acked),
                 _ => {}

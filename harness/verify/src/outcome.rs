@@ -54,6 +54,8 @@ pub struct Settlement {
     pub count: u32,
     /// What became of them.
     pub outcome: Outcome,
+    /// When it was about to be sent, and nothing of it had been, CLOCK_MONOTONIC nanoseconds; 0 if that is not known.
+    pub sent_ns: u64,
     /// When the producer had read the answer that says so, CLOCK_MONOTONIC nanoseconds, like the intended time in identities; 0 if
     /// that is not known.
     pub settled_ns: u64,

@@ -89,7 +89,7 @@ pub fn judge(class: FindingClass, guarantee: &Guarantee, context: &Context) -> J
         C::GroupRedelivery => context.delivery.forbids_repeats(),
         C::ShareRedelivery | C::ShareDoubleHolder | C::ShareNeverTerminal => !context.leader_changed,
         // What a fault may cost is decided per record, where it is found: see `crate::window`.
-        C::Expired | C::LostExcused | C::InconsistentOffsetExcused => false,
+        C::Expired | C::LostExcused | C::InconsistentOffsetExcused | C::ReadDisagreementExcused => false,
         C::IndeterminateAbsent
         | C::IndeterminatePresent
         | C::UnacknowledgedAbsent
@@ -134,6 +134,7 @@ mod tests {
         (C::FailedButPresent, [V; 5]),
         (C::LeaderEpochRegression, [V; 5]),
         (C::ReadDisagreement, [V; 5]),
+        (C::ReadDisagreementExcused, [E; 5]),
         (C::HighWatermarkRegression, [V; 5]),
         (C::LastStableOffsetRegression, [V; 5]),
         (C::InconsistentOffset, [E, E, V, V, V]),

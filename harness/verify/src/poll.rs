@@ -1,8 +1,7 @@
 //! The checker of consumers' positions: does each poll go on where the one before ended?
 //!
-//! No run feeds it yet. The log reader of a run needs no such rule: an acked record that it passed without seeing is *lost* in
-//! [`crate::shard`], whoever skipped it, and an offset that comes again is refused there. The rules here are for consumers that
-//! are themselves under test. They are proved on synthetic polls (`tests/polls.rs`, `tests/simulation.rs`).
+//! No run feeds it yet: the rules here are for consumers of a group, whose partitions come and go. A run's reader, which owns its
+//! partitions from start to end, is judged by `position_skip.rs` and `position_step_back.rs` of [`crate::shard`]. They are proved on synthetic polls (`tests/polls.rs`, `tests/simulation.rs`).
 //!
 //! Told are, per consumer, what it was assigned, where it sought, and which offsets each poll gave it; and, from the log reader of the
 //! partition, which offsets hold nothing for consumers: markers, aborted records at read_committed, what compaction or retention took.

@@ -20,6 +20,7 @@
 mod ahead;
 mod claims;
 mod corrupt;
+mod digest;
 mod duplicate;
 mod duplicate_after_epoch_bump;
 mod excused;
@@ -32,7 +33,10 @@ mod lost;
 mod misrouted;
 mod origin;
 mod phantom;
+mod position_skip;
+mod position_step_back;
 mod producers;
+mod read_disagreement;
 mod real_time_order;
 mod recent;
 mod reorder;
@@ -62,11 +66,13 @@ use crate::window::TruncationWindow;
 use crate::witness::Evidence;
 
 use claims::{Claim, Claims};
+use digest::{Content, Digests};
 use leader_epoch::LeaderEpochs;
 use limit::LimitCheck;
 use lost::Overwritten;
 use origin::ProducerEpoch;
 use producers::Producers;
+pub use read_disagreement::Reread;
 use real_time_order::RealTime;
 use recent::RecentReads;
 use reorder::Overtaken;
@@ -95,6 +101,9 @@ pub struct ShardConfig {
     /// Every stream is appended in order (idempotent producers): a later record in the log then proves
     /// that an earlier one, acked without an offset, is not to come.
     pub in_order: bool,
+    /// Every offset of the log is shown to the reader, in a record, a marker or a batch that can't be read: one that is not was
+    /// skipped, and two reads find the same. Not so where a topic is compacted, or where a client that hides markers reads transactions.
+    pub gapless: bool,
     /// The first offset that the reader reads.
     pub start_offset: i64,
     /// How many first, and how many worst, witnesses are kept per class.
@@ -218,6 +227,7 @@ pub struct Shard {
     producers: Producers,
     real_time: RealTime,
     recent: RecentReads,
+    digests: Digests,
     watermarks: WatermarkHistory,
     /// What faults may have cost.
     windows: Vec<TruncationWindow>,
@@ -250,6 +260,7 @@ impl Shard {
             producers: Producers::default(),
             real_time: RealTime::default(),
             recent: RecentReads::default(),
+            digests: Digests::new(config.start_offset),
             watermarks: WatermarkHistory::default(),
             windows: Vec::new(),
             limit_check: LimitCheck::default(),
@@ -284,7 +295,7 @@ impl Shard {
         }
     }
 
-    /// Makes the call that an event stands for; [`Event::Began`], [`Event::Unreadable`] and [`Event::Ended`] stand for none.
+    /// Makes the call that an event stands for; [`Event::Began`], [`Event::At`], [`Event::Unreadable`] and [`Event::Ended`] stand for none.
     pub(crate) fn tell(&mut self, event: &Event) {
         match event {
             Event::Settled(settlement) => self.settle(settlement),
@@ -299,13 +310,27 @@ impl Shard {
             Event::LogStart(offset) => self.log_start(*offset),
             Event::Watermarks(seen) => self.watermarks(seen),
             Event::Window(window) => self.state_window(window),
-            Event::Began(_) | Event::Unreadable(_) | Event::Ended(_) => {}
+            Event::ReadAgain { from, width, sums } => self.compare_digests(*from, *width, sums.clone()),
+            Event::Began(_) | Event::At(_) | Event::Unreadable(_) | Event::Ended(_) => {}
+        }
+    }
+
+    /// Says what time it is for what follows, CLOCK_MONOTONIC nanoseconds. Nothing but the history knows of it.
+    pub fn at(&mut self, now_ns: u64) {
+        if self.history.is_some() {
+            self.flush();
+            self.note(|| Event::At(now_ns));
         }
     }
 
     /// Notes a batch that can't be read. Nothing but the history knows of it: which of its records are missed shows by itself.
     pub fn unreadable_batch(&mut self, why: &str) {
         self.note(|| Event::Unreadable(why.to_owned()));
+    }
+
+    /// Whether every offset of the log is shown.
+    pub(crate) fn is_gapless(&self) -> bool {
+        self.config.gapless
     }
 
     /// The run, and the seed of this partition's checksums.
@@ -434,7 +459,8 @@ impl Shard {
         if read.first_pseq == u64::MAX {
             // No dense sequence gets there, and the intervals below end past their last value.
             self.note(|| Event::Read(*read));
-            self.pass_to(read.first_offset + 1);
+            let content = Content::of_stream(read.stream, read.first_pseq, read.first_offset);
+            self.take_one(content, read.first_offset);
             self.note_impossible_pseq(read);
             return true;
         }
@@ -446,11 +472,11 @@ impl Shard {
         true
     }
 
-    /// True if the reader may be given this offset now; counts it as a fault of the caller otherwise.
-    fn is_next(&mut self, offset: i64) -> bool {
-        let is_next = (self.position..=OFFSET_MAX).contains(&offset);
-        self.tally.summary.reread += u64::from(!is_next);
-        is_next
+    /// Takes what the reader was handed at one offset and is no record of a stream, or of none that can be.
+    fn take_one(&mut self, content: Content, offset: i64) {
+        self.note_skip(self.position..offset);
+        self.digests.take(content, offset..offset + 1);
+        self.pass_to(offset + 1);
     }
 
     /// Ends the batch: none of its offsets will be delivered again.
@@ -458,7 +484,11 @@ impl Shard {
         self.flush();
         self.note(|| Event::BatchEnded);
         if let Some(batch) = self.batch.take() {
-            self.pass_to(batch.last_offset.saturating_add(1));
+            let end = batch.last_offset.saturating_add(1);
+            if !batch.control {
+                self.note_skip(self.position..end);
+            }
+            self.pass_to(end);
         }
         self.check_limit();
     }
@@ -536,6 +566,10 @@ impl Shard {
             let sent_ns = self.open_sent_ns;
             self.note(|| Event::Read(ReadRun { stream, first_pseq, first_offset, count, sent_ns }));
         }
+        self.note_skip(self.position..run.first_offset);
+        let stream = self.streams.get(run.stream).key;
+        let content = Content::of_stream(stream, run.first_pseq, run.first_offset);
+        self.digests.take(content, run.first_offset..run.end_offset());
         self.position = run.end_offset();
         self.tally.summary.checked += run.count;
         self.real_time.note_sent(run.end_offset(), self.open_sent_ns);
@@ -578,6 +612,7 @@ impl Shard {
     fn pass_to(&mut self, position: i64) {
         if position > self.position {
             self.claims.take_below(position, self.leader_epochs.now(), &mut self.missed);
+            self.digests.pass(position);
             self.position = position;
             self.real_time.pass(position);
         }
@@ -588,6 +623,7 @@ impl Shard {
         if position > self.position {
             self.producers.forget_sequences();
             self.note_expired(self.position..position);
+            self.note_skip(self.position..position);
             self.pass_to(position);
         }
     }

@@ -103,9 +103,19 @@ summary! {
     sequence_repeats,
     /// Batches of an older epoch behind a newer one of the same producer id.
     zombie_writes,
+    /// Offsets that the reader was not handed though the log has them.
+    position_skips,
+    /// Handed over by a client under test below the reader's position, and ignored.
+    position_steps_back,
+    /// Offsets that were read a second time, by somebody else, to compare.
+    read_again,
+    /// Ranges of these that held something else than at the first time.
+    read_disagreements,
+    /// Those of `read_disagreements` that a stated window explains.
+    read_disagreements_excused,
     /// Settled a second time and ignored: a fault of the caller.
     settled_twice,
-    /// Handed in again below the reader's position, or at an impossible offset, and ignored: a fault of
+    /// Handed in again below the reader's position by gauntlet's own reader, or at an impossible offset, and ignored: a fault of
     /// the caller.
     reread,
     /// Given up on for want of memory; see `degraded`.
@@ -137,6 +147,10 @@ impl Summary {
             C::IndeterminateAbsent => self.indeterminate - self.indeterminate_present,
             C::UnacknowledgedPresent => self.unacknowledged_present,
             C::UnacknowledgedAbsent => self.unacknowledged_absent,
+            C::PositionSkip => self.position_skips,
+            C::PositionStepBack => self.position_steps_back,
+            C::ReadDisagreement => self.read_disagreements - self.read_disagreements_excused,
+            C::ReadDisagreementExcused => self.read_disagreements_excused,
             C::SequenceGap => self.sequence_gaps,
             C::SequenceRepeat => self.sequence_repeats,
             C::ZombieWrite => self.zombie_writes,

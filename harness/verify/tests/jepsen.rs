@@ -25,10 +25,10 @@ const Y: Place = Place { topic: 0, partition: 1 };
 
 /// What a log of one record per batch makes of what its producers know. The reader stops at `position` of `end`.
 fn log(sent: &[(StreamKey, u64, Outcome)], held: &[(StreamKey, u64)], end: i64) -> Summary {
-    let mut shard = support::shard(RUN, 0);
+    let mut shard = support::shard(RUN, 0, false);
     for (stream, first_pseq, outcome) in sent {
         let (stream, first_pseq, outcome) = (*stream, *first_pseq, *outcome);
-        shard.settle(&Settlement { stream, first_pseq, count: 1, outcome, settled_ns: 0 });
+        shard.settle(&Settlement { stream, first_pseq, count: 1, outcome, sent_ns: 0, settled_ns: 0 });
     }
     for (offset, (stream, pseq)) in (0..).zip(held) {
         let mut value = vec![0; IDENTITY_LEN];

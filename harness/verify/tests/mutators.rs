@@ -29,7 +29,7 @@ fn history(seed: u64) -> Vec<Told> {
 
 /// The headers of one partition's log, and its watermarks, through a saboteur.
 fn headers(seed: u64, mutations: &[HeaderMutation]) -> (Summary, HeaderSaboteur) {
-    let mut shard = support::shard(RUN, 0);
+    let mut shard = support::shard(RUN, 0, false);
     let mut saboteur = HeaderSaboteur::new(seed, 10, mutations.to_vec());
     let mut next = 0;
     for told in history(seed) {

@@ -10,6 +10,8 @@ mod history;
 #[path = "reference/model.rs"]
 mod model;
 
+use std::ops::Range;
+
 use gauntlet_verify::history::Replay;
 use gauntlet_verify::{PartitionReport, Shard, Summary, Watermarks};
 use history::{Event, History, Shape};
@@ -36,6 +38,22 @@ fn tell(shard: &mut Shard, event: &Event) {
     }
 }
 
+/// Reads all that can be compared again: the batches whose base offset is `there` still.
+fn read_again(shard: &mut Shard, history: &History, there: impl Fn(i64) -> bool) {
+    for range in shard.to_read_again(&[Range { start: 0, end: i64::MAX }]) {
+        let mut again = shard.read_again(&range);
+        for event in &history.events {
+            if let Event::Batch(header, records) = event
+                && there(header.base_offset)
+            {
+                records.iter().for_each(|record| again.record(record.offset, &record.value));
+            }
+        }
+        again.pass(i64::MAX);
+        shard.compare(again);
+    }
+}
+
 /// Tells a shard everything, and some of it twice, with watermarks of three replicas in between; another one then hears of it from
 /// what the first wrote down, in pieces of so many events. Gives both reports.
 fn check_twice(history: &History, fragment_limit: usize, piece: usize) -> (PartitionReport, PartitionReport) {
@@ -58,6 +76,7 @@ fn check_twice(history: &History, fragment_limit: usize, piece: usize) -> (Parti
             replay.tell(&shard.take_history()).unwrap();
         }
     }
+    read_again(&mut shard, history, |base_offset| base_offset % 3 > 0);
     shard.note_end(&history.end);
     replay.tell(&shard.take_history()).unwrap();
     let replayed = replay.finish().unwrap();
@@ -92,6 +111,25 @@ proptest! {
         prop_assert_eq!(first, again);
     }
 
+    /// Whoever reads the same log again finds the same, however broken it is; and without a batch that holds something, something else.
+    #[test]
+    fn read_again_it_is_the_same(seed in any::<u64>(), batches in 1usize..80, missing in any::<prop::sample::Index>()) {
+        let history = History::random(seed, Shape { batches, streams: 3, trouble: true });
+        let mut shard = Shard::new(history.shard_config(1 << 20));
+        history.events.iter().for_each(|event| tell(&mut shard, event));
+        read_again(&mut shard, &history, |_| true);
+        prop_assert_eq!(shard.summary().read_disagreements, 0);
+        let bases: Vec<i64> = history.events.iter().filter_map(|event| match event {
+            Event::Batch(header, _) => Some(header.base_offset),
+            _ => None,
+        }).collect();
+        if history.gapless && !bases.is_empty() {
+            let missing = *missing.get(&bases);
+            read_again(&mut shard, &history, |base_offset| base_offset != missing);
+            prop_assert_eq!(shard.summary().read_disagreements, 1);
+        }
+    }
+
     /// A clean history that breaks off anywhere shows nothing wrong: what is missing may yet have come.
     #[test]
     fn a_clean_history_that_breaks_off_shows_nothing(seed in any::<u64>(), batches in 1usize..40, until in 0usize..200) {
@@ -117,7 +155,7 @@ proptest! {
         for class in [
             C::Lost, C::Duplicate, C::DuplicateAfterEpochBump, C::Reorder, C::ReorderAmongUnacked, C::Corrupt, C::Misrouted, C::Phantom,
             C::FailedButPresent, C::InconsistentOffset, C::Unseen, C::Expired, C::LeaderEpochRegression,
-            C::RealTimeOrder, C::SequenceGap, C::SequenceRepeat, C::ZombieWrite,
+            C::RealTimeOrder, C::PositionSkip, C::SequenceGap, C::SequenceRepeat, C::ZombieWrite,
         ] {
             let counted = report.summary.count_of(class).unwrap_or(0) > 0;
             prop_assert_eq!(report.evidence.get(class).is_some(), counted, "{}", class);
@@ -160,6 +198,10 @@ fn random_histories_hold_every_anomaly() {
         "last_stable_offset_regressions",
         "settled_twice",
         "reread",
+        "position_steps_back",
+        "read_again",
+        "read_disagreements",
+        "read_disagreements_excused",
         "taken_back",
         "unchecked",
     ];

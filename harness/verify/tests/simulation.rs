@@ -48,7 +48,7 @@ impl Checkers {
     fn new(options: &Options) -> Self {
         let topics = vec!["t".to_owned(), "source".to_owned()];
         let shard = |partition: u32| {
-            let shard = support::shard(RUN, partition);
+            let shard = support::shard(RUN, partition, true);
             (shard, CrcSeed::new("t", partition))
         };
         let mut polls = Polls::new(RUN, topics.clone(), 2);

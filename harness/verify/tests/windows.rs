@@ -94,7 +94,7 @@ struct World {
 
 impl World {
     fn new(seed: u64, shape: Shape) -> Self {
-        let mut shard = support::shard(RUN, 0);
+        let mut shard = support::shard(RUN, 0, false);
         shard.keep_history();
         Self {
             dice: Dice(seed),
@@ -137,7 +137,14 @@ impl World {
             false => Outcome::Indeterminate,
         };
         let settled_ns = self.now_ns;
-        self.late.push_back(Settlement { stream, first_pseq, count: count as u32, outcome, settled_ns });
+        self.late.push_back(Settlement {
+            stream,
+            first_pseq,
+            count: count as u32,
+            outcome,
+            sent_ns: 0,
+            settled_ns,
+        });
         for (offset, pseq) in (base..).zip(first_pseq..first_pseq + count).filter(|_| is_acked) {
             let acked = Acked { offset, epoch: self.epoch, taken_by: None, is_planted };
             self.acked.insert((stream, pseq), acked);

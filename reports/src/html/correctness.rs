@@ -59,6 +59,11 @@ fn counts_table(record: &RunRecord, counts: &VerifyCounts) -> Markup {
             "unknown outcome, under load: may or may not be in the log, both are right",
         ),
         ("expired", counts.expired, "removed by retention, deletion or compaction before it was read"),
+        (
+            "read again",
+            counts.read_again,
+            "offsets read a second time, around faults and leader changes, and compared",
+        ),
     ];
     let wrongs = [
         ("lost", &["lost"][..], counts.lost, "acked, and not in the log"),
@@ -84,6 +89,24 @@ fn counts_table(record: &RunRecord, counts: &VerifyCounts) -> Markup {
             &["inconsistent-offset"],
             counts.inconsistent_offsets,
             "at another offset than its ack said",
+        ),
+        (
+            "skipped",
+            &["position-skip"],
+            counts.position_skips,
+            "an offset that the log has and the reader was not given",
+        ),
+        (
+            "stepped back",
+            &["position-step-back"],
+            counts.position_steps_back,
+            "given a second time by the client that reads",
+        ),
+        (
+            "read disagreements",
+            &["read-disagreement", "read-disagreement-excused"],
+            counts.read_disagreements,
+            "ranges of offsets that held something else when they were read again",
         ),
     ];
     let columns = [words("records"), numbers("count"), words("what it means")];

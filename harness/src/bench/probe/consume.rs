@@ -110,6 +110,7 @@ fn reader(
         other_topics: Vec::new(),
         created_by_run: true,
         in_order: true,
+        gapless: true,
         examples_max: 8,
         fragments_max: FRAGMENTS_MAX,
         keep_history: false,

@@ -2,7 +2,7 @@
 
 use crate::scenario::interpolate::RUN_ID;
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Cluster, Lifecycle, Scenario, Topic};
+use crate::scenario::types::{Cluster, Lifecycle, Scenario, Topic, Verify};
 
 /// Longest name of a topic (Kafka's `Topic.MAX_NAME_LENGTH`).
 pub(crate) const NAME_LENGTH_MAX: usize = 249;
@@ -30,8 +30,32 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
             reused(&path, topic, problems);
         } else {
             created(&path, topic, &scenario.cluster, problems);
+            if scenario.verify != Verify::Off {
+                compacted(&path, topic, &scenario.cluster, problems);
+            }
         }
     }
+}
+
+/// The check knows records, not keys.
+fn compacted(path: &str, topic: &Topic, cluster: &Cluster, problems: &mut Problems<'_>) {
+    let of_topic = topic.config.get("cleanup.policy");
+    let of_brokers = match cluster {
+        Cluster::Local(local) => local.config.get("log.cleanup.policy").filter(|_| of_topic.is_none()),
+        Cluster::Bootstrap(_) => None,
+    };
+    let is_compact = |policy: &&String| policy.contains("compact");
+    let path = match (of_topic.filter(is_compact), of_brokers.filter(is_compact)) {
+        (Some(_), _) => format!("{path}.config.cleanup.policy"),
+        (_, Some(_)) => "cluster.local.config.log.cleanup.policy".to_owned(),
+        (None, None) => return,
+    };
+    problems.add(Finding {
+        path: &path,
+        message: format!("topic `{}` is compacted, and its records are to be checked", topic.name),
+        label: "a record that is compacted away looks like one that is lost",
+        help: "use `delete`, or load it without a check: `verify: off`",
+    });
 }
 
 /// Kafka's rule for names (`Topic.validate`).

@@ -18,6 +18,7 @@ fn shard(partition: u32) -> Shard {
         other_topics: Vec::new(),
         created_by_run: true,
         in_order: true,
+        gapless: true,
         start_offset: 0,
         witness_limit: 2,
         fragment_limit: 1 << 20,
@@ -48,6 +49,7 @@ fn settlement(index: i64, batches: i64) -> Option<Settlement> {
         count: BATCH_RECORDS,
         outcome: Outcome::Acked { base_offset: Some(index * i64::from(BATCH_RECORDS)) },
         // Records are intended at 0.
+        sent_ns: 0,
         settled_ns: 1,
     })
 }
@@ -88,7 +90,16 @@ fn sabotage(plan: &MutationPlan, batches: i64, lead: i64) -> [Sabotaged; 2] {
 
 /// The findings that a plant calls for, and no others.
 fn expected(planted: &Planted, found: &Summary) -> Summary {
-    let Planted { lost, duplicates, reordered, corrupt, misrouted, phantom, inconsistent_offsets } = *planted;
+    let Planted {
+        lost,
+        duplicates,
+        reordered,
+        corrupt,
+        misrouted,
+        phantom,
+        inconsistent_offsets,
+        position_skips,
+    } = *planted;
     Summary {
         lost,
         duplicates,
@@ -98,6 +109,7 @@ fn expected(planted: &Planted, found: &Summary) -> Summary {
         misrouted,
         phantom,
         inconsistent_offsets,
+        position_skips,
         // Not findings; the acked ghosts and the added records make them differ from the plan.
         acked: found.acked,
         checked: found.checked,
@@ -130,7 +142,7 @@ fn each_mutation_alone_is_found_in_its_class() {
             Mutation::Repeat => found.duplicates,
             Mutation::Swap => found.reordered,
             Mutation::FlipBit => found.corrupt,
-            Mutation::Move => found.lost.min(found.misrouted),
+            Mutation::Move => found.lost.min(found.misrouted).min(found.position_skips),
             Mutation::MisstateOffset => found.inconsistent_offsets,
             Mutation::ReadNeverSent => found.phantom,
         };

@@ -13,6 +13,7 @@ use crate::finding::FindingClass;
 use crate::history::Event;
 use crate::identity::DecodeError;
 
+use super::digest::Content;
 use super::tally::Sighting;
 use super::{BatchHeader, OFFSET_MAX, Shard};
 
@@ -28,7 +29,7 @@ impl Shard {
         if !self.is_next(offset) {
             return;
         }
-        self.pass_to(offset + 1);
+        self.take_one(Content::damaged(value), offset);
         match self.home_of(value) {
             Some(home) => self.note_misrouted(offset, value, &home),
             None => self.note_corrupt(offset, error),
@@ -61,6 +62,7 @@ impl Shard {
             ..Sighting::default()
         };
         self.tally.witness(FindingClass::Corrupt, sighting);
+        self.digests.take(Content::UNREADABLE, from..end);
         self.pass_to(end);
         self.limit_check.tick();
     }

@@ -47,6 +47,12 @@ impl LeaderEpochs {
         upto.checked_sub(1).map_or(-1, |at| self.starts[at].0)
     }
 
+    /// The offsets at which another leader's batches begin, as far as is remembered.
+    pub(super) fn changes(&self) -> impl Iterator<Item = i64> + '_ {
+        let first = self.first;
+        self.starts.iter().filter(move |(epoch, _)| Some(*epoch) != first).map(|(_, offset)| *offset)
+    }
+
     /// The log was cut off at `end`: who led above, leads somewhere else now, or never did.
     pub(super) fn cut_off(&mut self, end: i64) {
         while self.starts.back().is_some_and(|(_, offset)| *offset >= end) {

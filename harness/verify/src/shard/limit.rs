@@ -15,6 +15,7 @@
 use crate::run::Run;
 
 use super::claims::Claim;
+use super::digest::Digests;
 use super::leader_epoch::LeaderEpochs;
 use super::lost::Overwritten;
 use super::origin::Origins;
@@ -69,6 +70,7 @@ impl Shard {
             + Producers::BYTES_MAX
             + RealTime::STEPS_BYTES_MAX
             + RecentReads::BYTES_MAX
+            + Digests::BYTES_MAX
             + LeaderEpochs::STARTS_BYTES_MAX
             + 2 * (streams * per_stream + fragments * FRAGMENT_BYTES)
     }
@@ -85,6 +87,7 @@ impl Shard {
             + self.producers.memory_bytes()
             + self.real_time.memory_bytes()
             + self.recent.memory_bytes()
+            + self.digests.memory_bytes()
             + self.leader_epochs.memory_bytes()
             + self.streams.iter().map(per_stream).sum::<usize>()
             + self.claims.memory_bytes()

@@ -9,6 +9,7 @@ use crate::history::{Event, ReadRun};
 use crate::run::Run;
 
 use super::Shard;
+use super::digest::Content;
 use super::tally::{Sighting, Tally};
 
 impl Shard {
@@ -19,7 +20,7 @@ impl Shard {
         if !self.is_next(offset) {
             return;
         }
-        self.pass_to(offset + 1);
+        self.take_one(Content::foreign(bytes), offset);
         let class = if self.config.created_by_run { FindingClass::Phantom } else { FindingClass::Foreign };
         match class {
             FindingClass::Phantom => self.tally.summary.phantom += 1,

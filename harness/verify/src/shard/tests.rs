@@ -18,6 +18,7 @@ pub(super) fn config() -> ShardConfig {
         other_topics: vec!["u".to_owned()],
         created_by_run: true,
         in_order: true,
+        gapless: false,
         start_offset: 0,
         witness_limit: 3,
         fragment_limit: 1 << 16,
@@ -63,7 +64,7 @@ pub(super) fn read(shard: &mut Shard, stream: StreamKey, first_pseq: u64, first_
 
 pub(super) fn ack(shard: &mut Shard, stream: StreamKey, first_pseq: u64, base_offset: i64, count: u32) {
     let outcome = Outcome::Acked { base_offset: Some(base_offset) };
-    shard.settle(&Settlement { stream, first_pseq, count, outcome, settled_ns: 0 });
+    shard.settle(&Settlement { stream, first_pseq, count, outcome, sent_ns: 0, settled_ns: 0 });
 }
 
 pub(super) fn end(position: i64) -> ReadEnd {
@@ -247,7 +248,7 @@ fn order_is_judged_by_outcome() {
         read(&mut shard, A, 3, 0, 2);
         read(&mut shard, A, 0, 2, 3);
         ack(&mut shard, A, 3, 0, 2);
-        shard.settle(&Settlement { stream: A, first_pseq: 0, count: 3, outcome, settled_ns: 0 });
+        shard.settle(&Settlement { stream: A, first_pseq: 0, count: 3, outcome, sent_ns: 0, settled_ns: 0 });
         let report = shard.finish(&end(5));
         assert_eq!((report.summary.reordered, report.summary.reordered_acked), (3, acked));
     }
@@ -287,7 +288,14 @@ fn a_later_record_proves_the_loss_of_an_ack_without_offset() {
         let mut shard = Shard::new(ShardConfig { in_order, ..config() });
         for pseq in [0, 1, 2] {
             let outcome = Outcome::Acked { base_offset: None };
-            shard.settle(&Settlement { stream: A, first_pseq: pseq, count: 1, outcome, settled_ns: 0 });
+            shard.settle(&Settlement {
+                stream: A,
+                first_pseq: pseq,
+                count: 1,
+                outcome,
+                sent_ns: 0,
+                settled_ns: 0,
+            });
         }
         read(&mut shard, A, 1, 1, 1);
         let report = shard.finish(&ReadEnd { end_offset: 5, ..end(2) });
@@ -394,8 +402,22 @@ fn real_time_order_of(sent_ns: u64, ack_first: bool) -> PartitionReport {
     };
     let outcome = |base| Outcome::Acked { base_offset: Some(base) };
     let acks = [
-        Settlement { stream: A, first_pseq: 0, count: 2, outcome: outcome(1), settled_ns: 5_000_000_000 },
-        Settlement { stream: B, first_pseq: 0, count: 1, outcome: outcome(0), settled_ns: 9_000_000_000 },
+        Settlement {
+            stream: A,
+            first_pseq: 0,
+            count: 2,
+            outcome: outcome(1),
+            sent_ns: 0,
+            settled_ns: 5_000_000_000,
+        },
+        Settlement {
+            stream: B,
+            first_pseq: 0,
+            count: 1,
+            outcome: outcome(0),
+            sent_ns: 0,
+            settled_ns: 9_000_000_000,
+        },
     ];
     if ack_first {
         acks.iter().for_each(|ack| shard.settle(ack));
@@ -483,6 +505,59 @@ fn watermarks_only_go_up_within_one_replica_and_epoch() {
     let report = shard.finish(&end(0));
     let expected = [("high_watermark_regressions", 1), ("last_stable_offset_regressions", 1)];
     assert_eq!(findings(&report), expected);
+}
+
+#[test]
+fn what_is_not_handed_over_was_skipped_unless_it_expired() {
+    for gapless in [true, false] {
+        let mut shard = Shard::new(ShardConfig { gapless, ..config() });
+        ack(&mut shard, A, 0, 0, 2);
+        read(&mut shard, A, 0, 0, 2);
+        // Of 2..6, 2 and 3 are below.
+        shard.log_start(4);
+        ack(&mut shard, A, 2, 6, 2);
+        read(&mut shard, A, 2, 6, 2);
+        ack(&mut shard, A, 4, 8, 1);
+        ack(&mut shard, A, 5, 10, 1);
+        shard.begin_batch(&header(8, 12));
+        shard.record(8, &value(A, 4));
+        shard.record(10, &value(A, 5));
+        shard.end_batch();
+        // A marker holds no record.
+        shard.begin_batch(&BatchHeader { control: true, ..header(13, 13) });
+        shard.end_batch();
+        let report = shard.finish(&end(14));
+        let skipped = if gapless {
+            vec![("control_batches", 1), ("position_skips", 5)]
+        } else {
+            vec![("control_batches", 1)]
+        };
+        assert_eq!(findings(&report), skipped);
+    }
+}
+
+#[test]
+fn what_a_client_hands_over_again_is_its_step_back() {
+    let mut shard = shard();
+    let of_client = |base: i64, last: i64| BatchHeader {
+        producer_id: BatchHeader::PRODUCER_NOT_SHOWN,
+        ..header(base, last)
+    };
+    ack(&mut shard, A, 0, 0, 4);
+    for (base, offsets) in [(0, 0..3), (3, 1..3), (3, 3..4)] {
+        shard.begin_batch(&of_client(base, offsets.end - 1));
+        for offset in offsets {
+            shard.record(offset, &value(A, offset as u64));
+        }
+        shard.end_batch();
+    }
+    let report = shard.finish(&end(4));
+    assert_eq!(findings(&report), [("position_steps_back", 2)]);
+    let witness = &report.evidence.get(FindingClass::PositionStepBack).unwrap().first()[0];
+    assert!(
+        witness.to_string().contains("read at offset 1, in a read of 3..=2; offset 3 was next"),
+        "{witness}"
+    );
 }
 
 #[test]

@@ -35,6 +35,7 @@ impl Shard {
         self.corrupt_at.remove(end.max(0) as u64..u64::MAX);
         self.real_time.forget_from(end);
         self.leader_epochs.cut_off(end);
+        self.digests.cut_off(end);
         // Whoever wrote what is gone may write it again, from any sequence on.
         self.producers = Producers::default();
         self.position = end;

@@ -353,7 +353,8 @@ impl Cluster {
 
     fn settle(&mut self, partition: u32, first: (StreamKey, u64, u64), count: u32, outcome: Outcome) {
         let (stream, first_pseq, _) = first;
-        let settlement = Settlement { stream, first_pseq, count, outcome, settled_ns: self.now_ns };
+        let settled_ns = self.now_ns;
+        let settlement = Settlement { stream, first_pseq, count, outcome, sent_ns: 0, settled_ns };
         self.told.push(Told::Settled(partition, settlement));
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct History {
     pub end: ReadEnd,
     pub created_by_run: bool,
     pub in_order: bool,
+    /// Whatever the log does not hold was skipped. Clean histories have gaps, as compaction leaves them.
+    pub gapless: bool,
 }
 
 /// SplitMix64: enough randomness for a test, and the same everywhere.
@@ -160,7 +162,8 @@ impl History {
             end_is_final: dice.percent(50),
             reader_was_limit: dice.percent(50),
         };
-        Self { events, end, created_by_run: dice.percent(50), in_order: dice.percent(50) }
+        let gapless = shape.trouble && dice.percent(50);
+        Self { events, end, created_by_run: dice.percent(50), in_order: dice.percent(50), gapless }
     }
 
     pub(crate) fn shard_config(&self, fragment_limit: usize) -> ShardConfig {
@@ -171,6 +174,7 @@ impl History {
             other_topics: vec!["u".to_owned()],
             created_by_run: self.created_by_run,
             in_order: self.in_order,
+            gapless: self.gapless,
             start_offset: 0,
             witness_limit: 4,
             fragment_limit,
@@ -210,6 +214,7 @@ fn append_all(writer: &mut Writer, sent: &[Sent]) -> Vec<Settlement> {
                 first_pseq: batch.first_pseq,
                 count: batch.count,
                 outcome,
+                sent_ns: batch.sent_ns,
                 settled_ns: settled_ns(writer, batch.sent_ns),
             });
         }

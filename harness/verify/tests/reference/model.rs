@@ -64,9 +64,9 @@ fn gather(history: &History) -> Facts {
                 }
             }
             Event::LogStart(offset) => facts.log_start = *offset,
-            Event::Advance(position) => skip(&mut facts, *position),
+            Event::Advance(position) => skip(&mut facts, history, *position),
             Event::Batch(header, records) => {
-                skip(&mut facts, header.base_offset);
+                skip(&mut facts, history, header.base_offset);
                 facts.summary.batches += 1;
                 count_sequence(&mut facts, header);
                 facts.summary.leader_epoch_regressions += u64::from(header.leader_epoch < epoch);
@@ -79,6 +79,9 @@ fn gather(history: &History) -> Facts {
                         facts.places.entry((stream, pseq)).or_default().push(record.offset);
                     }
                 }
+                let is_there = |offset: &i64| records.iter().any(|record| record.offset == *offset);
+                let absent = (header.base_offset..=header.last_offset).filter(|offset| !is_there(offset));
+                count_skips(&mut facts, history, absent);
                 facts.position = header.last_offset + 1;
             }
         }
@@ -117,10 +120,17 @@ fn count_real_time(facts: &mut Facts) {
     }
 }
 
-fn skip(facts: &mut Facts, position: i64) {
+fn count_skips(facts: &mut Facts, history: &History, absent: impl Iterator<Item = i64>) {
+    let log_start = facts.log_start;
+    let skipped = absent.filter(|offset| history.gapless && *offset >= log_start);
+    facts.summary.position_skips += skipped.count() as u64;
+}
+
+fn skip(facts: &mut Facts, history: &History, position: i64) {
     if position > facts.position {
         facts.producers.values_mut().for_each(|(_, due)| *due = None);
     }
+    count_skips(facts, history, facts.position..position);
     facts.expired.extend((facts.position..position).filter(|offset| *offset < facts.log_start));
     facts.position = facts.position.max(position);
 }

@@ -2,8 +2,9 @@
 
 use gauntlet_verify::{Shard, ShardConfig};
 
-/// A fresh checker of a partition of topic `t`, which the run created and writes to with idempotence.
-pub(crate) fn shard(run: u32, partition: u32) -> Shard {
+/// A fresh checker of a partition of topic `t`, which the run created and writes to with idempotence; `gapless`: every offset of its log
+/// will be told.
+pub(crate) fn shard(run: u32, partition: u32, gapless: bool) -> Shard {
     Shard::new(ShardConfig {
         run,
         topic: "t".to_owned(),
@@ -11,6 +12,7 @@ pub(crate) fn shard(run: u32, partition: u32) -> Shard {
         other_topics: Vec::new(),
         created_by_run: true,
         in_order: true,
+        gapless,
         start_offset: 0,
         witness_limit: 2,
         fragment_limit: 1 << 20,

@@ -1,0 +1,122 @@
+//! Operations as lines of EDN, in the order of time, each by a process that does one thing at a time.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use gauntlet_verify::StreamKey;
+
+use super::Written;
+use super::collect::{Collected, Ending, Operation, What};
+use super::window::Window;
+
+/// Writes what was collected. Times in it are nanoseconds since t = 0.
+pub(super) fn write(
+    mut collected: Collected,
+    windows: &BTreeMap<(u16, u32), Window>,
+    zero_ns: u64,
+    out: &mut impl Write,
+) -> io::Result<Written> {
+    let keys: BTreeMap<(u16, u32), usize> = windows.keys().enumerate().map(|(key, at)| (*at, key)).collect();
+    write_names(&collected, windows, out)?;
+    collected.operations.sort_by_key(|operation| (operation.began_ns, operation.ended_ns));
+    let processes = processes_of(&collected.operations);
+    let mut edges: Vec<(u64, bool, usize)> = Vec::with_capacity(2 * collected.operations.len());
+    for (index, operation) in collected.operations.iter().enumerate() {
+        edges.push((operation.began_ns, false, index));
+        edges.push((operation.ended_ns, true, index));
+    }
+    edges.sort_unstable();
+    for (line, (ns, is_end, index)) in edges.into_iter().enumerate() {
+        let operation = &collected.operations[index];
+        let (process, key) = (processes[index], keys[&operation.at]);
+        let kind = match (is_end, operation.ending) {
+            (false, _) => "invoke",
+            (true, Ending::Ok) => "ok",
+            (true, Ending::Fail) => "fail",
+            (true, Ending::Info) => "info",
+        };
+        let time = i128::from(ns) - i128::from(zero_ns);
+        write!(out, "{{:index {line}, :time {time}, :type :{kind}, :process {process}, ")?;
+        write_what(&operation.what, key, is_end && operation.ending == Ending::Ok, out)?;
+        out.write_all(b"}\n")?;
+    }
+    out.flush()?;
+    let Collected { operations, sent, read, left_out, .. } = collected;
+    Ok(Written { operations: operations.len() as u64, sent, read, left_out })
+}
+
+/// Which partition is which key, and whose records have which values.
+fn write_names(
+    collected: &Collected,
+    windows: &BTreeMap<(u16, u32), Window>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    for (key, window) in windows.values().enumerate() {
+        let offsets = window.offsets.clone().unwrap_or_default();
+        let (topic, partition) = (&window.topic, window.partition);
+        writeln!(out, "; key {key}: {topic}-{partition}, offsets {}..={}", offsets.start, offsets.end - 1)?;
+    }
+    let mut streams: Vec<(u64, StreamKey)> = collected.streams.iter().map(|(s, n)| (*n, *s)).collect();
+    streams.sort_unstable();
+    for (number, StreamKey { producer, incarnation }) in streams {
+        let first = Collected::first_value(number);
+        writeln!(out, "; values from {first}: pseq 0 of producer {producer} incarnation {incarnation}")?;
+    }
+    Ok(())
+}
+
+fn write_what(what: &What, key: usize, is_ok: bool, out: &mut impl Write) -> io::Result<()> {
+    match what {
+        What::Assign => write!(out, ":f :assign, :value [{key}]"),
+        What::Poll(_) if !is_ok => write!(out, ":f :poll, :value [[:poll]]"),
+        What::Poll(runs) => {
+            write!(out, ":f :poll, :value [[:poll {{{key} [")?;
+            let records =
+                runs.iter().flat_map(|(offset, value, count)| (*offset..).zip(*value..value + count));
+            for (index, (offset, value)) in records.enumerate() {
+                let space = if index == 0 { "" } else { " " };
+                write!(out, "{space}[{offset} {value}]")?;
+            }
+            out.write_all(b"]}]]")
+        }
+        What::Send { values, base, .. } => {
+            out.write_all(b":f :send, :value [")?;
+            for (index, value) in values.clone().enumerate() {
+                let space = if index == 0 { "" } else { " " };
+                match base.filter(|_| is_ok) {
+                    Some(base) => write!(out, "{space}[:send {key} [{} {value}]]", base + index as i64)?,
+                    None if is_ok => write!(out, "{space}[:send {key} [nil {value}]]")?,
+                    None => write!(out, "{space}[:send {key} {value}]")?,
+                }
+            }
+            out.write_all(b"]")
+        }
+    }
+}
+
+/// Who does what: a reader of a partition all of its own, and a producer as many things at once as it had batches in flight. One whose
+/// operation never ended for sure does nothing any more. `operations` are in the order of their begin.
+fn processes_of(operations: &[Operation]) -> Vec<usize> {
+    let mut readers: BTreeMap<(u16, u32), usize> = BTreeMap::new();
+    let mut producers: BTreeMap<StreamKey, Vec<(usize, u64)>> = BTreeMap::new();
+    let mut next = 0;
+    let mut new = || {
+        next += 1;
+        next - 1
+    };
+    let mut processes = Vec::with_capacity(operations.len());
+    for operation in operations {
+        let What::Send { stream, .. } = &operation.what else {
+            processes.push(*readers.entry(operation.at).or_insert_with(&mut new));
+            continue;
+        };
+        let free = producers.entry(*stream).or_default();
+        let found = free.iter().position(|(_, until_ns)| *until_ns < operation.began_ns);
+        let process = found.map_or_else(&mut new, |at| free.swap_remove(at).0);
+        if operation.ending != Ending::Info {
+            free.push((process, operation.ended_ns));
+        }
+        processes.push(process);
+    }
+    processes
+}
