@@ -462,8 +462,8 @@ impl<'p> Run<'p> {
                 LogAgain::new(bootstrap, name, &self.admin, &records, shared.unix_minus_monotonic_ns)
             });
             ends.extend(group.join(is_final, was_limit, &windows, again.as_mut())?);
-            for trouble in again.iter().flat_map(LogAgain::trouble) {
-                (self.tell)(Progress::Note(trouble));
+            for trouble in again.into_iter().flat_map(LogAgain::into_trouble) {
+                (self.tell)(Progress::Note(&trouble));
             }
         }
         seconds.collect(monotonic_ns())?;

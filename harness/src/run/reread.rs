@@ -55,6 +55,8 @@ pub(super) struct LogAgain<'a> {
     buffer: RecordsBuffer,
     apart: Vec<u8>,
     trouble: Vec<String>,
+    /// Partitions for which there was no time.
+    left_out: usize,
 }
 
 impl<'a> LogAgain<'a> {
@@ -83,19 +85,28 @@ impl<'a> LogAgain<'a> {
             buffer: RecordsBuffer::default(),
             apart: Vec::new(),
             trouble: Vec::new(),
+            left_out: 0,
         }
     }
 
     /// Partitions that could not be read again, and why, in words.
-    pub(super) fn trouble(&self) -> &[String] {
-        &self.trouble
+    pub(super) fn into_trouble(mut self) -> Vec<String> {
+        if self.left_out > 0 {
+            let (topic, left_out, limit_s) = (self.topic, self.left_out, TIME_LIMIT.as_secs());
+            self.trouble.push(format!(
+                "{left_out} partitions of {topic} were not read again, or not all of them: it took longer than {limit_s} s"
+            ));
+        }
+        self.trouble
     }
 
     /// Has a checker compare what it was told of a partition with what is there now. Whatever goes wrong, the rest is left out.
     pub(super) fn compare(&mut self, partition: usize, elsewhere: Elsewhere, shard: &mut Shard) {
-        if self.deadline.is_none_or(|deadline| Instant::now() < deadline)
-            && let Err(stopped) = self.try_compare(partition as i32, elsewhere, shard)
-        {
+        if Instant::now() >= *self.deadline.get_or_insert_with(|| Instant::now() + TIME_LIMIT) {
+            self.left_out += 1;
+            return;
+        }
+        if let Err(stopped) = self.try_compare(partition as i32, elsewhere, shard) {
             self.trouble.push(format!("{}-{partition} could not be read again: {stopped}", self.topic));
         }
     }
@@ -108,7 +119,6 @@ impl<'a> LogAgain<'a> {
     ) -> Result<(), Stopped> {
         let around = self.sent_around_faults(partition)?;
         for range in shard.to_read_again(&around) {
-            self.deadline.get_or_insert_with(|| Instant::now() + TIME_LIMIT);
             let mut again = shard.read_again(&range);
             let read = self.read(partition, elsewhere, &mut again);
             shard.compare(again);
@@ -156,6 +166,7 @@ impl<'a> LogAgain<'a> {
         let mut empty = 0;
         while let Some(offset) = again.wanted() {
             if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                self.left_out += 1;
                 return Ok(());
             }
             let fetched = self.fetch(partition, offset)?;

@@ -38,6 +38,17 @@ pub(crate) const INTERVAL_NS: u64 = 1_000_000_000;
 /// Fragments that the checker of one partition may hold before it gives up precision: about 100 MB at the worst.
 pub(crate) const FRAGMENTS_MAX: usize = 1_000_000;
 
+/// Fragments that all checkers of a run may hold together: about 400 MB at the worst ...
+const FRAGMENTS_OF_RUN: usize = 4 * FRAGMENTS_MAX;
+/// ... unless there are so many partitions that this is more: about 1 MB for each.
+const FRAGMENTS_MIN: usize = 10_000;
+
+/// Fragments for the checker of each partition of a run.
+fn fragments_max(plan: &Plan) -> usize {
+    let partitions: usize = plan.topics.iter().map(|topic| topic.partitions as usize).sum();
+    (FRAGMENTS_OF_RUN / partitions.max(1)).clamp(FRAGMENTS_MIN, FRAGMENTS_MAX)
+}
+
 /// How long a resting reader waits for the answer of a broker.
 const WATERMARKS_LIMIT: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -472,7 +483,7 @@ fn reader_plan(plan: &Plan, block: &ReaderBlock, index: u16, assigned: BTreeMap<
             in_order,
             gapless: plan.is_gapless(block),
             examples_max: verify.examples_max,
-            fragments_max: FRAGMENTS_MAX,
+            fragments_max: fragments_max(plan),
             keep_history: verify.history.is_some(),
         }),
         assigned,
