@@ -25,8 +25,8 @@ pub use events::{FaultEvent, FaultStep};
 
 use crate::clock::monotonic_ns;
 use crate::fault::{Claim, FaultAction, FaultRecord, FaultSpec};
+use crate::foreign::FaultCluster;
 use crate::journal::{UndoJournal, undo_pending};
-use crate::local::LocalCluster;
 use crate::target::Target;
 use steps::FaultThread;
 
@@ -59,6 +59,14 @@ pub enum InjectorError {
     /// An operation hits no node, and everything else hits some.
     #[error("fault {name}, {action}, does not fit its target")]
     Misaimed {
+        /// Its name.
+        name: String,
+        /// What it does.
+        action: &'static str,
+    },
+    /// The processes of a cluster that is somebody else's are out of reach.
+    #[error("fault {name}, {action}, needs nodes that gauntlet started")]
+    NeedsLocal {
         /// Its name.
         name: String,
         /// What it does.
@@ -101,7 +109,7 @@ pub struct Injector {
 /// What the threads share.
 #[derive(Debug)]
 struct Shared {
-    cluster: Arc<LocalCluster>,
+    cluster: FaultCluster,
     journal: Arc<UndoJournal>,
     state: Mutex<State>,
     /// Notified at every change of `state` that somebody may wait for.
@@ -139,13 +147,18 @@ impl Injector {
     /// Starts waiting for the first fault. A fault is due `at_ns` after `origin_ns` (CLOCK_MONOTONIC). Each step of each
     /// fault is sent to `events`; a receiver that is gone disturbs nothing.
     pub fn start(
-        cluster: Arc<LocalCluster>,
+        cluster: impl Into<FaultCluster>,
         specs: Vec<FaultSpec>,
         origin_ns: u64,
         journal: Arc<UndoJournal>,
         events: Sender<FaultEvent>,
     ) -> Result<Self, InjectorError> {
         check(&specs)?;
+        let cluster = cluster.into();
+        let of_nodes = |spec: &&FaultSpec| spec.target != Target::Cluster;
+        if let Some(spec) = specs.iter().find(of_nodes).filter(|_| cluster.is_foreign()) {
+            return Err(InjectorError::NeedsLocal { name: spec.name.clone(), action: spec.action.name() });
+        }
         let planned = |spec: &FaultSpec| {
             FaultRecord::planned(&spec.name, spec.action.clone(), origin_ns.saturating_add(spec.at_ns))
         };
@@ -193,7 +206,7 @@ impl Injector {
         drop(state);
 
         let _alone = self.backstop.lock().unwrap_or_else(PoisonError::into_inner);
-        match undo_pending(&self.shared.journal, self.shared.cluster.as_ref()) {
+        match undo_pending(&self.shared.journal, &self.shared.cluster) {
             Ok(report) => problems.extend(
                 report.failed.iter().map(|(pending, why)| format!("{}: {why}", pending.planned.fault())),
             ),

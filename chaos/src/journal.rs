@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gauntlet_wire::Security;
-pub use leftovers::{Leftover, Leftovers, RunLeftovers, undo_run};
+pub use leftovers::{Leftover, Leftovers, RunLeftovers, undo_run, undo_run_with};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::monotonic_ns;
@@ -108,6 +108,9 @@ pub struct PlannedOperation {
     pub brokers: Vec<BrokerAddress>,
     /// What was before it.
     pub undo: OperationUndo,
+    /// The cluster is somebody else's: it outlives run and supervisor, and is not gone only because nobody answers.
+    #[serde(default)]
+    pub foreign: bool,
 }
 
 /// A broker of the cluster.
@@ -126,6 +129,15 @@ impl PlannedOperation {
         let addresses = self.brokers.iter().map(|broker| (broker.id, broker.addr.clone())).collect();
         let admin = Admin::new(addresses, security, limit);
         (admin.cluster_id().as_ref() == Some(&self.cluster_id)).then_some(admin)
+    }
+
+    /// Undoes it on a cluster that is somebody else's, within `limit`. That nobody answers is an error: it may be back.
+    pub(crate) fn undo_on_foreign(&self, security: Security, limit: Duration) -> Result<(), String> {
+        let admin = self.admin(security, limit).ok_or_else(|| {
+            let brokers: Vec<&str> = self.brokers.iter().map(|broker| broker.addr.as_str()).collect();
+            format!("no broker of cluster {} answers at {}", self.cluster_id, brokers.join(", "))
+        })?;
+        self.undo.undo(&admin).map_err(|error| error.to_string())
     }
 }
 

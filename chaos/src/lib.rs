@@ -1,6 +1,7 @@
 //! Local clusters of real brokers, faults, undo journal and cluster watcher.
 //!
 //! - [`local`]: a cluster on this host; [`LocalCluster`] starts, kills, stops, pauses, resumes and ends its nodes
+//! - [`foreign`]: a cluster that runs already, for faults that need no process of ours
 //! - [`supervisor`]: the process between a run and its brokers, so that no broker outlives its run
 //! - [`fault`], [`target`]: what is broken, and who is hit
 //! - [`injector`]: faults on a schedule, healed whatever happens; [`journal`]: what is broken right now, on disk
@@ -20,6 +21,7 @@ pub mod doctor;
 mod error;
 pub mod fault;
 mod files;
+pub mod foreign;
 pub mod history;
 pub mod injector;
 pub mod journal;
@@ -41,6 +43,7 @@ pub use fault::{
     NetworkKind, Operation,
 };
 pub use files::FileError;
+pub use foreign::{FaultCluster, ForeignCluster, ForeignLogin};
 pub use history::ClusterHistory;
 pub use injector::{FaultEvent, FaultStep, Injector};
 pub use journal::UndoJournal;
@@ -49,6 +52,6 @@ pub use local::{
     ClusterDirs, Controllers, Jvm, LocalCluster, LocalNode, LocalSecurity, LocalSpec, Mechanism, Protocol,
 };
 pub use registry::{ClusterEntry, Registry};
-pub use supervisor::{Launcher, SignalTimes, supervisor_main};
+pub use supervisor::{Launcher, SignalTimes, supervisor_main, supervisor_main_with};
 pub use target::{ResolvedTarget, Target};
 pub use watcher::Watcher;

@@ -142,6 +142,7 @@ impl LocalCluster {
             remove_dir: (!dirs.keep_data).then(|| dirs.data.clone()),
             log: dirs.logs.join("supervisor.log"),
             undo_journal: dirs.undo_journal.clone(),
+            foreign: false,
         };
         let supervisor = Supervisor::launch(launcher, &config)?;
         let ports = supervisor.reserve_ports(topology::ports_needed(spec))?;

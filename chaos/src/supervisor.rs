@@ -36,4 +36,4 @@ pub use protocol::{ExitRecord, NodeCommand, NodeState, NodeStatus, SignalTimes};
 #[cfg(test)]
 pub(crate) use server::IDENTITY_FILE;
 pub(crate) use server::read_identity;
-pub use server::supervisor_main;
+pub use server::{supervisor_main, supervisor_main_with};

@@ -17,9 +17,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use gauntlet_chaos::{Launcher, LocalSpec, cache_dir, supervisor_main};
+use gauntlet_chaos::{Launcher, LocalSpec, cache_dir, supervisor_main_with};
 use gauntlet_reports::ExitReason;
 
+use crate::plan::foreign_login;
 use crate::scenario::{LoadOptions, ScenarioError, ScenarioFile};
 
 /// First argument of the process that looks after brokers; see `gauntlet_chaos::supervisor`.
@@ -106,7 +107,7 @@ impl ScenarioArgs {
 pub fn main() -> ExitCode {
     let mut args = std::env::args_os();
     if args.nth(1).is_some_and(|first| first == SUPERVISE) {
-        return supervisor_main(args);
+        return supervisor_main_with(args, foreign_login);
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

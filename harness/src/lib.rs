@@ -1,6 +1,7 @@
 //! gauntlet runs a Kafka cluster through a scenario: load, faults, and an exact check of every record.
 
 pub mod bench;
+pub mod blast_radius;
 pub(crate) mod child;
 pub mod cli;
 pub mod cluster_levels;

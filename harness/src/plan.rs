@@ -3,6 +3,7 @@
 mod convert;
 mod external;
 mod faults;
+mod foreign_login;
 mod load;
 mod needs;
 mod permissions;
@@ -34,6 +35,7 @@ pub use convert::{PlanOptions, Planned, capabilities, check_expectation, client_
 pub(crate) use convert::{RF_DEFAULT_MAX, search_expectations};
 pub use external::ExternalPlan;
 pub use faults::fault_of;
+pub use foreign_login::foreign_login;
 pub(crate) use load::{record_plan, warmup_per_s};
 pub use needs::Needs;
 pub use permissions::Need;
@@ -71,6 +73,10 @@ pub struct ForeignPlan {
     pub servers: Vec<String>,
     /// How to connect.
     pub security: Security,
+    /// Faults need no other consent, as long as the cluster is the one of `cluster_id`.
+    pub allow_faults: bool,
+    /// The only cluster that faults are meant for.
+    pub cluster_id: Option<String>,
 }
 
 /// What happens to a topic before and after the run.

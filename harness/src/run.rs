@@ -24,7 +24,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_chaos::watcher::{WatchConfig, WatchError, Watched, Watcher};
-use gauntlet_chaos::{ChaosError, ClusterDirs, FaultEvent, FaultSpec, Launcher, LocalCluster, UndoJournal};
+use gauntlet_chaos::{
+    ChaosError, ClusterDirs, FaultCluster, FaultEvent, FaultSpec, ForeignCluster, Launcher, LocalCluster,
+    UndoJournal,
+};
 use gauntlet_reports::record::{Environment, LoadRecord, Reason, RunRecord, RunState, SCHEMA_VERSION};
 use gauntlet_reports::{ExitReason, Expectation, Verdict};
 use gauntlet_wire::admin::connect_first;
@@ -38,6 +41,7 @@ pub(crate) use threads::{FRAGMENTS_MAX, INTERVAL_NS};
 pub use threads::{LoopFailure, ThreadError};
 pub use topics::TopicError;
 
+use crate::blast_radius::{self, NoConsent};
 use crate::intervals::Second;
 use crate::load::producer::Stumble;
 use crate::plan::{ClusterPlan, ForeignPlan, Lifecycle, Plan};
@@ -54,6 +58,8 @@ pub struct RunOptions {
     pub cache: PathBuf,
     /// Leave a local cluster's data in place.
     pub keep_data: bool,
+    /// Somebody at the command line consents to faults on a cluster that gauntlet did not start.
+    pub consent: bool,
     /// Set by signals.
     pub interrupt: Arc<Interrupt>,
     /// For tests of "who was the limit?": the first sender sleeps once.
@@ -106,6 +112,9 @@ pub enum RunError {
     /// The histogram log could not be read back.
     #[error(transparent)]
     Histograms(#[from] crate::hlog::HlogError),
+    /// Nobody has consented to faults on a cluster that is somebody else's, or it is another one. Nothing was done to it.
+    #[error(transparent)]
+    NoConsent(#[from] NoConsent),
     /// A signal came before the load began.
     #[error("interrupted before the load began")]
     Interrupted,
@@ -120,6 +129,7 @@ impl RunError {
             | RunError::Watch(_)
             | RunError::Program(_) => ExitReason::Environment,
             RunError::Interrupted => ExitReason::Aborted,
+            RunError::NoConsent(_) => ExitReason::NothingRan,
             _ => ExitReason::InternalError,
         }
     }
@@ -146,7 +156,7 @@ impl RunningCluster {
     pub fn local(&self) -> Option<&LocalCluster> {
         match &self.brokers {
             Brokers::Local(cluster) => Some(cluster),
-            Brokers::Foreign(_) => None,
+            Brokers::Foreign(..) => None,
         }
     }
 
@@ -182,7 +192,8 @@ impl RunningCluster {
 /// The brokers of a run.
 enum Brokers {
     Local(Arc<LocalCluster>),
-    Foreign(ForeignPlan),
+    /// Somebody else's, and what operates it if there are faults.
+    Foreign(ForeignPlan, Option<Arc<ForeignCluster>>),
 }
 
 impl Brokers {
@@ -192,7 +203,7 @@ impl Brokers {
                 let options =
                     ConnectOptions { security: foreign.security.clone(), ..ConnectOptions::default() };
                 connect_first(&foreign.servers, &options)?;
-                Ok(Brokers::Foreign(foreign.clone()))
+                Ok(Brokers::Foreign(foreign.clone(), None))
             }
             ClusterPlan::Local(spec) => {
                 Ok(Brokers::Local(Arc::new(LocalCluster::start(spec, dirs, launcher)?)))
@@ -201,10 +212,13 @@ impl Brokers {
     }
 
     fn end(self) -> Result<(), RunError> {
-        if let Brokers::Local(cluster) = self
-            && let Some(cluster) = Arc::into_inner(cluster)
-        {
-            cluster.shutdown()?;
+        match self {
+            Brokers::Local(cluster) => {
+                Arc::into_inner(cluster).map(LocalCluster::shutdown).transpose()?;
+            }
+            Brokers::Foreign(_, operated) => {
+                operated.and_then(Arc::into_inner).map(ForeignCluster::shutdown).transpose()?;
+            }
         }
         Ok(())
     }
@@ -212,7 +226,15 @@ impl Brokers {
     fn bootstrap(&self) -> Vec<String> {
         match self {
             Brokers::Local(cluster) => cluster.bootstrap(),
-            Brokers::Foreign(foreign) => foreign.servers.clone(),
+            Brokers::Foreign(foreign, _) => foreign.servers.clone(),
+        }
+    }
+
+    /// What faults are injected into; `None` where none may be.
+    fn under_faults(&self) -> Option<FaultCluster> {
+        match self {
+            Brokers::Local(cluster) => Some(Arc::clone(cluster).into()),
+            Brokers::Foreign(_, operated) => operated.clone().map(FaultCluster::from),
         }
     }
 
@@ -220,7 +242,7 @@ impl Brokers {
     fn security(&self) -> Security {
         match self {
             Brokers::Local(cluster) => cluster.security().clone(),
-            Brokers::Foreign(foreign) => foreign.security.clone(),
+            Brokers::Foreign(foreign, _) => foreign.security.clone(),
         }
     }
 
@@ -322,17 +344,17 @@ impl Run<'_> {
 
     fn carry_out(&mut self, faults: &[FaultSpec], record: &mut RunRecord) -> Result<(), RunError> {
         (self.tell)(Progress::Phase("starting the cluster"));
-        let brokers = self.bring_up()?;
+        let brokers = self.bring_up(faults)?;
         let ended = self.with_brokers(&brokers, faults, record);
         (self.tell)(Progress::Phase("ending the cluster"));
-        if let Brokers::Foreign(foreign) = &brokers {
+        if let Brokers::Foreign(foreign, _) = &brokers {
             self.remove_topics(&foreign.servers);
         }
         brokers.end()?;
         ended
     }
 
-    fn bring_up(&mut self) -> Result<Brokers, RunError> {
+    fn bring_up(&mut self, faults: &[FaultSpec]) -> Result<Brokers, RunError> {
         let dirs = ClusterDirs {
             data: self.options.dir.file(CLUSTER_DIR),
             logs: self.options.dir.logs(),
@@ -340,7 +362,18 @@ impl Run<'_> {
             keep_data: self.options.keep_data,
             undo_journal: Some(self.options.dir.file(UNDO_JOURNAL)),
         };
-        Brokers::start(&self.plan.cluster, &dirs, &self.options.launcher)
+        let foreign = match &self.plan.cluster {
+            ClusterPlan::Bootstrap(foreign) if !faults.is_empty() => foreign,
+            _ => return Brokers::start(&self.plan.cluster, &dirs, &self.options.launcher),
+        };
+        // Who it is and what is going to be done to it, before anything is.
+        let cluster = ForeignCluster::ask(&foreign.servers, &foreign.security)?;
+        for line in blast_radius::lines(&cluster, faults) {
+            (self.tell)(Progress::Note(&line));
+        }
+        blast_radius::consent(foreign, cluster.cluster_id(), self.options.consent)?;
+        let cluster = cluster.guard(&dirs, &self.options.launcher)?;
+        Ok(Brokers::Foreign(foreign.clone(), Some(Arc::new(cluster))))
     }
 
     fn remove_topics(&mut self, bootstrap: &[String]) {

@@ -126,7 +126,7 @@ impl FaultThread {
     }
 
     fn prepare_nodes(&self, means: Means) -> Result<(Hit, ResolvedTarget), NotInjected> {
-        let cluster = &self.shared.cluster;
+        let cluster = self.shared.cluster.local()?;
         let target = self.spec.target.resolve(cluster, &self.rolled(), || !self.shared.lock().ending)?;
         self.claim(target.nodes.iter().copied().map(Claim::Node).collect())?;
         let mut processes = Vec::new();
@@ -153,6 +153,7 @@ impl FaultThread {
                 cluster_id: cluster.cluster_id().to_owned(),
                 brokers: cluster.broker_addresses().into_iter().map(address).collect(),
                 undo: before.clone(),
+                foreign: cluster.is_foreign(),
             };
             let journal_id = self.shared.journal.begin(planned)?;
             Ok::<_, JournalError>(JournaledUndo { before, journal_id })
@@ -171,12 +172,13 @@ impl FaultThread {
         let deadline_ns = monotonic_ns().saturating_add(nanoseconds(IN_SYNC_LIMIT));
         loop {
             // It is whole, so it has read of its own loss: nobody else is sure to have.
-            let missing = match target.nodes.first().map(|node| self.shared.cluster.out_of_sync(*node)) {
-                Some(Ok(out)) if out.is_empty() => return Ok(()),
-                Some(Ok(out)) => out.join(", "),
-                Some(Err(error)) => error.to_string(),
-                None => return Err(failed("hit nobody".to_owned())),
-            };
+            let missing =
+                match target.nodes.first().map(|node| self.shared.cluster.local()?.out_of_sync(*node)) {
+                    Some(Ok(out)) if out.is_empty() => return Ok(()),
+                    Some(Ok(out)) => out.join(", "),
+                    Some(Err(error)) => error.to_string(),
+                    None => return Err(failed("hit nobody".to_owned())),
+                };
             if monotonic_ns() >= deadline_ns {
                 let limit_s = IN_SYNC_LIMIT.as_secs();
                 return Err(failed(format!("left replicas out of sync for {limit_s} s: {missing}")));
@@ -246,7 +248,7 @@ impl FaultThread {
         let applied = match hit {
             Hit::Nodes { means, victims } => {
                 let nodes: Vec<i32> = victims.iter().map(|victim| victim.node).collect();
-                means.apply(&self.spec.name, cluster, &nodes)
+                cluster.local().and_then(|cluster| means.apply(&self.spec.name, cluster, &nodes))
             }
             Hit::Cluster { operation, undo } => {
                 operation.apply(undo.as_ref().map(|undo| &undo.before), &cluster.admin(ACT_LIMIT))
@@ -329,7 +331,8 @@ impl FaultThread {
     }
 
     fn undo(&self, means: Means, victim: &Victim) -> Result<(), String> {
-        let healed = means.heal(&self.spec.name, &self.shared.cluster, victim.node, victim.process);
+        let local = self.shared.cluster.local();
+        let healed = local.and_then(|local| means.heal(&self.spec.name, local, victim.node, victim.process));
         healed.map_err(|error| error.to_string())?;
         // The process is there: what may still go wrong is not undone by doing it again.
         self.shared.journal.mark_undone(victim.journal_id).map_err(|error| error.to_string())
@@ -337,7 +340,8 @@ impl FaultThread {
 
     fn wait_whole(&self, victim: &Victim, limit_ns: u64) -> Result<u64, String> {
         let left = Duration::from_nanos(limit_ns.saturating_sub(monotonic_ns()));
-        self.shared.cluster.wait_whole(victim.node, left).map_err(|error| error.to_string())
+        let local = self.shared.cluster.local();
+        local.and_then(|local| local.wait_whole(victim.node, left)).map_err(|error| error.to_string())
     }
 
     /// Stores the record as it is now and tells the step. Whoever listened may be gone.

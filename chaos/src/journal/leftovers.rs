@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::{JOURNAL_FILE, JournalError, PendingUndo, Planned, Undo, UndoAction, UndoJournal, undo_pending};
 use crate::fault::UNDO_LIMIT;
+use crate::foreign::{ForeignLogin, no_login};
 use crate::local::operator_of;
 use crate::process::ProcessIdentity;
 use crate::supervisor::read_identity;
@@ -17,9 +18,19 @@ use crate::supervisor::read_identity;
 pub struct Leftovers {
     /// Where the cluster keeps its state.
     pub cluster_dir: PathBuf,
+    /// The run's directory.
+    pub run_dir: PathBuf,
+    /// How to connect to a cluster that is somebody else's.
+    pub login: ForeignLogin,
 }
 
 impl Leftovers {
+    /// Of a run whose cluster was ours.
+    #[must_use]
+    pub fn of_local(cluster_dir: PathBuf) -> Self {
+        Self { run_dir: cluster_dir.clone(), cluster_dir, login: no_login }
+    }
+
     /// How an operator connects. Where nothing says so, nothing is secured.
     fn security(&self) -> Security {
         operator_of(&self.cluster_dir).unwrap_or_default()
@@ -29,6 +40,10 @@ impl Leftovers {
     fn is_there(&self, planned: &Planned) -> bool {
         match planned {
             Planned::Process(planned) => planned.process.is_alive(),
+            Planned::Operation(planned) if planned.foreign => {
+                let security = (self.login)(&self.run_dir);
+                security.is_ok_and(|security| planned.admin(security, Duration::ZERO).is_some())
+            }
             Planned::Operation(planned) => planned.admin(self.security(), Duration::ZERO).is_some(),
         }
     }
@@ -38,7 +53,7 @@ impl Undo for Leftovers {
     /// Resumes the very process that was paused, if it still is there. A node that was ended stays so: its supervisor is gone
     /// and with it the cluster that it could come back to. So is the proxy that a fault of the network was in, and, as no node outlives its
     /// supervisor, whoever had a shim. An operation is
-    /// undone as long as a broker of its cluster answers.
+    /// undone as long as a broker of its cluster answers; one on somebody else's cluster stays pending until one does.
     fn undo(&self, pending: &PendingUndo) -> Result<(), String> {
         match &pending.planned {
             Planned::Process(planned) => match planned.undo {
@@ -49,6 +64,9 @@ impl Undo for Leftovers {
                     .map_err(|error| format!("cannot resume {}: {error}", planned.process)),
                 UndoAction::Start | UndoAction::Reconnect | UndoAction::TakeBack => Ok(()),
             },
+            Planned::Operation(planned) if planned.foreign => {
+                planned.undo_on_foreign((self.login)(&self.run_dir)?, UNDO_LIMIT)
+            }
             Planned::Operation(planned) => match planned.admin(self.security(), UNDO_LIMIT) {
                 Some(admin) => planned.undo.undo(&admin).map_err(|error| error.to_string()),
                 None => Ok(()),
@@ -85,6 +103,15 @@ pub struct Leftover {
 /// Undoes what the journal in `run_dir` says, for a run whose cluster keeps its state in `cluster_dir`, and marks it. Doing it
 /// again is harmless. Fails if the journal can't be read or written.
 pub fn undo_run(run_dir: &Path, cluster_dir: &Path) -> Result<RunLeftovers, JournalError> {
+    undo_run_with(run_dir, cluster_dir, no_login)
+}
+
+/// As [`undo_run`], also on clusters that are somebody else's, to which `login` tells how to connect.
+pub fn undo_run_with(
+    run_dir: &Path,
+    cluster_dir: &Path,
+    login: ForeignLogin,
+) -> Result<RunLeftovers, JournalError> {
     if !run_dir.join(JOURNAL_FILE).exists() {
         return Ok(RunLeftovers::NoJournal);
     }
@@ -92,7 +119,8 @@ pub fn undo_run(run_dir: &Path, cluster_dir: &Path) -> Result<RunLeftovers, Jour
         return Ok(RunLeftovers::GoesOn { supervisor });
     }
     let journal = UndoJournal::open(run_dir)?;
-    let leftovers = Leftovers { cluster_dir: cluster_dir.to_path_buf() };
+    let leftovers =
+        Leftovers { cluster_dir: cluster_dir.to_path_buf(), run_dir: run_dir.to_path_buf(), login };
     let pending = journal.pending()?;
     let alive: Vec<u64> =
         pending.iter().filter(|pending| leftovers.is_there(&pending.planned)).map(|p| p.id).collect();
@@ -173,7 +201,7 @@ mod tests {
         let undo = OperationUndo::Config(ConfigBefore { of, entries });
         let (fault, cluster_id) = ("shorter".to_owned(), "id".to_owned());
         let brokers = vec![BrokerAddress { id: 1, addr }];
-        journal.begin(PlannedOperation { fault, cluster_id, brokers, undo }).unwrap();
+        journal.begin(PlannedOperation { fault, cluster_id, brokers, undo, foreign: false }).unwrap();
         let RunLeftovers::Undone(undone) = undo_run(run.path(), run.path()).unwrap() else { panic!() };
         let [left] = &undone[..] else { panic!("{undone:?}") };
         assert_eq!((left.was_alive, &left.error), (false, &None));

@@ -73,7 +73,7 @@ fn operations_survive_the_file() {
         .map(|undo| {
             let brokers = vec![BrokerAddress { id: 1, addr: "127.0.0.1:9".to_owned() }];
             let (fault, cluster_id) = ("op".to_owned(), "id".to_owned());
-            Planned::Operation(PlannedOperation { fault, cluster_id, brokers, undo })
+            Planned::Operation(PlannedOperation { fault, cluster_id, brokers, undo, foreign: false })
         })
         .collect();
     let base = tempfile::tempdir().unwrap();

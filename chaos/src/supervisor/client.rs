@@ -57,6 +57,9 @@ pub struct SupervisorConfig {
     pub log: PathBuf,
     /// The run's undo journal, if faults may be injected: what it says is healed before the nodes end.
     pub undo_journal: Option<PathBuf>,
+    /// The brokers are somebody else's and outlive it: what can't be undone stays in the journal.
+    #[serde(default)]
+    pub foreign: bool,
 }
 
 /// Why the supervisor did not do what was asked.

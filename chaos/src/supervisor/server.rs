@@ -21,6 +21,7 @@ use super::page_cache::PageCacheTrimmer;
 use super::protocol::{ExitRecord, Reply, Request, SignalTimes};
 use crate::clock::monotonic_ns;
 use crate::files::{OnPath, remove_marked_dir, write_atomically};
+use crate::foreign::{ForeignLogin, no_login};
 use crate::journal::{JournalError, PendingUndo, PlannedOperation, UndoAction, UndoJournal};
 use crate::local::{ReservedPorts, operator_of};
 use crate::process::ProcessIdentity;
@@ -81,12 +82,18 @@ enum Awaited {
 ///
 /// Must be called on the process's main thread, before any other thread exists.
 pub fn supervisor_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    supervisor_main_with(args, no_login)
+}
+
+/// As [`supervisor_main`], for a program that also injects faults into clusters that are somebody else's: `login` tells how to connect to
+/// the one of a run.
+pub fn supervisor_main_with(args: impl IntoIterator<Item = OsString>, login: ForeignLogin) -> ExitCode {
     let mut args = args.into_iter();
     let (Some(config), None) = (args.next(), args.next()) else {
         log("expected one argument: the configuration file");
         return ExitCode::from(2);
     };
-    match supervise(Path::new(&config)) {
+    match supervise(Path::new(&config), login) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log(&error.to_string());
@@ -95,7 +102,7 @@ pub fn supervisor_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn supervise(config_path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+fn supervise(config_path: &Path, login: ForeignLogin) -> Result<(), Box<dyn std::error::Error>> {
     let config: SupervisorConfig = serde_json::from_slice(&fs::read(config_path).on("read", config_path)?)?;
     // A session of our own: no terminal, so no ^C and no hang-up. It fails only for a group leader, which then has what
     // matters already: a group that is not the terminal's foreground one.
@@ -122,6 +129,7 @@ fn supervise(config_path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         page_cache: None,
         ends_at: None,
         detached: false,
+        login,
         inbox,
     };
     let reason = supervisor.run();
@@ -145,6 +153,7 @@ struct SupervisorProcess {
     /// When the time to live of a detached cluster is over.
     ends_at: Option<Instant>,
     detached: bool,
+    login: ForeignLogin,
     inbox: Receiver<Event>,
 }
 
@@ -369,7 +378,8 @@ impl SupervisorProcess {
                 KILL_LIMIT.as_secs()
             ));
         }
-        if let Some(journal) = journal {
+        // A cluster that is somebody else's did not end with us.
+        if let Some(journal) = journal.filter(|_| !config.foreign) {
             mark_ended(&journal, config.remove_dir.is_none()).map_err(|error| error.to_string())?;
         }
         match &config.remove_dir {
@@ -412,7 +422,7 @@ impl SupervisorProcess {
             }
         }
         if let Some(journal) = &journal {
-            undo_operations(journal, &pending, &config.state_dir);
+            undo_operations(journal, &pending, config, self.login);
         }
         journal
     }
@@ -444,12 +454,23 @@ impl SupervisorProcess {
 }
 
 /// Undoes the operations among what is pending, latest first, and marks those that are undone.
-fn undo_operations(journal: &UndoJournal, pending: &[PendingUndo], state_dir: &Path) {
+fn undo_operations(
+    journal: &UndoJournal,
+    pending: &[PendingUndo],
+    config: &SupervisorConfig,
+    login: ForeignLogin,
+) {
     let deadline = Instant::now() + UNDO_LIMIT;
     let operations = pending.iter().filter_map(|pending| Some((pending.id, pending.planned.operation()?)));
     for (id, planned) in operations {
-        let undone = undo_operation(planned, state_dir, deadline.saturating_duration_since(Instant::now()))
-            .and_then(|()| journal.mark_undone(id).map_err(|error| error.to_string()));
+        let left = deadline.saturating_duration_since(Instant::now());
+        let undone = if planned.foreign {
+            let run_dir = config.undo_journal.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
+            login(run_dir).and_then(|security| planned.undo_on_foreign(security, left))
+        } else {
+            undo_operation(planned, &config.state_dir, left)
+        };
+        let undone = undone.and_then(|()| journal.mark_undone(id).map_err(|error| error.to_string()));
         log(&match undone {
             Ok(()) => format!("healing: fault {} is undone", planned.fault),
             Err(why) => format!("healing: fault {} is not undone: {why}", planned.fault),

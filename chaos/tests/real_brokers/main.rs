@@ -177,7 +177,7 @@ fn a_killed_supervisor_takes_its_brokers_along() -> TestResult {
     eventually("all brokers are gone", || run.brokers.iter().all(|process| !process.is_alive()))?;
     // Nobody could mark the journal: whoever finds it does.
     let journal = UndoJournal::open(base.path())?;
-    let leftovers = Leftovers { cluster_dir: base.path().join("data") };
+    let leftovers = Leftovers::of_local(base.path().join("data"));
     assert_eq!(undo_pending(&journal, &leftovers)?.undone.len(), 1);
     assert_eq!(journal.pending()?, []);
     Ok(())

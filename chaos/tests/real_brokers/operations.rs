@@ -475,6 +475,7 @@ pub(crate) fn whoever_finds_the_journal_can_undo(cluster: &Arc<LocalCluster>) ->
             of: of.clone(),
             entries: BTreeMap::from([("flush.ms".to_owned(), None)]),
         }),
+        foreign: false,
     };
     admin(cluster)?.alter_config(&of, &set("60000"))?;
     shown(Some("60000"))?;

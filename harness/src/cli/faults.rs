@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use gauntlet_chaos::doctor::{Status, examine};
-use gauntlet_chaos::journal::{Leftover, Planned, RunLeftovers, UndoAction, undo_run};
+use gauntlet_chaos::journal::{Leftover, Planned, RunLeftovers, UndoAction, undo_run_with};
 use gauntlet_chaos::{LocalSpec, cache_dir, shim};
 use gauntlet_reports::ExitReason;
 
+use crate::plan::foreign_login;
 use crate::rundir::{CLUSTER_DIR, RUN_JSON, UNDO_JOURNAL};
 use crate::scenario::types::ActionName;
 
@@ -63,7 +64,8 @@ fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
     let local = if lacking.is_none() { "yes" } else { "no" };
     writeln!(out, "{:<23} {:<6} {:<18} what it does", "fault", "local", "bootstrap_servers")?;
     for action in ActionName::ALL {
-        writeln!(out, "{:<23} {local:<6} {:<18} {}", action.name(), "no", what(action))?;
+        let foreign = if is_operation(action) { "yes" } else { "no" };
+        writeln!(out, "{:<23} {local:<6} {foreign:<18} {}", action.name(), what(action))?;
         writeln!(out, "{:<49} {}", "", how(action))?;
     }
     writeln!(out)?;
@@ -85,8 +87,23 @@ fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
     )?;
     writeln!(
         out,
-        "bootstrap_servers: no way to the processes of brokers that run already, and what runs there may be others' as well; use \
-         `cluster: {{ local: … }}`"
+        "bootstrap_servers: brokers that run already: what takes an admin connection alone, with --yes or `cluster.allow_faults` and \
+         `cluster.cluster_id`;\n       there is no way to their processes: use `cluster: {{ local: … }}`"
+    )
+}
+
+/// Whether brokers do it themselves when they are told to.
+fn is_operation(action: ActionName) -> bool {
+    matches!(
+        action,
+        ActionName::ConfigChange
+            | ActionName::PartitionReassign
+            | ActionName::LeaderImbalance
+            | ActionName::ElectionPreferred
+            | ActionName::ElectionUnclean
+            | ActionName::TopicAddPartitions
+            | ActionName::QuotaChange
+            | ActionName::FeatureUpgrade
     )
 }
 
@@ -215,7 +232,7 @@ fn counted(runs: usize) -> String {
 /// Undoes what is left of a run, and tells it. `if_it_goes_on` is what it means that nothing may be undone yet.
 fn undo_one(run: &Path, out: &mut impl Write, if_it_goes_on: ExitReason) -> std::io::Result<ExitReason> {
     let name = run.display();
-    match undo_run(run, &run.join(CLUSTER_DIR)) {
+    match undo_run_with(run, &run.join(CLUSTER_DIR), foreign_login) {
         Ok(RunLeftovers::NoJournal) => {
             writeln!(out, "{name}: no faults")?;
             Ok(ExitReason::Pass)

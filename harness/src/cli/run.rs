@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use clap::Args;
-use gauntlet_chaos::cache_dir;
+use gauntlet_chaos::{ForeignCluster, cache_dir};
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{Reason, RunRecord};
 
 use super::report::{Outcome, write_junit, write_reports};
 use super::sweep::{self, ReadySweep};
 use super::{ScenarioArgs, print, search};
+use crate::blast_radius;
 use crate::load::producer::Stumble;
 use crate::plan::{ClusterPlan, PlanOptions, Planned, plan};
 use crate::run::{Asked, Interrupt, RunOptions, execute, unstarted_record};
@@ -33,6 +34,9 @@ pub(super) struct RunArgs {
     /// Leave the data of local brokers in the run directory.
     #[arg(long)]
     pub(super) keep_data: bool,
+    /// Inject faults into a cluster that gauntlet did not start (`cluster.bootstrap_servers`): you answer for it.
+    #[arg(long)]
+    pub(super) yes: bool,
     /// Also write the JUnit report of all scenarios to one file.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -216,7 +220,9 @@ impl Farewell {
     fn set_text(&self, cluster: &ClusterPlan, dir: &str) {
         let who = match cluster {
             ClusterPlan::Local(_) => "the supervisor undoes faults and stops the brokers",
-            ClusterPlan::Bootstrap(_) => "topics of this run stay on the cluster: delete them by hand",
+            ClusterPlan::Bootstrap(_) => {
+                "the supervisor undoes faults, if there are any; topics of this run stay on the cluster: delete them by hand"
+            }
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
             format!("leaving; {who}\n{dir}  (`gauntlet report` renders what is there)");
@@ -248,6 +254,7 @@ pub(super) fn run_options(
         launcher: super::launcher(),
         cache: cache_dir().map_err(std::io::Error::other)?,
         keep_data: args.keep_data,
+        consent: args.yes,
         interrupt: Arc::clone(interrupt),
         stumble: stumble(),
     })
@@ -319,10 +326,30 @@ fn show(
             Ok(planned) => {
                 print::header(out, &planned)?;
                 print::plan(out, &planned)?;
+                blast_radius(out, &planned)?;
                 Ok(Ok(()))
             }
             Err(error) => Ok(Err(invalid(&error))),
         },
+    }
+}
+
+/// What a run would do to a cluster that is somebody else's, which is asked who it is, and whether it may.
+fn blast_radius(out: &mut impl Write, planned: &Planned) -> std::io::Result<()> {
+    let ClusterPlan::Bootstrap(foreign) = &planned.plan.cluster else { return Ok(()) };
+    if planned.faults.is_empty() {
+        return Ok(());
+    }
+    let cluster = match ForeignCluster::ask(&foreign.servers, &foreign.security) {
+        Ok(cluster) => cluster,
+        Err(error) => return writeln!(out, "blast radius: unknown, as nobody tells who it is: {error}"),
+    };
+    for line in blast_radius::lines(&cluster, &planned.faults) {
+        writeln!(out, "{line}")?;
+    }
+    match blast_radius::consent(foreign, cluster.cluster_id(), false) {
+        Ok(()) => writeln!(out, "consent: `cluster.allow_faults` for this cluster"),
+        Err(refused) => writeln!(out, "consent: {refused}"),
     }
 }
 

@@ -60,7 +60,7 @@ pub struct Planned {
 #[derive(Debug)]
 pub(super) struct Refusal {
     path: String,
-    message: String,
+    pub(super) message: String,
     help: String,
 }
 
@@ -273,7 +273,12 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
     let local = match &scenario.cluster {
         file::Cluster::Bootstrap(foreign) => {
             let security = security::security(&foreign.security, &process_environment)?;
-            return Ok(ClusterPlan::Bootstrap(ForeignPlan { servers: foreign.servers.clone(), security }));
+            return Ok(ClusterPlan::Bootstrap(ForeignPlan {
+                servers: foreign.servers.clone(),
+                security,
+                allow_faults: foreign.allow_faults,
+                cluster_id: foreign.cluster_id.clone(),
+            }));
         }
         file::Cluster::Local(local) => local,
     };

@@ -324,10 +324,11 @@ impl<'p> Run<'p> {
             phase.shared.control.end_load(zero_ns + duration.as_nanos() as u64);
         }
         (self.tell)(Progress::Phase("t = 0"));
-        let Brokers::Local(cluster) = brokers else { return Ok(()) };
         if faults.is_empty() {
             return Ok(());
         }
+        let cluster = brokers.under_faults();
+        let cluster = cluster.ok_or_else(|| RunError::Faults("nobody may break this cluster".to_owned()))?;
         let (sender, events) = std::sync::mpsc::channel();
         let (forward, received) = unbounded();
         // The injector speaks std channels; the loop polls.
@@ -336,7 +337,7 @@ impl<'p> Run<'p> {
             .spawn(move || events.into_iter().try_for_each(|event| forward.send(event).map_err(drop)))
             .map_err(RunError::Write)?;
         let journal = super::journal(&self.options.dir)?;
-        let injector = Injector::start(Arc::clone(cluster), faults.to_vec(), zero_ns, journal, sender)
+        let injector = Injector::start(cluster, faults.to_vec(), zero_ns, journal, sender)
             .map_err(|e| RunError::Faults(e.to_string()))?;
         phase.injector = Some(injector);
         phase.fault_events = Some(received);

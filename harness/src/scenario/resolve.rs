@@ -70,6 +70,18 @@ fn cluster(written: ClusterWritten, problems: &mut Problems<'_>) -> Cluster {
             help: "name them; local brokers have a `local.security` of their own",
         });
     }
+    for (field, is_written) in
+        [("allow_faults", written.allow_faults), ("cluster_id", written.cluster_id.is_some())]
+    {
+        if is_written && written.bootstrap_servers.is_none() {
+            problems.add(Finding {
+                path: &format!("cluster.{field}"),
+                message: format!("`cluster.{field}` is for `bootstrap_servers`"),
+                label: "there are none",
+                help: "remove it: faults on local brokers need no consent",
+            });
+        }
+    }
     match (written.local, written.bootstrap_servers) {
         (Some(local), Some(_)) => {
             problems.add(Finding {
@@ -83,6 +95,8 @@ fn cluster(written: ClusterWritten, problems: &mut Problems<'_>) -> Cluster {
         (None, Some(servers)) => Cluster::Bootstrap(ForeignCluster {
             servers: servers.0,
             security: written.security.map(|s| security::security(s, problems)).unwrap_or_default(),
+            allow_faults: written.allow_faults,
+            cluster_id: written.cluster_id,
         }),
         (Some(local), None) => Cluster::Local(local),
         (None, None) => Cluster::Local(LocalCluster::default()),

@@ -246,10 +246,16 @@ fn clusters(written: &SweepWritten, node: &Node, points: &[Point]) -> Vec<Proble
         problems.push(
             Problem::new(
                 of_cluster,
-                "`sweep.cluster: per-point` needs a local cluster",
+                match has_faults(points) {
+                    true => "a sweep with faults needs a local cluster",
+                    false => "`sweep.cluster: per-point` needs a local cluster",
+                },
                 "gauntlet starts none here",
             )
-            .help("remove `cluster`"),
+            .help(match has_faults(points) {
+                true => "use `cluster: { local: … }`, or remove `faults`",
+                false => "remove `cluster`",
+            }),
         );
     }
     if per_point && let Some(warmup) = node.get("warmup") {

@@ -112,6 +112,10 @@ pub struct ForeignCluster {
     pub servers: Vec<String>,
     /// How to connect.
     pub security: ClientSecurity,
+    /// Faults need no `--yes`, as long as the cluster is the one of `cluster_id`.
+    pub allow_faults: bool,
+    /// The only cluster that faults are meant for.
+    pub cluster_id: Option<String>,
 }
 
 /// Brokers that are started for the run and stopped after it.

@@ -152,7 +152,10 @@ pub(crate) struct SweepWritten {
 /// What to run against. At most one of `local` and `bootstrap_servers`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "Cluster")]
-#[serde(deny_unknown_fields, expecting = "a map with `local`, or with `bootstrap_servers` and `security`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map with `local`, or with `bootstrap_servers`, `security`, `allow_faults`, and `cluster_id`"
+)]
 pub(crate) struct ClusterWritten {
     /// Brokers that are started for the run and stopped after it.
     pub(crate) local: Option<LocalCluster>,
@@ -160,6 +163,11 @@ pub(crate) struct ClusterWritten {
     pub(crate) bootstrap_servers: Option<ServersWritten>,
     /// How to connect to `bootstrap_servers`. PLAINTEXT if left out.
     pub(crate) security: Option<SecurityProperties>,
+    /// Whether faults may be injected into `bootstrap_servers` without `--yes` on the command line; needs `cluster_id`.
+    #[serde(default)]
+    pub(crate) allow_faults: bool,
+    /// The id of the cluster that is meant by `bootstrap_servers`: faults are refused on any other.
+    pub(crate) cluster_id: Option<String>,
 }
 
 /// A topic.

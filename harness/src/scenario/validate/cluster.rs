@@ -4,7 +4,9 @@ use gauntlet_chaos::KafkaVersion;
 use gauntlet_chaos::local::{OWNED_PROPERTIES, is_heap};
 
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Cluster, Controllers, LocalCluster, LocalProtocol, LocalSecurity};
+use crate::scenario::types::{
+    Cluster, Controllers, ForeignCluster, LocalCluster, LocalProtocol, LocalSecurity,
+};
 
 /// Most nodes of a kind; each is a JVM of over 300 MB, so that a larger number is a typo.
 const NODES_MAX: u16 = 50;
@@ -12,7 +14,10 @@ const NODES_MAX: u16 = 50;
 pub(super) fn validate(cluster: &Cluster, problems: &mut Problems<'_>) {
     match cluster {
         Cluster::Local(local) => self::local(local, problems),
-        Cluster::Bootstrap(foreign) => bootstrap(&foreign.servers, problems),
+        Cluster::Bootstrap(foreign) => {
+            bootstrap(&foreign.servers, problems);
+            consent(foreign, problems);
+        }
     }
 }
 
@@ -112,6 +117,27 @@ fn bootstrap(servers: &[String], problems: &mut Problems<'_>) {
                 help: "write it like localhost:9092 or [::1]:9092",
             });
         }
+    }
+}
+
+/// Consent in a file is for one cluster: addresses are copied from file to file, and come to mean another one.
+fn consent(foreign: &ForeignCluster, problems: &mut Problems<'_>) {
+    if foreign.allow_faults && foreign.cluster_id.is_none() {
+        problems.add(Finding {
+            path: "cluster.allow_faults",
+            message: "`allow_faults` is for one cluster, and `cluster.cluster_id` does not say which"
+                .to_owned(),
+            label: "needs `cluster_id`",
+            help: "add `cluster_id: …`; `gauntlet plan` and `kafka-cluster cluster-id` tell it",
+        });
+    }
+    if foreign.cluster_id.as_deref().is_some_and(|id| id.trim().is_empty()) {
+        problems.add(Finding {
+            path: "cluster.cluster_id",
+            message: "`cluster.cluster_id` is empty".to_owned(),
+            label: "",
+            help: "`gauntlet plan` and `kafka-cluster cluster-id` tell it",
+        });
     }
 }
 

@@ -17,14 +17,6 @@ pub(crate) const REPEATS_MAX: usize = 100;
 pub(super) const CONTROLLER_ID_MIN: u16 = 101;
 
 pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
-    if matches!(scenario.cluster, Cluster::Bootstrap(_)) && !scenario.faults.is_empty() {
-        problems.add(Finding {
-            path: "faults",
-            message: "faults need brokers that gauntlet started".to_owned(),
-            label: "but `cluster` names brokers that run already",
-            help: "use `cluster: { local: … }`, or remove `faults`",
-        });
-    }
     for (index, fault) in scenario.faults.iter().enumerate() {
         let path = format!("faults[{index}]");
         name(&format!("{path}.name"), "fault", &fault.name, problems);
@@ -34,6 +26,16 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
                 message: format!("two faults are called `{}`", fault.name),
                 label: "the second one",
                 help: "expectations name faults: give each a name of its own",
+            });
+        }
+        if matches!(scenario.cluster, Cluster::Bootstrap(_))
+            && !matches!(fault.action, FaultAction::Operation(_))
+        {
+            problems.add(Finding {
+                path: &format!("{path}.action"),
+                message: format!("`{}` needs nodes that gauntlet started", fault.action.name()),
+                label: "but `cluster` names brokers that run already",
+                help: "use `cluster: { local: … }`, or an operation of the cluster, such as partition.reassign: `gauntlet faults list`",
             });
         }
         times(&path, fault, scenario, problems);
