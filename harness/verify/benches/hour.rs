@@ -5,6 +5,8 @@
 //! includes the making of the records. Run with `cargo bench -p gauntlet-verify --bench hour`; `GAUNTLET_HOUR_ROWS` names a file that
 //! the outcome is added to, a line of JSON each.
 
+#![expect(clippy::print_stdout, reason = "it tells what it has measured")]
+
 use std::collections::VecDeque;
 use std::io::Write;
 use std::time::Instant;
