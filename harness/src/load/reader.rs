@@ -10,7 +10,7 @@ use gauntlet_verify::{
     BatchHeader as CheckedHeader, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks,
 };
 use gauntlet_wire::batch::{BatchError, BatchHeader, RecordView, RecordsBuffer};
-use gauntlet_wire::fetcher::{Broken, FetcherStats, Jump, PartitionState, RecordSink};
+use gauntlet_wire::fetcher::{Broken, FetcherStats, Jump, PartitionState, ReadFrom, RecordSink};
 use gauntlet_wire::lateness::Charge;
 use gauntlet_wire::producer::Turn;
 
@@ -113,6 +113,8 @@ struct Partition {
     shard: Option<Shard>,
     state: Option<PartitionState>,
     position: i64,
+    /// Leader epoch of the last batch below the position; -1: not known.
+    last_epoch: i32,
     log_start: i64,
     broken_batches: u64,
 }
@@ -171,10 +173,15 @@ impl Reader {
             .iter()
             .map(|(&partition, &start)| {
                 let shard = plan.check.as_ref().map(|check| shard(&plan, check, partition, start));
-                (
-                    partition,
-                    Partition { shard, state: None, position: start, log_start: 0, broken_batches: 0 },
-                )
+                let partition_state = Partition {
+                    shard,
+                    state: None,
+                    position: start,
+                    last_epoch: -1,
+                    log_start: 0,
+                    broken_batches: 0,
+                };
+                (partition, partition_state)
             })
             .collect();
         Reader {
@@ -336,6 +343,13 @@ impl Reader {
         self.earlier_stats.clone_from(&self.last_stats);
     }
 
+    /// Where gauntlet's own client has to go on.
+    #[must_use]
+    pub fn reads_from(&self) -> BTreeMap<usize, ReadFrom> {
+        let from = |p: &Partition| ReadFrom { offset: p.position, last_epoch: p.last_epoch };
+        self.partitions.iter().map(|(index, partition)| (*index, from(partition))).collect()
+    }
+
     /// What is read, and from where.
     #[must_use]
     pub fn plan(&self) -> &ReaderPlan {
@@ -491,6 +505,7 @@ impl RecordSink for Reader {
         turn: Turn<'_>,
     ) {
         let Some(state) = self.partitions.get_mut(&partition) else { return };
+        state.last_epoch = header.leader_epoch;
         // Read once per batch and before the checker: the checker's own time is nobody's latency.
         let arrived = Arrived::now(self.plan.run, turn);
         if let Some(shard) = &mut state.shard {
@@ -537,6 +552,7 @@ impl RecordSink for Reader {
     fn jumped(&mut self, partition: usize, _from: i64, to: i64, why: Jump) {
         let Some(state) = self.partitions.get_mut(&partition) else { return };
         state.position = to;
+        state.last_epoch = -1;
         match (&mut state.shard, why) {
             (Some(shard), Jump::Expired) => {
                 shard.log_start(to);

@@ -331,11 +331,16 @@ fn topics(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> Vec<TopicPlan> {
             let help = "say how many it has; it is checked before the load begins";
             refusals.push(refuse(format!("topics[{i}]"), "a reused topic needs `partitions`", help));
         }
+        let mut config = topic.config.clone();
+        if !reuse && scenario.verify != file::Verify::Off {
+            // Whatever the brokers' own default is, or becomes: a record that is compacted away looks like one that is lost.
+            config.entry("cleanup.policy".to_owned()).or_insert_with(|| "delete".to_owned());
+        }
         plans.push(TopicPlan {
             name: topic.name.clone(),
             partitions: topic.partitions.unwrap_or(12),
             replication_factor: topic.replication_factor.or(brokers.map(|b| b.min(RF_DEFAULT_MAX))),
-            config: topic.config.clone(),
+            config,
             lifecycle: match topic.lifecycle {
                 file::Lifecycle::PerRun => Lifecycle::PerRun,
                 file::Lifecycle::Keep => Lifecycle::Keep,

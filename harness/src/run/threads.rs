@@ -21,7 +21,6 @@ pub(super) use rdkafka::start_notes;
 use window::read_in_window;
 
 use super::excuses::Windows;
-use super::reread::LogAgain;
 use crate::keys::KeySpace;
 use crate::load::producer::{Pace, PartitionSettlement, Stumble, Unlimited};
 use crate::load::reader::{CheckPlan, Elsewhere, EndOffsets, ReaderEnd};
@@ -394,7 +393,7 @@ impl Readers {
                     let config = fetcher_of(plan, block, index, shared);
                     let watermarks = shared.watermarks(&topic.name);
                     let client = move |reader: Reader| {
-                        let assigned = reader.plan().assigned.clone();
+                        let assigned = reader.reads_from();
                         Ok(run_fetcher(FetcherConfig { assigned, ..config.clone() }, reader)?)
                     };
                     let body = move || read_in_window(reader, watermarks, client);
@@ -426,13 +425,8 @@ impl Readers {
         end_is_final: bool,
         reader_was_limit: bool,
         windows: &Windows,
-        mut again: Option<&mut LogAgain<'_>>,
+        mut read_again: impl FnMut(usize, Elsewhere, &mut Shard),
     ) -> Result<Vec<ReaderEnd>, ThreadError> {
-        let mut read_again = |partition: usize, elsewhere, shard: &mut Shard| {
-            if let Some(again) = &mut again {
-                again.compare(partition, elsewhere, shard);
-            }
-        };
         self.threads
             .into_iter()
             .map(|(what, thread)| match thread.join() {

@@ -159,7 +159,7 @@ fn read(
         },
         topic: topic.name.clone(),
         partitions: topic.partitions,
-        assigned: (0..topic.partitions).map(|partition| (partition, 0)).collect(),
+        assigned: (0..topic.partitions).map(|partition| (partition, 0.into())).collect(),
         max_wait: Duration::from_millis(100),
         min_bytes: 1,
         max_bytes: 8 << 20,

@@ -22,7 +22,8 @@ macro_rules! summary {
         impl Summary {
             /// Adds the counts of another partition, or of another part of the same.
             pub fn merge(&mut self, other: &Summary) {
-                $(self.$field += other.$field;)*
+                // A damaged offset can make one of them as large as a log can't be.
+                $(self.$field = self.$field.saturating_add(other.$field);)*
                 self.degraded |= other.degraded;
             }
 

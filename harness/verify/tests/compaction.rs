@@ -3,11 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gauntlet_verify::compaction::Compaction;
+use gauntlet_verify::compaction::{Compaction, PassEnd};
 use gauntlet_verify::{FindingClass, Place};
 use proptest::prelude::*;
 
 const PLACE: Place = Place { topic: 0, partition: 3 };
+
+fn pass(log_start: i64, end: i64, tombstones_stay: bool) -> PassEnd {
+    PassEnd { log_start, end, tombstones_stay }
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -19,6 +23,8 @@ enum Step {
     Spoil(usize),
     /// Everything is read from the start.
     Read,
+    /// So many offsets are read, from the start or where reading was.
+    ReadOn(i64),
     /// The log begins behind so many records.
     Delete(usize),
 }
@@ -29,7 +35,10 @@ fn steps(spoils: bool) -> impl Strategy<Value = Vec<Step>> {
         3 => any::<u64>().prop_map(Step::Compact),
         2 => Just(Step::Read),
         1 => (0usize..4).prop_map(Step::Delete),
-        1 => any::<usize>().prop_map(move |choice| if spoils { Step::Spoil(choice) } else { Step::Read }),
+        3 => any::<usize>().prop_map(move |choice| match spoils {
+            true => Step::Spoil(choice),
+            false => Step::ReadOn(choice as i64 & 15),
+        }),
     ];
     prop::collection::vec(step, 1..80)
 }
@@ -69,12 +78,13 @@ impl Model {
 fn run(steps: &[Step]) -> (Model, [u64; 2]) {
     let mut model = Model::default();
     let mut checker = Compaction::new(1, vec!["t".to_owned()], 1 << 10, 2);
+    let mut position = None;
     for step in steps {
         match *step {
             Step::Write(key, is_tombstone) => {
                 model.log.push((model.next, key, is_tombstone));
                 model.written.insert(key, (model.next, is_tombstone));
-                checker.written(PLACE, key, model.next, is_tombstone);
+                checker.acked(PLACE, key, model.next, is_tombstone);
                 model.next += 1;
             }
             Step::Compact(bits) => {
@@ -106,11 +116,29 @@ fn run(steps: &[Step]) -> (Model, [u64; 2]) {
             }
             Step::Read => {
                 model.read();
+                // A whole pass at one moment.
                 checker.pass_began(PLACE);
                 for (offset, key, is_tombstone) in &model.log {
                     checker.found_left(PLACE, *key, *offset, *is_tombstone);
                 }
-                checker.pass_ended(PLACE, model.start, model.next);
+                checker.pass_ended(PLACE, &pass(model.start, model.next, true));
+                position = None;
+            }
+            Step::ReadOn(count) => {
+                let from = position.unwrap_or_else(|| {
+                    checker.pass_began(PLACE);
+                    0
+                });
+                let to = from + count;
+                for (offset, key, is_tombstone) in &model.log {
+                    if (from..to).contains(offset) {
+                        checker.found_left(PLACE, *key, *offset, *is_tombstone);
+                    }
+                }
+                position = Some(to).filter(|to| *to < model.next);
+                if position.is_none() {
+                    checker.pass_ended(PLACE, &pass(model.start, model.next, false));
+                }
             }
         }
     }
@@ -147,19 +175,18 @@ fn an_older_value_behind_a_tombstone_is_resurrected() {
     assert_eq!(counts, [0, 1]);
 }
 
+/// Written in every pass, above where that ends: what was known when it began is judged all the same.
 #[test]
-fn what_was_written_behind_the_readers_back_is_judged_by_the_next_pass() {
+fn what_was_written_behind_the_readers_back_hides_nothing() {
     let mut checker = Compaction::new(1, vec!["t".to_owned()], 1, 2);
-    checker.written(PLACE, 1, 4, false);
+    checker.acked(PLACE, 1, 4, false);
+    checker.acked(PLACE, 1, 9, false);
     checker.pass_began(PLACE);
     checker.found_left(PLACE, 1, 4, false);
-    checker.written(PLACE, 1, 9, false);
-    checker.pass_ended(PLACE, 0, 10);
-    checker.pass_began(PLACE);
-    checker.found_left(PLACE, 1, 4, false);
-    checker.pass_ended(PLACE, 0, 10);
+    checker.acked(PLACE, 1, 10, false);
+    checker.pass_ended(PLACE, &pass(0, 10, true));
     // One key more than it may know.
-    checker.written(PLACE, 2, 5, false);
+    checker.acked(PLACE, 2, 5, false);
     let found = checker.finish();
     assert_eq!(found.count(FindingClass::ResurrectedKey), 1);
     let witness = found.evidence.get(FindingClass::ResurrectedKey).map(|kept| kept.first()[0].to_string());
@@ -172,13 +199,31 @@ fn what_was_written_behind_the_readers_back_is_judged_by_the_next_pass() {
 }
 
 #[test]
+fn a_tombstone_may_be_gone_when_a_slow_reader_comes_to_it() {
+    let found = |tombstones_stay: bool| {
+        let mut checker = Compaction::new(1, vec!["t".to_owned()], 1, 2);
+        checker.acked(PLACE, 1, 4, false);
+        checker.acked(PLACE, 1, 9, true);
+        checker.pass_began(PLACE);
+        checker.found_left(PLACE, 1, 4, false);
+        checker.pass_ended(PLACE, &pass(0, 10, tombstones_stay));
+        checker.finish().count(FindingClass::ResurrectedKey)
+    };
+    assert_eq!([found(true), found(false)], [1, 0]);
+}
+
+#[test]
 fn a_log_that_was_cut_off_owes_nothing_above() {
     let mut checker = Compaction::new(1, vec!["t".to_owned()], 8, 2);
-    checker.written(PLACE, 1, 4, false);
-    checker.written(PLACE, 1, 9, false);
+    checker.acked(PLACE, 1, 4, false);
+    checker.acked(PLACE, 1, 9, false);
     checker.truncated(PLACE, 9);
+    // Sent before the cut, for all that is known; this was read behind it.
+    checker.acked(PLACE, 1, 11, false);
+    checker.read(PLACE, 2, 10, false);
     checker.pass_began(PLACE);
     checker.found_left(PLACE, 1, 4, false);
-    checker.pass_ended(PLACE, 0, 10);
+    checker.found_left(PLACE, 2, 10, false);
+    checker.pass_ended(PLACE, &pass(0, 12, true));
     assert!(checker.finish().is_empty());
 }

@@ -38,8 +38,11 @@ fn verified(record: &RunRecord, counts: &VerifyCounts) -> Markup {
         }
         @if !record.not_looked_for.is_empty() {
             p class="note" {
-                "Not looked for, because a reader does not show what it takes: " (record.not_looked_for.join(", ")) "."
+                "Not looked for, because what it takes was not shown or not read: " (record.not_looked_for.join(", ")) "."
             }
+        }
+        @if !record.not_read_again.is_empty() {
+            p class="note" { "Not read a second time: " (record.not_read_again.join("; ")) "." }
         }
         (counts_table(record, counts))
         (findings("Violations", "Not allowed under this guarantee.", "bad", &judged("violation")))

@@ -141,7 +141,7 @@ fn fetcher(
         },
         topic: plan.topic.clone(),
         partitions,
-        assigned,
+        assigned: assigned.into_iter().map(|(partition, offset)| (partition, offset.into())).collect(),
         max_wait: Duration::from_millis(10),
         min_bytes: plan.min_bytes,
         max_bytes: FETCH_BYTES_MAX,
