@@ -58,6 +58,10 @@ pub struct VerifyCounts {
     pub read_disagreements: u64,
     #[serde(default)]
     pub read_again: u64,
+    #[serde(default)]
+    pub compacted: u64,
+    #[serde(default)]
+    pub resurrected_keys: u64,
 }
 
 /// Percentiles of a latency, in milliseconds. `null` where nothing was measured.

@@ -80,6 +80,7 @@ fn run(tell: impl FnOnce(&mut Shard)) -> (tempfile::TempDir, RunDir) {
         created_by_run: true,
         in_order: true,
         gapless: true,
+        compacted: false,
         start_offset: 0,
         witness_limit: 2,
         fragment_limit: 1 << 10,

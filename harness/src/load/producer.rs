@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use gauntlet_verify::compaction::KeyId;
 use gauntlet_verify::{CrcSeed, Identity, Outcome, Settlement, StreamKey};
 use gauntlet_wire::batch::BatchBuilder;
 use gauntlet_wire::lateness::Charge;
@@ -74,8 +75,8 @@ pub struct Stumble {
     pub sleep: std::time::Duration,
 }
 
-/// A settlement on its way to the checker of its partition.
-pub type PartitionSettlement = (u32, Settlement);
+/// A settlement on its way to the checker of its partition; of acked records with the keys, where the checker asks for them.
+pub type PartitionSettlement = (u32, Settlement, Option<Box<[KeyId]>>);
 
 struct Cursor {
     /// Next record of this partition to take.
@@ -713,7 +714,13 @@ impl Workload for ProducerLoad {
         let (count, sent_ns) = (settled.count, taken_ns);
         let settlement = Settlement { stream, first_pseq, count, outcome, sent_ns, settled_ns };
         // A reader that is gone has its reason, which the run reports; the settlement is then of no use.
-        let _ = self.settlements[settled.partition].send((settled.partition as u32, settlement));
+        let keys = match settled.outcome {
+            BatchOutcome::Acked { .. } => {
+                self.plan.records.key_ids(settled.partition, first.index, settled.count)
+            }
+            _ => None,
+        };
+        let _ = self.settlements[settled.partition].send((settled.partition as u32, settlement, keys));
     }
 
     fn turned(&mut self, turn: Turn<'_>, stats: &ProducerStats) -> u64 {

@@ -332,8 +332,9 @@ fn topics(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> Vec<TopicPlan> {
             refusals.push(refuse(format!("topics[{i}]"), "a reused topic needs `partitions`", help));
         }
         let mut config = topic.config.clone();
-        if !reuse && scenario.verify != file::Verify::Off {
-            // Whatever the brokers' own default is, or becomes: a record that is compacted away looks like one that is lost.
+        let is_set = matches!(&scenario.cluster, file::Cluster::Local(l) if l.config.contains_key("log.cleanup.policy"));
+        if !reuse && !is_set && scenario.verify != file::Verify::Off {
+            // Whatever the brokers' own default is, or becomes: the check has to know whether records may be compacted away.
             config.entry("cleanup.policy".to_owned()).or_insert_with(|| "delete".to_owned());
         }
         plans.push(TopicPlan {

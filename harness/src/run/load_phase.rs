@@ -471,9 +471,9 @@ impl<'p> Run<'p> {
             if !is_final && self.plan.verify.is_some() {
                 again.leave_out(&topic.name);
             }
-            ends.extend(group.join(is_final, was_limit, &windows, |partition, elsewhere, shard| {
+            ends.extend(group.join(is_final, was_limit, &windows, |first, shard| {
                 if is_final {
-                    again.compare(&topic.name, partition, elsewhere, shard);
+                    again.compare(&topic.name, &first, shard);
                 }
             })?);
         }

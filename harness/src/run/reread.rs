@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use gauntlet_chaos::fault::FaultRecord;
+use gauntlet_verify::compaction::{Compaction, KeyId, PassEnd};
 use gauntlet_verify::{Reread, Shard};
 use gauntlet_wire::admin::connect_first;
 use gauntlet_wire::batch::{BatchError, BatchHeader, RecordsBuffer, end_of_damaged, next_batch};
@@ -16,7 +17,8 @@ use gauntlet_wire::fetch::{FetchFrom, FetchLimits, Fetched};
 use gauntlet_wire::{ConnectOptions, Connection, ErrorCode, OffsetSpec, WireError};
 
 use super::Interrupt;
-use crate::load::reader::{Elsewhere, joined};
+use crate::load::reader::{Elsewhere, FirstRead, joined};
+use crate::load::records::key_id;
 
 /// For all partitions of all topics together.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(20);
@@ -144,13 +146,18 @@ impl<'a> LogsAgain<'a> {
     }
 
     /// Has a checker compare what it was told of a partition with what is there now. Whatever goes wrong, the rest is left out.
-    pub(super) fn compare(&mut self, topic: &str, partition: usize, elsewhere: Elsewhere, shard: &mut Shard) {
+    pub(super) fn compare(&mut self, topic: &str, first: &FirstRead, shard: &mut Shard) {
         let now = Instant::now();
         let share = self.ends.saturating_duration_since(now) / self.left.max(1);
         self.left = self.left.saturating_sub(1);
         self.deadline = now + share;
+        let partition = first.partition;
         let place = Place { topic, partition: partition as i32 };
-        match self.try_compare(place, elsewhere, shard) {
+        let compared = match &first.keys {
+            None => self.try_compare(place, first.elsewhere, shard),
+            Some(keys) => self.look_for_keys(place, keys, shard),
+        };
+        match compared {
             Ok(()) => {}
             Err(Stopped::Late) => self.left_out += 1,
             Err(Stopped::Interrupted) => self.is_interrupted = true,
@@ -178,6 +185,54 @@ impl<'a> LogsAgain<'a> {
             read?;
         }
         around.map(drop)
+    }
+
+    /// Reads a compacted log from its start to its high watermark, and has the checker look which keys have lost their latest record. Of a log
+    /// that could not be read to its end nothing is said.
+    fn look_for_keys(
+        &mut self,
+        place: Place<'_>,
+        keys: &[(KeyId, i64)],
+        shard: &mut Shard,
+    ) -> Result<(), Stopped> {
+        let at = gauntlet_verify::Place { topic: 0, partition: place.partition as u32 };
+        let mut compaction = Compaction::new(0, Vec::new(), keys.len(), 0);
+        keys.iter().for_each(|(key, latest)| compaction.read(at, *key, *latest, false));
+        compaction.pass_began(at);
+        let mut position = self.offset_of(place, OffsetSpec::Earliest)?;
+        let mut empty = 0;
+        let end = loop {
+            let fetched = self.fetch(place, position)?;
+            match fetched.error {
+                ErrorCode::NONE => {}
+                refused => return Err(Stopped::Refused(refused)),
+            }
+            let before = position;
+            let mut rest = &fetched.records[..];
+            while let Some((header, length)) = next_batch(rest)? {
+                let batch;
+                (batch, rest) = rest.split_at(length);
+                header.verify_crc(batch)?;
+                let mut records = header.records(batch, &mut self.buffer)?;
+                while let Some(record) = records.next_record()? {
+                    if let (Some(key), false) = (record.key, header.is_control()) {
+                        compaction.found_left(at, key_id(key), record.offset, record.value.is_none());
+                    }
+                }
+                position = position.max(header.last_offset() + 1);
+            }
+            if position >= fetched.high_watermark {
+                break position;
+            }
+            empty = if position > before { 0 } else { empty + 1 };
+            if empty >= EMPTY_MAX {
+                return Err(Stopped::Empty(position));
+            }
+        };
+        let log_start = self.offset_of(place, OffsetSpec::Earliest)?;
+        let pass = PassEnd { log_start, end, tombstones_stay: false };
+        compaction.pass_ended(at, &pass).iter().for_each(|key| shard.key_left(key));
+        Ok(())
     }
 
     /// Whether there is time to ask once more.

@@ -23,7 +23,7 @@ use window::read_in_window;
 use super::excuses::Windows;
 use crate::keys::KeySpace;
 use crate::load::producer::{Pace, PartitionSettlement, Stumble, Unlimited};
-use crate::load::reader::{CheckPlan, Elsewhere, EndOffsets, ReaderEnd};
+use crate::load::reader::{CheckPlan, Elsewhere, EndOffsets, FirstRead, ReaderEnd};
 use crate::load::records::{ARRIVALS, Keys, RecordMaker};
 use crate::load::{Control, Interval, ProducerLoad, ProducerPlan, Reader, ReaderPlan};
 use crate::payload::{BodyMaker, IdentityPlace};
@@ -46,6 +46,17 @@ const FRAGMENTS_MIN: usize = 10_000;
 fn fragments_max(plan: &Plan) -> usize {
     let partitions: usize = plan.topics.iter().map(|topic| topic.partitions as usize).sum();
     (FRAGMENTS_OF_RUN / partitions.max(1)).clamp(FRAGMENTS_MIN, FRAGMENTS_MAX)
+}
+
+/// Keys that the checkers of a run's compacted partitions may hold together, and as many acks that their readers have yet to reach: about 500 MB
+/// at the worst.
+const KEYS_OF_RUN: usize = 4_000_000;
+
+/// Keys for the checker of each partition of a run.
+fn keys_max(plan: &Plan) -> usize {
+    let compacted = plan.topics.iter().filter(|topic| plan.is_compacted(topic));
+    let partitions: usize = compacted.map(|topic| topic.partitions as usize).sum();
+    KEYS_OF_RUN / partitions.max(1)
 }
 
 /// How long a resting reader waits for the answer of a broker.
@@ -334,6 +345,7 @@ fn record_maker(plan: &Plan, block: &ProducerBlock, index: u16, keys: Option<Key
     let sizes = (&records.sizes, value_bytes);
     RecordMaker::new(plan.seed, index, body, sizes, keys, Arc::clone(&records.headers))
         .with_identity_in(records.identity)
+        .with_keys_told(plan.verify.is_some() && plan.is_compacted(&plan.topics[block.topic]))
 }
 
 fn client_of(plan: &Plan, block: &ProducerBlock, index: u64, shared: &Shared) -> ProducerConfig {
@@ -425,7 +437,7 @@ impl Readers {
         end_is_final: bool,
         reader_was_limit: bool,
         windows: &Windows,
-        mut read_again: impl FnMut(usize, Elsewhere, &mut Shard),
+        mut read_again: impl FnMut(FirstRead, &mut Shard),
     ) -> Result<Vec<ReaderEnd>, ThreadError> {
         self.threads
             .into_iter()
@@ -476,6 +488,7 @@ fn reader_plan(plan: &Plan, block: &ReaderBlock, index: u16, assigned: BTreeMap<
             created_by_run: topic.lifecycle != crate::plan::Lifecycle::Reuse,
             in_order,
             gapless: plan.is_gapless(block),
+            compacted_keys: plan.is_compacted(topic).then(|| keys_max(plan)),
             examples_max: verify.examples_max,
             fragments_max: fragments_max(plan),
             keep_history: verify.history.is_some(),

@@ -58,6 +58,7 @@ pub(crate) fn judge(cluster: &LocalCluster, topic: &Topic, produced: &Produced) 
             created_by_run: true,
             in_order: true,
             gapless: true,
+            compacted: false,
             start_offset: 0,
             witness_limit: 4,
             fragment_limit: 1 << 16,

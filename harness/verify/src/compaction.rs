@@ -4,7 +4,7 @@
 //! after that too (`delete.retention.ms`). It must leave the latest record of every key, at its offset. So whoever reads a compacted log
 //! from its start to its end has, for every key, at least what was known of it before.
 //!
-//! No run feeds it yet. Told is what was written, by whoever saw it in the log ([`Compaction::read`]) or had an ack for it
+//! Told is what was written, by whoever saw it in the log ([`Compaction::read`]) or had an ack for it
 //! ([`Compaction::acked`]), in whatever order; and then, pass by pass, what a reader found from the log's start on. Of transactions only what
 //! was committed counts: an aborted record has no say in compaction.
 //!
@@ -12,21 +12,23 @@
 //! key had been written, lies below with that later record, and it must have found one of them: what was known when it began, or became
 //! known meanwhile, is judged alike.
 //!
-//! | file                 | finds                                         |
-//! |----------------------|-----------------------------------------------|
-//! | `resurrected_key.rs` | resurrected-key                               |
-//! | `lost_key.rs`        | lost: the latest record is gone, with its key |
+//! A key whose latest record is gone is *resurrected* (`resurrected_key.rs`) if an older one is left, else the record is *lost*. What a reader
+//! must be handed while the log is compacted under it is worked out in `owed.rs`.
 //!
 //! **Memory.** Two offsets per key, of up to as many keys as it is given; of further ones nothing is known, and [`Found::degraded`] says so.
 
-mod lost_key;
+mod owed;
 mod resurrected_key;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use crate::finding::FindingClass;
+use serde::{Deserialize, Serialize};
+
 use crate::found::{Found, Place};
 use crate::witness::Witness;
+
+pub use owed::{Owed, OwedAtEnd};
 
 /// A key, by the caller's number or hash. Two keys of one number are one key.
 pub type KeyId = u64;
@@ -47,6 +49,28 @@ struct Known {
     due: Option<Written>,
     /// The last that the pass under way has found.
     found: Option<i64>,
+}
+
+/// A key whose latest record is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyLeft {
+    /// The key.
+    pub key: KeyId,
+    /// Where its latest record had been.
+    pub latest: i64,
+    /// Where the one is that is left, if any is.
+    pub left: Option<i64>,
+}
+
+impl fmt::Display for KeyLeft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let KeyLeft { key, latest, left } = self;
+        write!(f, "key {key:x}: its latest record, at offset {latest}, is gone, and ")?;
+        match left {
+            Some(left) => write!(f, "what is left of it is at offset {left}"),
+            None => write!(f, "nothing of the key is left"),
+        }
+    }
 }
 
 /// How a pass of a reader ended.
@@ -120,8 +144,8 @@ impl Compaction {
         }
     }
 
-    /// It has read everything below the end.
-    pub fn pass_ended(&mut self, place: Place, pass: &PassEnd) {
+    /// It has read everything below the end. Returns the keys whose latest record is gone though it must not be.
+    pub fn pass_ended(&mut self, place: Place, pass: &PassEnd) -> Vec<KeyLeft> {
         let wanted = |known: &Known| {
             let below_end = |written: &Written| written.offset < pass.end;
             let wanted = Some(known.latest).filter(below_end).or(known.due.filter(below_end))?;
@@ -132,14 +156,19 @@ impl Compaction {
             .range((place, 0)..=(place, KeyId::MAX))
             .filter_map(|((_, key), known)| wanted(known).map(|(written, found)| (*key, written, found)))
             .collect();
-        for (key, written, found) in judged {
-            match found {
-                Some(left) if left >= written.offset => {}
-                Some(left) => self.note_resurrected(place, key, &written, left, pass),
-                None => self.note_gone(place, key, &written),
+        let mut gone = Vec::new();
+        for (key, written, left) in judged {
+            let may_go = match left {
+                Some(left) => left >= written.offset || written.is_tombstone && !pass.tombstones_stay,
+                None => written.is_tombstone,
+            };
+            if !may_go {
+                gone.push(KeyLeft { key, latest: written.offset, left });
             }
         }
+        gone.iter().for_each(|key| self.note_key(place, key));
         self.of(place).for_each(|known| known.due = None);
+        gone
     }
 
     /// The log was cut off at `end`: of keys whose latest record was there, nothing is known any more.
@@ -157,16 +186,11 @@ impl Compaction {
         self.keys.range_mut((place, 0)..=(place, KeyId::MAX)).map(|(_, latest)| latest)
     }
 
-    fn note(&mut self, class: FindingClass, place: Place, offset: i64, detail: String) {
+    fn note_key(&mut self, place: Place, key: &KeyLeft) {
+        let (class, offset) = key.class();
         let topic = self.topics.get(usize::from(place.topic)).cloned().unwrap_or_default();
-        let witness = Witness::of_offsets(topic, place.partition, self.run, (offset, 1), detail);
+        let witness = Witness::of_offsets(topic, place.partition, self.run, (offset, 1), key.to_string());
         let wanted = self.found.evidence.wants(class, Some(offset), 1);
         self.found.note_with(class, 1, wanted.then_some(witness));
     }
-}
-
-/// A record of a key, in words.
-fn in_words(latest: &Written) -> String {
-    let what = if latest.is_tombstone { "its tombstone" } else { "its latest record" };
-    format!("{what}, at offset {}", latest.offset)
 }

@@ -61,7 +61,12 @@ fn counts_table(record: &RunRecord, counts: &VerifyCounts) -> Markup {
             indeterminate,
             "unknown outcome, under load: may or may not be in the log, both are right",
         ),
-        ("expired", counts.expired, "removed by retention, deletion or compaction before it was read"),
+        ("expired", counts.expired, "removed by retention or deletion before it was read"),
+        (
+            "compacted",
+            counts.compacted,
+            "may have been compacted away before it was read: a later record of its key was there",
+        ),
         (
             "read again",
             counts.read_again,
@@ -104,6 +109,12 @@ fn counts_table(record: &RunRecord, counts: &VerifyCounts) -> Markup {
             &["position-step-back"],
             counts.position_steps_back,
             "given a second time by the client that reads",
+        ),
+        (
+            "resurrected keys",
+            &["resurrected-key"],
+            counts.resurrected_keys,
+            "an older value is left of a compacted key, and its latest is gone",
         ),
         (
             "read disagreements",

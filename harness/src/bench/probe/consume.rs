@@ -111,6 +111,7 @@ fn reader(
         created_by_run: true,
         in_order: true,
         gapless: true,
+        compacted_keys: None,
         examples_max: 8,
         fragments_max: FRAGMENTS_MAX,
         keep_history: false,

@@ -133,6 +133,7 @@ mod tests {
     use super::super::tests::{A, B, ack, config, end, findings, header, read, value};
     use super::super::{BatchHeader, PartitionReport, Shard};
     use crate::finding::FindingClass;
+    use crate::window::TruncationWindow;
 
     /// Ten batches of the first leader, ten of the next, in turns of two streams, all acked and read.
     fn two_leaders() -> Shard {
