@@ -397,3 +397,18 @@ fn what_was_written_later_is_no_excuse() {
     checker.read(7, 3);
     assert_eq!(checker.finish(4).offsets, []);
 }
+
+/// What was acked above a cut, before it or since, is nothing that anybody has to find there.
+#[test]
+fn a_log_that_was_cut_off_owes_no_keys_above() {
+    let mut checker = Owed::new(0, 8);
+    checker.acked(7, 2);
+    (0..4).for_each(|offset| checker.read(offset as u64, offset));
+    checker.high_watermark(4);
+    checker.truncated(2);
+    checker.acked(9, 3);
+    checker.read(5, 2);
+    let at_end = checker.finish(3);
+    assert_eq!((at_end.offsets, at_end.latest), (vec![], vec![(0, 0), (1, 1), (5, 2)]));
+    assert!(at_end.degraded, "who had the keys that went is not known");
+}

@@ -36,7 +36,7 @@ pub struct Owed {
     gaps: BTreeMap<i64, (i64, i64)>,
     /// What is owed: its offset, and the high watermark below which a later record would have to be.
     open: BTreeMap<KeyId, Vec<(i64, i64)>>,
-    /// Nothing from there on is owed.
+    /// Nothing from there on is owed: nobody knows which acks came before the log was cut off there.
     cut: i64,
     /// See [`OwedAtEnd::degraded`].
     degraded: bool,
@@ -72,6 +72,9 @@ impl Owed {
 
     /// A record of a key was acked at this offset. Before or after it is read, or passed.
     pub fn acked(&mut self, key: KeyId, offset: i64) {
+        if offset >= self.cut {
+            return;
+        }
         self.note(key, offset);
         if offset >= self.position || self.fresh.iter().any(|gap| gap.contains(&offset)) {
             if self.ahead.len() >= self.entries_max {
@@ -139,12 +142,15 @@ impl Owed {
         self.degraded = true;
         self.cut = self.cut.min(end);
         self.position = end;
+        // What is known of the keys above may have gone with the cut.
+        self.latest.retain(|_, latest| *latest < end);
         self.ahead.retain(|offset, _| *offset < end);
         self.fresh.clear();
         self.gaps.split_off(&end);
-        for owed in self.open.values_mut() {
+        self.open.retain(|_, owed| {
             owed.retain(|(offset, _)| *offset < end);
-        }
+            !owed.is_empty()
+        });
     }
 
     /// What is owed, once the reader has come to its end, where the high watermark is `end`.
@@ -192,9 +198,7 @@ impl Owed {
     }
 
     fn owe(&mut self, key: KeyId, offset: i64, watermark: i64) {
-        if offset < self.cut {
-            self.open.entry(key).or_default().push((offset, watermark));
-        }
+        self.open.entry(key).or_default().push((offset, watermark));
     }
 
     fn note_gap(&mut self, gap: Range<i64>, watermark: i64) {
