@@ -133,7 +133,10 @@ fn what_a_known_scenario_has_filled_is_measured_and_made_again() {
         let share = number(&found, &format!("/partitions/shares/{partition}"));
         assert!((share - *end as f64 / all as f64).abs() < 1e-9, "{partition}: {share}, {offsets:?}");
     }
-    assert_eq!(found["topic"]["config"], serde_json::json!({ "segment.bytes": "67108864" }));
+    assert_eq!(
+        found["topic"]["config"],
+        serde_json::json!({ "cleanup.policy": "delete", "segment.bytes": "67108864" })
+    );
     assert_eq!(found["topic"]["replication_factor"], 2);
 
     // The newest 15,000 of them, of all partitions alike.

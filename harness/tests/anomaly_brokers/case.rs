@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use gauntlet_chaos::kafka_home::KafkaHome;
+use gauntlet_chaos::{KafkaSource, cache_dir};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -67,9 +69,12 @@ impl Running {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("case.yaml");
         std::fs::write(&file, yaml).unwrap();
+        let libs = KafkaHome::resolve(&KafkaSource::default(), &cache_dir().unwrap()).unwrap().libs;
         let told = File::create(dir.path().join("told")).unwrap();
         let child = Command::new(GAUNTLET)
             .args(["run", "--keep-data", "--out"])
+            // For programs of Kafka's own clients: brokers that are somebody else's tell nobody where their jars are.
+            .env("GAUNTLET_KAFKA_LIBS", libs)
             .arg(dir.path().join("out"))
             .arg(&file)
             .stdout(told.try_clone().unwrap())
@@ -81,12 +86,23 @@ impl Running {
 
     /// Waits until so many records are acked.
     pub(crate) fn wait_for_acked(&self, records: u64) {
-        wait_for(&format!("{records} acked records"), LIMIT, || {
-            let path = self.dir.path().join("out/latest/intervals.ndjson");
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            lines.filter_map(|line| line["second"]["acked"].as_u64()).sum::<u64>() >= records
-        });
+        wait_for(&format!("{records} acked records"), LIMIT, || self.acked() >= records);
+    }
+
+    /// How many records are acked, up to the last second that is over.
+    pub(crate) fn acked(&self) -> u64 {
+        let path = self.dir.path().join("out/latest/intervals.ndjson");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter_map(|line| line["second"]["acked"].as_u64()).sum::<u64>()
+    }
+
+    /// The process of the program that is this client.
+    pub(crate) fn program(&self, client: &str) -> i32 {
+        let log = std::fs::read_to_string(self.dir.path().join("out/latest/logs/external.log")).unwrap();
+        let mut started = log.lines().filter(|line| line.contains(client));
+        let pid = started.find_map(|line| line.rsplit_once(" as pid ")?.1.parse().ok());
+        pid.unwrap_or_else(|| panic!("no {client} in {log}"))
     }
 
     /// Waits until the fault of this name has taken effect; gives whom it hit.
