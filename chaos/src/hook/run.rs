@@ -204,17 +204,18 @@ impl Output {
     /// What was said, once the command has ended: the beginning of it, without the values of `named`.
     fn redacted(&self, named: &BTreeMap<String, String>) -> String {
         let _ = self.ended.recv_timeout(OUTPUT_GRACE);
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut text = redact(&String::from_utf8_lossy(&said), named);
         if said.len() >= READ_MAX {
-            // A secret may be cut in two.
+            // The last thing that was read may be the beginning of a secret.
             let longest = named.values().map(String::len).max().unwrap_or(0);
-            said.truncate(READ_MAX.saturating_sub(longest));
+            text.truncate(text.floor_char_boundary(text.len().saturating_sub(longest)));
         }
-        redact(&String::from_utf8_lossy(&said), named)
+        shortened(text)
     }
 }
 
-/// `text`, or so much of it as is kept, with names in place of values.
+/// `text` with names in place of values.
 fn redact(text: &str, named: &BTreeMap<String, String>) -> String {
     // The longest first: one may be part of another.
     let mut secrets: Vec<(&String, &String)> = named.iter().filter(|(_, value)| !value.is_empty()).collect();
@@ -223,9 +224,13 @@ fn redact(text: &str, named: &BTreeMap<String, String>) -> String {
     for (name, value) in secrets {
         text = text.replace(value.as_str(), &format!("[{name}]"));
     }
+    text
+}
+
+/// So much of `text` as is kept.
+fn shortened(mut text: String) -> String {
     if text.len() > KEPT_MAX {
-        let end = text.floor_char_boundary(KEPT_MAX);
-        text.truncate(end);
+        text.truncate(text.floor_char_boundary(KEPT_MAX));
         text.push_str("\n[the rest is not kept]");
     }
     text.trim_end().to_owned()

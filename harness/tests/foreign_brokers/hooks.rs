@@ -214,9 +214,12 @@ fn a_hook_kills_a_broker_and_another_starts_it() {
         over.store(true, Ordering::Relaxed);
         output.unwrap()
     });
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    // The only broker is away for longer than the load lasts, so its rate is nobody's promise.
+    assert!(matches!(output.status.code(), Some(0 | 5 | 99)), "{}", text(&output));
+    assert!(text(&output).contains("no violations"), "{}", text(&output));
     let fault = hooked.fault();
     assert_eq!((&fault["took_effect"], &fault["error"]), (&true.into(), &Value::Null), "{fault:#}");
+    assert!(fault["at_s"]["healed"].is_f64() && hooked.case.is_undone(), "{fault:#}");
     assert_eq!(hooked.calls(), ["kill", "start"]);
     assert!(text(&output).contains("broker.kill of broker 1, by hook"), "{}", text(&output));
     wait_for("the broker answers", LIMIT, answers);
