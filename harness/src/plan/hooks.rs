@@ -18,7 +18,7 @@ pub(super) fn hooks(
     for (action, hook) in &foreign.hooks {
         if let Some(unset) = hook.variables().find(|name| env(name).is_none()) {
             return Err(refuse(
-                "cluster.command",
+                format!("cluster.command.{action}"),
                 format!("the environment variable {unset}, which the hook of {action} names, is not set"),
                 "set it for gauntlet, and for `gauntlet faults undo`, or take it out of the hook's `env`",
             ));

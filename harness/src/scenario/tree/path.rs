@@ -129,6 +129,9 @@ mod tests {
         assert_eq!((entry.len(), entry.last()), (5, Some(&key("retention.ms"))));
         let secured = [key("cluster"), key("security"), key("sasl.password")];
         assert_eq!(parse_path("cluster.security.sasl.password"), Some(secured.to_vec()));
+        let hook = [key("cluster"), key("ssh"), key("broker.kill"), key("heal"), Segment::Index(1)];
+        assert_eq!(parse_path("cluster.ssh.broker.kill.heal[1]"), Some(hook.to_vec()));
+        assert_eq!(parse_path("cluster.ssh.broker.kill"), Some(hook[..3].to_vec()));
         assert_eq!(parse_path("cluster.local.security.acls").map(|path| path.len()), Some(4));
         for path in ["", ".", "a.", "a[", "a[x]", "a]", "a[0]b", "[0]"] {
             assert_eq!(parse_path(path), None, "{path}");
