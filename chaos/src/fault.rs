@@ -18,6 +18,7 @@ mod claim;
 mod clock_skew;
 mod cpu_starve;
 mod disk;
+mod hooked;
 mod network;
 mod operations;
 mod power_loss;
@@ -32,6 +33,7 @@ pub use clock_skew::OFFSET_NS_MIN as CLOCK_OFFSET_NS_MIN;
 pub use cpu_starve::SHARE_PERCENT_MAX as CPU_SHARE_PERCENT_MAX;
 pub(crate) use cpu_starve::Starving;
 pub use disk::{DiskFault, DiskOperations};
+pub(crate) use hooked::Hooked;
 pub use network::{Direction, NetworkFault, NetworkKind};
 pub(crate) use operations::{ACT_LIMIT, Admin};
 pub use operations::{
@@ -372,6 +374,10 @@ impl Undo for LocalCluster {
     fn undo(&self, pending: &PendingUndo) -> Result<(), String> {
         let undone = match &pending.planned {
             Planned::Operation(planned) => planned.undo.undo(&self.admin(UNDO_LIMIT)),
+            // Nothing of a cluster of ours is done by hooks.
+            Planned::Hook(planned) => {
+                return Err(format!("fault {} is of another cluster", planned.fault));
+            }
             Planned::Process(planned) => match planned.undo {
                 UndoAction::Resume => broker_pause::heal(self, planned.node),
                 UndoAction::Start => start_if_gone(self, planned.node),

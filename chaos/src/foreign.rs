@@ -1,10 +1,10 @@
 //! A cluster that runs already and is somebody else's: what operations need of it, and who undoes them if the run dies.
 //!
-//! Its processes are out of reach, so faults of nodes are not for it. Its supervisor starts nothing: all it has is the undo journal, and it
-//! acts when the run is gone.
+//! Its processes are out of reach, so faults of its brokers need an operator's commands ([`crate::hook`]). Its supervisor starts no broker: it
+//! runs those commands, so that none goes on when the run is gone, and undoes then what the journal lists.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +14,12 @@ use gauntlet_wire::{ConnectOptions, Security};
 use crate::error::ChaosError;
 use crate::fault::{Admin, UNDO_LIMIT};
 use crate::files::{OnPath, create_marked_dir, create_private_dir};
+use crate::hook::{Hook, HookCommand, HookJob, HookStep, HookedBroker, Running, output_file, run};
 use crate::journal::{PendingUndo, Planned, Undo};
 use crate::local::{ClusterDirs, LocalCluster};
 use crate::process::ProcessIdentity;
-use crate::supervisor::{Launcher, Supervisor, SupervisorConfig};
+use crate::supervisor::{Launcher, SignalTimes, Supervisor, SupervisorConfig, SupervisorError};
+use crate::target::Electorate;
 
 /// How to connect to the foreign cluster of the run in this directory: read anew by whoever undoes its faults, as no secret is kept on
 /// disk.
@@ -34,6 +36,10 @@ pub struct ForeignCluster {
     cluster_id: String,
     brokers: BTreeMap<i32, String>,
     security: Security,
+    /// By the names of faults.
+    hooks: BTreeMap<String, Hook>,
+    /// Where outputs of hooks go.
+    logs: PathBuf,
     supervisor: Option<Supervisor>,
 }
 
@@ -49,10 +55,29 @@ impl ForeignCluster {
                 servers.join(", ")
             ),
         })?;
-        Ok(Self { cluster_id, brokers, security: security.clone(), supervisor: None })
+        let (security, hooks) = (security.clone(), BTreeMap::new());
+        Ok(Self { cluster_id, brokers, security, hooks, logs: PathBuf::new(), supervisor: None })
     }
 
-    /// Starts the supervisor that undoes operations if this process dies. Its state lies in `dirs.data` and is removed at the end.
+    /// Has the faults of these names (`broker.kill`) done by these hooks. Refused if one could not be put together for some broker.
+    pub fn with_hooks(mut self, hooks: BTreeMap<String, Hook>) -> Result<Self, ChaosError> {
+        for ((action, hook), (id, addr)) in
+            hooks.iter().flat_map(|hook| self.brokers.iter().map(move |broker| (hook, broker)))
+        {
+            let of = hook.of(&HookedBroker { id: *id, addr, fault: "name" });
+            of.map_err(|why| ChaosError::Refused { why: format!("the hook of {action}: {why}") })?;
+        }
+        self.hooks = hooks;
+        Ok(self)
+    }
+
+    /// The hook that does the fault of this name, if there is one.
+    #[must_use]
+    pub fn hook(&self, action: &str) -> Option<&Hook> {
+        self.hooks.get(action)
+    }
+
+    /// Starts the supervisor that undoes faults if this process dies. Its state lies in `dirs.data` and is removed at the end.
     pub fn guard(mut self, dirs: &ClusterDirs, launcher: &Launcher) -> Result<Self, ChaosError> {
         let absolute = |path: &Path| std::path::absolute(path).on("resolve", path);
         let (data, logs) = (absolute(&dirs.data)?, absolute(&dirs.logs)?);
@@ -65,6 +90,7 @@ impl ForeignCluster {
             undo_journal: dirs.undo_journal.as_deref().map(absolute).transpose()?,
             foreign: true,
         };
+        self.logs = logs;
         self.supervisor = Some(Supervisor::launch(launcher, &config)?);
         Ok(self)
     }
@@ -95,6 +121,46 @@ impl ForeignCluster {
     fn admin(&self, limit: Duration) -> Admin {
         Admin::new(self.brokers.clone(), self.security.clone(), limit)
     }
+
+    /// Has the supervisor run a command for the fault of this name. If it is gone, only what heals is still run, here.
+    pub(crate) fn run_hook(
+        &self,
+        step: HookStep,
+        command: &HookCommand,
+        (fault, broker): (&str, i32),
+    ) -> Result<SignalTimes, ChaosError> {
+        let failed = |why: String| ChaosError::NotSeenToAct { why };
+        let output = output_file(&self.logs, fault, broker);
+        let job = HookJob { step, command: command.clone(), output };
+        let Some(supervisor) = &self.supervisor else {
+            return Err(failed(format!("nobody could undo fault {fault}: the cluster has no supervisor")));
+        };
+        match supervisor.run_hook(&job) {
+            Ok(times) => Ok(times),
+            Err(SupervisorError::Refused(why)) => Err(failed(why)),
+            Err(_) if step == HookStep::Heal => run(&job, &Running::default()).map_err(failed),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Electorate for ForeignCluster {
+    /// Controllers of their own are nobody that an operator's command could be told about.
+    fn node_ids(&self) -> Vec<i32> {
+        self.broker_ids()
+    }
+
+    fn broker_ids(&self) -> Vec<i32> {
+        self.brokers.keys().copied().collect()
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        self.brokers.values().cloned().collect()
+    }
+
+    fn login(&self) -> ConnectOptions {
+        ConnectOptions { security: self.security.clone(), ..ConnectOptions::default() }
+    }
 }
 
 /// The cluster that faults are injected into.
@@ -102,7 +168,7 @@ impl ForeignCluster {
 pub enum FaultCluster {
     /// Ours: all faults.
     Local(Arc<LocalCluster>),
-    /// Somebody else's: operations only.
+    /// Somebody else's: operations, and what there are hooks for.
     Foreign(Arc<ForeignCluster>),
 }
 
@@ -127,6 +193,20 @@ impl FaultCluster {
                 why: format!("the processes of cluster {} are not gauntlet's", cluster.cluster_id),
             }),
         }
+    }
+
+    /// The cluster that is somebody else's, if it is.
+    pub(crate) fn foreign(&self) -> Option<&ForeignCluster> {
+        match self {
+            Self::Local(_) => None,
+            Self::Foreign(cluster) => Some(cluster),
+        }
+    }
+
+    /// The cluster whose brokers an operator's commands reach.
+    pub(crate) fn hooked(&self) -> Result<&ForeignCluster, ChaosError> {
+        let why = || "hooks are for clusters that gauntlet did not start".to_owned();
+        self.foreign().ok_or_else(|| ChaosError::Refused { why: why() })
     }
 
     pub(crate) fn is_foreign(&self) -> bool {
@@ -162,6 +242,11 @@ impl Undo for FaultCluster {
             (Self::Local(cluster), _) => cluster.undo(pending),
             (Self::Foreign(cluster), Planned::Operation(planned)) => {
                 planned.undo.undo(&cluster.admin(UNDO_LIMIT)).map_err(|error| error.to_string())
+            }
+            (Self::Foreign(cluster), Planned::Hook(planned)) => {
+                let of = (planned.fault.as_str(), planned.broker);
+                let healed = cluster.run_hook(HookStep::Heal, &planned.heal, of);
+                healed.map(|_| ()).map_err(|error| error.to_string())
             }
             (Self::Foreign(_), Planned::Process(planned)) => {
                 Err(format!("node {} is no process of ours", planned.node))

@@ -25,7 +25,7 @@ pub use events::{FaultEvent, FaultStep};
 
 use crate::clock::monotonic_ns;
 use crate::fault::{Claim, FaultAction, FaultRecord, FaultSpec};
-use crate::foreign::FaultCluster;
+use crate::foreign::{FaultCluster, ForeignCluster};
 use crate::journal::{UndoJournal, undo_pending};
 use crate::target::Target;
 use steps::FaultThread;
@@ -64,8 +64,8 @@ pub enum InjectorError {
         /// What it does.
         action: &'static str,
     },
-    /// The processes of a cluster that is somebody else's are out of reach.
-    #[error("fault {name}, {action}, needs nodes that gauntlet started")]
+    /// The processes of a cluster that is somebody else's are out of reach, and no hook is stated.
+    #[error("fault {name}, {action}, needs nodes that gauntlet started, or a hook")]
     NeedsLocal {
         /// Its name.
         name: String,
@@ -155,8 +155,11 @@ impl Injector {
     ) -> Result<Self, InjectorError> {
         check(&specs)?;
         let cluster = cluster.into();
-        let of_nodes = |spec: &&FaultSpec| spec.target != Target::Cluster;
-        if let Some(spec) = specs.iter().find(of_nodes).filter(|_| cluster.is_foreign()) {
+        let out_of_reach = |spec: &&FaultSpec| {
+            let hooked = |foreign: &ForeignCluster| foreign.hook(spec.action.name()).is_some();
+            spec.target != Target::Cluster && cluster.foreign().is_some_and(|foreign| !hooked(foreign))
+        };
+        if let Some(spec) = specs.iter().find(out_of_reach) {
             return Err(InjectorError::NeedsLocal { name: spec.name.clone(), action: spec.action.name() });
         }
         let planned = |spec: &FaultSpec| {

@@ -24,12 +24,13 @@ use serde::{Deserialize, Serialize};
 use crate::clock::monotonic_ns;
 use crate::fault::{Admin, OperationUndo};
 use crate::files::{FileError, OnPath};
+use crate::hook::{HookCommand, HookJob, HookStep, Running, output_file, run};
 use crate::process::ProcessIdentity;
 
 /// Name of the journal in a run directory.
 pub const JOURNAL_FILE: &str = "undo.journal";
-/// Largest journal that is read. A line has under 300 bytes, or about 50 per partition of a topic whose replicas are moved: more than
-/// any run writes. A larger file is not ours.
+/// Largest journal that is read. A line has under 300 bytes, or about 50 per partition of a topic whose replicas are moved, or what the
+/// command of a hook has: more than any run writes. A larger file is not ours.
 const JOURNAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// What makes a fault undone.
@@ -53,6 +54,8 @@ pub enum Planned {
     Process(PlannedUndo),
     /// Brokers are told something.
     Operation(PlannedOperation),
+    /// An operator's command does something to a broker.
+    Hook(PlannedHook),
 }
 
 impl Planned {
@@ -62,6 +65,7 @@ impl Planned {
         match self {
             Self::Process(planned) => &planned.fault,
             Self::Operation(planned) => &planned.fault,
+            Self::Hook(planned) => &planned.fault,
         }
     }
 
@@ -70,7 +74,7 @@ impl Planned {
     pub fn process(&self) -> Option<&PlannedUndo> {
         match self {
             Self::Process(planned) => Some(planned),
-            Self::Operation(_) => None,
+            Self::Operation(_) | Self::Hook(_) => None,
         }
     }
 
@@ -78,8 +82,17 @@ impl Planned {
     #[must_use]
     pub fn operation(&self) -> Option<&PlannedOperation> {
         match self {
-            Self::Process(_) => None,
+            Self::Process(_) | Self::Hook(_) => None,
             Self::Operation(planned) => Some(planned),
+        }
+    }
+
+    /// The command that undoes it, where an operator's does.
+    #[must_use]
+    pub fn hook(&self) -> Option<&PlannedHook> {
+        match self {
+            Self::Process(_) | Self::Operation(_) => None,
+            Self::Hook(planned) => Some(planned),
         }
     }
 }
@@ -93,6 +106,33 @@ impl From<PlannedUndo> for Planned {
 impl From<PlannedOperation> for Planned {
     fn from(planned: PlannedOperation) -> Self {
         Self::Operation(planned)
+    }
+}
+
+impl From<PlannedHook> for Planned {
+    fn from(planned: PlannedHook) -> Self {
+        Self::Hook(planned)
+    }
+}
+
+/// A command of an operator that is about to do something to a broker of a cluster that is somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedHook {
+    /// Name of the fault.
+    pub fault: String,
+    /// Kafka's `node.id` of its victim.
+    pub broker: i32,
+    /// What undoes it, whether it was done or not: for this very broker. Of variables it has the names only.
+    pub heal: HookCommand,
+}
+
+impl PlannedHook {
+    /// Runs the command that undoes it; `logs` is the run's directory of logs.
+    pub(crate) fn undo(&self, logs: &Path) -> Result<(), String> {
+        let output = output_file(logs, &self.fault, self.broker);
+        let job = HookJob { step: HookStep::Heal, command: self.heal.clone(), output };
+        run(&job, &Running::default()).map(|_| ())
     }
 }
 
@@ -172,6 +212,7 @@ pub struct PendingUndo {
 enum Line {
     Begin { id: u64, at_ns: u64, planned: PlannedUndo },
     BeginOperation { id: u64, at_ns: u64, planned: PlannedOperation },
+    BeginHook { id: u64, at_ns: u64, planned: PlannedHook },
     Undone { id: u64, at_ns: u64 },
 }
 
@@ -243,6 +284,7 @@ impl UndoJournal {
         let line = match planned.into() {
             Planned::Process(planned) => Line::Begin { id, at_ns, planned },
             Planned::Operation(planned) => Line::BeginOperation { id, at_ns, planned },
+            Planned::Hook(planned) => Line::BeginHook { id, at_ns, planned },
         };
         // Counted even if syncing fails: the id may be in the file.
         state.next_id += 1;
@@ -344,6 +386,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, JournalError> {
         match parsed {
             Ok(Line::Begin { id, at_ns, planned }) => begins(id, at_ns, Planned::Process(planned)),
             Ok(Line::BeginOperation { id, at_ns, planned }) => begins(id, at_ns, Planned::Operation(planned)),
+            Ok(Line::BeginHook { id, at_ns, planned }) => begins(id, at_ns, Planned::Hook(planned)),
             Ok(Line::Undone { id, .. }) => {
                 open.remove(&id);
             }

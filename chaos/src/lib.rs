@@ -2,6 +2,7 @@
 //!
 //! - [`local`]: a cluster on this host; [`LocalCluster`] starts, kills, stops, pauses, resumes and ends its nodes
 //! - [`foreign`]: a cluster that runs already, for faults that need no process of ours
+//! - [`hook`]: an operator's commands, for faults of its brokers
 //! - [`supervisor`]: the process between a run and its brokers, so that no broker outlives its run
 //! - [`fault`], [`target`]: what is broken, and who is hit
 //! - [`injector`]: faults on a schedule, healed whatever happens; [`journal`]: what is broken right now, on disk
@@ -23,6 +24,7 @@ pub mod fault;
 mod files;
 pub mod foreign;
 pub mod history;
+pub mod hook;
 pub mod injector;
 pub mod journal;
 pub mod kafka_home;
@@ -45,6 +47,7 @@ pub use fault::{
 pub use files::FileError;
 pub use foreign::{FaultCluster, ForeignCluster, ForeignLogin};
 pub use history::ClusterHistory;
+pub use hook::{Hook, HookCommand};
 pub use injector::{FaultEvent, FaultStep, Injector};
 pub use journal::UndoJournal;
 pub use kafka_home::{KafkaSource, KafkaVersion};

@@ -52,6 +52,12 @@ pub enum Target {
         /// Kafka's `node.id`.
         id: i32,
     },
+    /// One of the brokers that were registered at the start, by this number that was drawn: for clusters of which nobody knew how many
+    /// brokers they have.
+    Drawn {
+        /// Any number; the same one is always the same broker.
+        number: u64,
+    },
     /// Every broker.
     AllBrokers,
     /// The broker whose turn it is in a rolling restart: the lowest that had none, the active controller last. The order that
@@ -61,6 +67,29 @@ pub enum Target {
     EnoughVoters,
     /// No node: the cluster as a whole, which an operation is about.
     Cluster,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeaderOf { topic, partition } => write!(out, "the leader of {topic}-{partition}"),
+            Self::FollowersOf { topic, partition } => write!(out, "the followers of {topic}-{partition}"),
+            Self::ActiveController => out.write_str("the active controller"),
+            Self::NotController => out.write_str("the first broker that is not the active controller"),
+            Self::LowestPartitionLeaderNotController { topic } => write!(
+                out,
+                "the leader of the lowest partition of {topic} that the active controller does not lead"
+            ),
+            Self::Broker { id } => write!(out, "node {id}"),
+            Self::Drawn { .. } => out.write_str("a broker drawn with the seed"),
+            Self::AllBrokers => out.write_str("all brokers"),
+            Self::NextOfRoll => out.write_str("the next broker, the active controller last"),
+            Self::EnoughVoters => {
+                out.write_str("the active controller and as many voters that the others elect nobody")
+            }
+            Self::Cluster => out.write_str("the cluster"),
+        }
+    }
 }
 
 /// Who was hit.
@@ -123,12 +152,43 @@ struct View {
     topic: Option<TopicMetadata>,
 }
 
+/// Who can be hit, and who can be asked about it.
+pub(crate) trait Electorate {
+    /// Ids of all nodes that are known, whether they run or not.
+    fn node_ids(&self) -> Vec<i32>;
+    /// Those of them that serve clients, ascending.
+    fn broker_ids(&self) -> Vec<i32>;
+    /// `host:port` of the brokers to ask, those first that are most likely to answer.
+    fn addresses(&self) -> Vec<String>;
+    /// How to connect to them.
+    fn login(&self) -> ConnectOptions;
+}
+
+impl Electorate for LocalCluster {
+    fn node_ids(&self) -> Vec<i32> {
+        self.nodes().iter().map(|node| node.node.id).collect()
+    }
+
+    fn broker_ids(&self) -> Vec<i32> {
+        let serves = |node: &&LocalNode| node.node.client_port.is_some();
+        self.nodes().iter().filter(serves).map(|node| node.node.id).collect()
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        self.bootstrap_of_running()
+    }
+
+    fn login(&self) -> ConnectOptions {
+        self.operator()
+    }
+}
+
 impl Target {
     /// Asks the cluster who that is now. Retries while the role is vacant or nobody answers, for some seconds at most, as
     /// long as `go_on` says so. `rolled` are the brokers that a rolling restart has been through.
     pub(crate) fn resolve(
         &self,
-        cluster: &LocalCluster,
+        cluster: &impl Electorate,
         rolled: &BTreeSet<i32>,
         go_on: impl Fn() -> bool,
     ) -> Result<ResolvedTarget, TargetError> {
@@ -152,6 +212,7 @@ impl Target {
             Self::ActiveController
             | Self::NotController
             | Self::Broker { .. }
+            | Self::Drawn { .. }
             | Self::AllBrokers
             | Self::NextOfRoll
             | Self::EnoughVoters
@@ -160,17 +221,15 @@ impl Target {
     }
 
     /// Asks the brokers one after the other until one has answered everything.
-    fn look(&self, cluster: &LocalCluster) -> Result<View, TargetError> {
-        let nodes = cluster.nodes().iter().map(|node| node.node.id).collect();
-        let serves = |node: &&LocalNode| node.node.client_port.is_some();
-        let brokers = cluster.nodes().iter().filter(serves).map(|node| node.node.id).collect();
-        if matches!(self, Self::Broker { .. } | Self::AllBrokers | Self::Cluster) {
+    fn look(&self, cluster: &impl Electorate) -> Result<View, TargetError> {
+        let (nodes, brokers) = (cluster.node_ids(), cluster.broker_ids());
+        if matches!(self, Self::Broker { .. } | Self::Drawn { .. } | Self::AllBrokers | Self::Cluster) {
             // Named nodes need no answer from a cluster that may be down.
             return Ok(View { nodes, brokers, ..View::default() });
         }
-        let options = ConnectOptions { timeout: ANSWER_LIMIT, ..cluster.operator() };
+        let options = ConnectOptions { timeout: ANSWER_LIMIT, ..cluster.login() };
         let mut last = TargetError::Vacant("the cluster has no brokers".to_owned());
-        for addr in cluster.bootstrap_of_running() {
+        for addr in cluster.addresses() {
             match self.ask(&addr, &options) {
                 Ok(view) => return Ok(View { nodes, brokers, ..view }),
                 Err(error) => last = error.into(),
@@ -187,6 +246,7 @@ impl Target {
             Self::LeaderOf { .. }
             | Self::FollowersOf { .. }
             | Self::Broker { .. }
+            | Self::Drawn { .. }
             | Self::AllBrokers
             | Self::Cluster => None,
             Self::ActiveController
@@ -208,6 +268,13 @@ impl Target {
         match self {
             Self::Broker { id } if view.nodes.contains(id) => hit(*id, format!("node {id}, by its id")),
             Self::Broker { id } => Err(TargetError::NoSuchNode { id: *id, known: view.nodes.clone() }),
+            Self::Drawn { number } => match view.brokers.len() as u64 {
+                0 => vacant("no broker was registered".to_owned()),
+                brokers => {
+                    let id = view.brokers[(number % brokers) as usize];
+                    hit(id, format!("drawn with the seed from {brokers} brokers"))
+                }
+            },
             Self::ActiveController => hit(active_controller(view)?, "active controller".to_owned()),
             Self::NotController => {
                 let controller = active_controller(view)?;
@@ -363,6 +430,7 @@ mod tests {
             (lowest.clone(), view(all, Some(1), &[Some(1), Some(2), Some(3)]), 2, "leader of t-1, not"),
             (lowest, view(all, Some(1), &[None, Some(1), Some(3)]), 3, "leader of t-2, not"),
             (Target::Broker { id: 3 }, view(&[1], None, &[]), 3, "by its id"),
+            (Target::Drawn { number: 7 }, view(&[], None, &[]), 2, "drawn with the seed from 3 brokers"),
         ];
         for (target, view, node, why) in cases {
             let resolved = target.choose(&view, &BTreeSet::new()).unwrap();

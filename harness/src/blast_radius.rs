@@ -1,6 +1,9 @@
 //! Faults on a cluster that is somebody else's: what they are going to do to whom, and whether somebody has consented to that.
 
-use gauntlet_chaos::{FaultAction, FaultSpec, ForeignCluster, Operation};
+use std::collections::BTreeMap;
+
+use gauntlet_chaos::hook::HookedBroker;
+use gauntlet_chaos::{FaultAction, FaultSpec, ForeignCluster, Hook, Operation, Target};
 
 use crate::plan::ForeignPlan;
 use crate::units::Duration;
@@ -42,17 +45,86 @@ pub(crate) fn consent(foreign: &ForeignPlan, seen: &str, yes: bool) -> Result<()
     }
 }
 
+/// Faults name brokers that the cluster has not. Nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct NoSuchBroker(Vec<String>);
+
+/// Whether the cluster has the brokers that faults name.
+pub(crate) fn brokers_are_there(foreign: &ForeignPlan, cluster: &ForeignCluster) -> Result<(), NoSuchBroker> {
+    let known: Vec<String> = cluster.brokers().keys().map(i32::to_string).collect();
+    let missing: Vec<String> = foreign
+        .named
+        .iter()
+        .filter(|named| !cluster.brokers().contains_key(&named.id))
+        .map(|named| {
+            format!(
+                "{}: fault `{}` is aimed at broker {}, which cluster {} does not have; its brokers are {}",
+                named.place,
+                named.fault,
+                named.id,
+                cluster.cluster_id(),
+                known.join(", ")
+            )
+        })
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(NoSuchBroker(missing)) }
+}
+
 /// The cluster, its brokers, and each fault with what it changes and how that ends.
 pub(crate) fn lines(cluster: &ForeignCluster, faults: &[FaultSpec]) -> Vec<String> {
     let brokers: Vec<String> = cluster.brokers().iter().map(|(id, addr)| format!("{id} ({addr})")).collect();
     let of = format!("blast radius: cluster {}, brokers {}", cluster.cluster_id(), brokers.join(", "));
-    std::iter::once(of).chain(faults.iter().map(fault)).collect()
+    std::iter::once(of).chain(faults.iter().flat_map(|spec| fault(cluster, spec))).collect()
 }
 
-fn fault(spec: &FaultSpec) -> String {
-    let FaultAction::Operation { operation } = &spec.action else {
-        return format!("blast radius: {}: {}", spec.name, spec.action.name());
+fn fault(cluster: &ForeignCluster, spec: &FaultSpec) -> Vec<String> {
+    match (&spec.action, cluster.hook(spec.action.name())) {
+        (FaultAction::Operation { operation }, _) => vec![operation_line(spec, operation)],
+        (_, Some(hook)) => hooked(spec, hook, cluster.brokers()),
+        (_, None) => vec![format!("blast radius: {}: {}", spec.name, spec.action.name())],
+    }
+}
+
+/// Whom a hook may hit, and with which commands: all that it could be, as roles are given away only when it is due.
+fn hooked(spec: &FaultSpec, hook: &Hook, brokers: &BTreeMap<i32, String>) -> Vec<String> {
+    let healed = match spec.recover_after {
+        Some(after) if after.is_zero() => "healed at once".to_owned(),
+        Some(after) => format!("healed after {}", lasting(after)),
+        None => "healed when the run ends".to_owned(),
     };
+    let ids: Vec<i32> = match (&spec.target, brokers.len() as u64) {
+        (Target::Broker { id }, _) => vec![*id],
+        (Target::Drawn { number }, count @ 1..) => {
+            brokers.keys().copied().skip((number % count) as usize).take(1).collect()
+        }
+        _ => brokers.keys().copied().collect(),
+    };
+    let whom = match ids[..] {
+        [one] => format!("broker {one}"),
+        _ => format!("{}, decided when it is due", spec.target),
+    };
+    let mut lines =
+        vec![format!("blast radius: {}: {} of {whom}, by hook; {healed}", spec.name, spec.action.name())];
+    for id in ids {
+        let Some(addr) = brokers.get(&id) else { continue };
+        let commands = match hook.of(&HookedBroker { id, addr, fault: &spec.name }) {
+            Ok(hook) => {
+                let check = hook.check.map(|check| format!("; check: {check}")).unwrap_or_default();
+                format!("apply: {}{check}; heal: {}", hook.apply, hook.heal)
+            }
+            Err(why) => why,
+        };
+        lines.push(format!("blast radius: {}: on broker {id} ({addr}): {commands}", spec.name));
+    }
+    lines
+}
+
+fn lasting(time: std::time::Duration) -> Duration {
+    Duration::from_ns(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn operation_line(spec: &FaultSpec, operation: &Operation) -> String {
     let healed = match operation {
         Operation::ElectionPreferred(_) => "nothing to undo".to_owned(),
         Operation::ElectionUnclean(_) => "what it loses is gone for good".to_owned(),
@@ -63,8 +135,7 @@ fn fault(spec: &FaultSpec) -> String {
         | Operation::LeaderImbalance(_)
         | Operation::QuotaChange(_) => match spec.recover_after {
             Some(after) => {
-                let after = Duration::from_ns(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
-                format!("what was before is put back after {after}")
+                format!("what was before is put back after {}", lasting(after))
             }
             None => "what was before is put back when the run ends".to_owned(),
         },
@@ -83,6 +154,8 @@ mod tests {
             security: gauntlet_wire::Security::default(),
             allow_faults,
             cluster_id: cluster_id.map(str::to_owned),
+            hooks: BTreeMap::new(),
+            named: Vec::new(),
         };
         for (allow, id, yes, allowed) in [
             (false, None, false, false),

@@ -4,6 +4,7 @@ mod convert;
 mod external;
 mod faults;
 mod foreign_login;
+mod hooks;
 mod load;
 mod needs;
 mod permissions;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gauntlet_chaos::LocalSpec;
+use gauntlet_chaos::{Hook, LocalSpec};
 use gauntlet_reports::Expectation;
 use gauntlet_reports::record::{LoadProfile, RatePoint};
 use gauntlet_verify::{Guarantee, ProducerSemantics};
@@ -77,6 +78,21 @@ pub struct ForeignPlan {
     pub allow_faults: bool,
     /// The only cluster that faults are meant for.
     pub cluster_id: Option<String>,
+    /// What does faults to its brokers, by the names of faults.
+    pub hooks: BTreeMap<String, Hook>,
+    /// Brokers that faults name, and where: whether they are there is known once the cluster is asked.
+    pub named: Vec<NamedBroker>,
+}
+
+/// A broker that a scenario names by its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedBroker {
+    /// Kafka's `node.id`.
+    pub id: i32,
+    /// Name of the fault.
+    pub fault: String,
+    /// `file:line:column`.
+    pub place: String,
 }
 
 /// What happens to a topic before and after the run.

@@ -41,7 +41,7 @@ pub(crate) use threads::{FRAGMENTS_MAX, INTERVAL_NS};
 pub use threads::{LoopFailure, ThreadError};
 pub use topics::TopicError;
 
-use crate::blast_radius::{self, NoConsent};
+use crate::blast_radius::{self, NoConsent, NoSuchBroker};
 use crate::intervals::Second;
 use crate::load::producer::Stumble;
 use crate::plan::{ClusterPlan, ForeignPlan, Lifecycle, Plan};
@@ -115,6 +115,9 @@ pub enum RunError {
     /// Nobody has consented to faults on a cluster that is somebody else's, or it is another one. Nothing was done to it.
     #[error(transparent)]
     NoConsent(#[from] NoConsent),
+    /// A fault is aimed at a broker that is not there. Nothing was done.
+    #[error(transparent)]
+    NoSuchBroker(#[from] NoSuchBroker),
     /// A signal came before the load began.
     #[error("interrupted before the load began")]
     Interrupted,
@@ -130,6 +133,7 @@ impl RunError {
             | RunError::Program(_) => ExitReason::Environment,
             RunError::Interrupted => ExitReason::Aborted,
             RunError::NoConsent(_) => ExitReason::NothingRan,
+            RunError::NoSuchBroker(_) => ExitReason::InvalidScenario,
             _ => ExitReason::InternalError,
         }
     }
@@ -368,6 +372,8 @@ impl Run<'_> {
         };
         // Who it is and what is going to be done to it, before anything is.
         let cluster = ForeignCluster::ask(&foreign.servers, &foreign.security)?;
+        blast_radius::brokers_are_there(foreign, &cluster)?;
+        let cluster = cluster.with_hooks(foreign.hooks.clone())?;
         for line in blast_radius::lines(&cluster, faults) {
             (self.tell)(Progress::Note(&line));
         }

@@ -1,4 +1,4 @@
-//! Operations as faults on a cluster that gauntlet did not start: never without consent, and undone however the run ends.
+//! Faults on a cluster that gauntlet did not start, operations and (`hooks`) those of its brokers: never without consent, and undone however the run ends.
 //!
 //! The brokers are real, and started by the test; the program under test knows nothing of them but an address.
 
@@ -6,6 +6,8 @@
 
 #[path = "support/brokers.rs"]
 mod brokers;
+#[path = "foreign_brokers/hooks.rs"]
+mod hooks;
 #[path = "support/program.rs"]
 mod program;
 #[path = "support/wait.rs"]
@@ -19,7 +21,7 @@ use brokers::{alone, quick, shared};
 use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::{LocalCluster, LocalSecurity, LocalSpec, Mechanism, Protocol};
 use gauntlet_wire::security::Credentials;
-use gauntlet_wire::{ConfigResource, Connection};
+use gauntlet_wire::{ConfigResource, ConnectOptions, Connection};
 use nix::sys::signal::Signal;
 use program::{GAUNTLET, text};
 use serde_json::Value;
@@ -55,20 +57,31 @@ struct Case {
 impl Case {
     /// `consent` are more fields of `cluster`. The topic outlives the run, so that its properties can be looked at.
     fn new(topic: &str, consent: &str, duration: &str, lasts_for: &str) -> Self {
+        let faults = format!(
+            "- {{ name: shorter, at: 1s, {lasts_for} action: config.change, args: {{ topic: {topic}, entries: {{ retention.ms: 3600000 }} }} }}\n"
+        );
+        Self::of(topic, consent, duration, &faults)
+    }
+
+    /// `cluster_fields` are more fields of `cluster`.
+    fn of(topic: &str, cluster_fields: &str, duration: &str, faults: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (user, addr) = (login().0, &cluster().bootstrap()[0]);
         let yaml = format!(
             "version: 1\nname: foreign\nseed: 1\n\
              cluster:\n  bootstrap_servers: \"{addr}\"\n  security:\n    security.protocol: SASL_PLAINTEXT\n\
-             \x20   sasl.mechanism: PLAIN\n    sasl.username: {user}\n    sasl.password: ${{env.{PASSWORD}}}\n{consent}\
+             \x20   sasl.mechanism: PLAIN\n    sasl.username: {user}\n    sasl.password: ${{env.{PASSWORD}}}\n{cluster_fields}\
              topics: [{{ name: {topic}, partitions: 3, lifecycle: keep, config: {{ retention.ms: 7200000 }} }}]\n\
              workload: {{ payload: {{ size: 100B }}, producers: {{ count: 1 }} }}\n\
              load: {{ shape: constant, rate: 500/s, warmup: 1s, duration: {duration} }}\n\
-             faults:\n\
-             - {{ name: shorter, at: 1s, {lasts_for} action: config.change, args: {{ topic: {topic}, entries: {{ retention.ms: 3600000 }} }} }}\n"
+             faults:\n{faults}"
         );
         std::fs::write(dir.path().join("case.yaml"), yaml).unwrap();
         Self { dir }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("case.yaml")
     }
 
     fn command(&self, verb: &str) -> Command {
@@ -88,7 +101,10 @@ impl Case {
 
     /// Starts a run, and waits until its fault acts and is in the journal.
     fn start(&self) -> Child {
-        let mut command = self.command("run");
+        self.start_with(self.command("run"))
+    }
+
+    fn start_with(&self, mut command: Command) -> Child {
         let mut run = command.arg("--yes").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let acts =
             |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|f| f["took_effect_ns"].is_u64());
@@ -96,7 +112,6 @@ impl Case {
             assert_eq!(run.try_wait().unwrap(), None, "the run ended: {}", self.read("run.json"));
             self.read("faults.ndjson").lines().any(acts)
         });
-        assert!(self.read("undo.journal").contains(r#""foreign":true"#), "{}", self.read("undo.journal"));
         run
     }
 
@@ -202,6 +217,7 @@ fn a_killed_run_is_undone_by_its_supervisor() {
     let _alone = alone();
     let case = Case::new("killed", "", "300s", "");
     let mut run = case.start();
+    assert!(case.read("undo.journal").contains(r#""foreign":true"#), "{}", case.read("undo.journal"));
     assert_eq!(retention("killed").as_deref(), Some("3600000"));
     let supervisor = case.supervisor();
     run.kill().unwrap();

@@ -10,10 +10,11 @@ use super::{FaultEvent, FaultStep, Shared, Waited};
 use crate::clock::monotonic_ns;
 use crate::error::ChaosError;
 use crate::fault::{
-    ACT_LIMIT, Acted, Aim, Claim, FaultRecord, FaultSpec, Means, Operation, OperationUndo, UNDO_LIMIT,
-    status_of,
+    ACT_LIMIT, Acted, Aim, Claim, FaultRecord, FaultSpec, Hooked, Means, Operation, OperationUndo,
+    UNDO_LIMIT, status_of,
 };
-use crate::journal::{BrokerAddress, JournalError, PlannedOperation, PlannedUndo};
+use crate::foreign::ForeignCluster;
+use crate::journal::{BrokerAddress, JournalError, Planned, PlannedOperation, PlannedUndo};
 use crate::process::ProcessIdentity;
 use crate::supervisor::{NodeState, NodeStatus};
 use crate::target::{ResolvedTarget, TargetError};
@@ -57,6 +58,8 @@ struct Victim {
 enum Hit {
     /// Nodes.
     Nodes { means: Means, victims: Vec<Victim> },
+    /// Brokers that are somebody else's, by an operator's commands; each with its entry in the journal.
+    Hooked(Vec<(Hooked, u64)>),
     /// The cluster, by an operation that is claimed and, if it can be undone, journaled.
     Cluster { operation: Operation, undo: Option<JournaledUndo> },
 }
@@ -117,7 +120,10 @@ impl FaultThread {
         }
         let action = self.spec.action.clone();
         let (hit, target) = match action.aim() {
-            Aim::Nodes(means) => self.prepare_nodes(means)?,
+            Aim::Nodes(means) => match self.shared.cluster.foreign() {
+                Some(foreign) => self.prepare_hooked(foreign)?,
+                None => self.prepare_nodes(means)?,
+            },
             Aim::Cluster(operation) => self.prepare_operation(operation)?,
         };
         self.record.target = Some(target.clone());
@@ -137,8 +143,23 @@ impl FaultThread {
             }
             processes.push((*node, status.process));
         }
-        let victims = self.write_journal(means, &processes)?;
+        let (fault, undo) = (&self.spec.name, means.undo());
+        let planned = |&(node, process): &(i32, ProcessIdentity)| {
+            Planned::from(PlannedUndo { fault: fault.clone(), node, process, undo })
+        };
+        let ids = self.write_journal(processes.iter().map(planned))?;
+        let victim = |((node, process), journal_id)| Victim { node, process, journal_id };
+        let victims = processes.into_iter().zip(ids).map(victim).collect();
         Ok((Hit::Nodes { means, victims }, target))
+    }
+
+    fn prepare_hooked(&self, cluster: &ForeignCluster) -> Result<(Hit, ResolvedTarget), NotInjected> {
+        let target = self.spec.target.resolve(cluster, &self.rolled(), || !self.shared.lock().ending)?;
+        self.claim(target.nodes.iter().copied().map(Claim::Node).collect())?;
+        let of = |node: &i32| Hooked::prepare(cluster, &self.spec.action, &self.spec.name, *node);
+        let hooked: Vec<Hooked> = target.nodes.iter().map(of).collect::<Result<_, _>>()?;
+        let ids = self.write_journal(hooked.iter().map(|hooked| hooked.planned(&self.spec.name).into()))?;
+        Ok((Hit::Hooked(hooked.into_iter().zip(ids).collect()), target))
     }
 
     fn prepare_operation(&self, operation: &Operation) -> Result<(Hit, ResolvedTarget), NotInjected> {
@@ -219,28 +240,22 @@ impl FaultThread {
         Ok(())
     }
 
-    /// Writes an entry for each victim. If one can't be written, those before it undo nothing: none was hit.
-    fn write_journal(
-        &self,
-        means: Means,
-        processes: &[(i32, ProcessIdentity)],
-    ) -> Result<Vec<Victim>, NotInjected> {
-        let undo = means.undo();
-        let mut victims: Vec<Victim> = Vec::new();
-        for &(node, process) in processes {
-            let planned = PlannedUndo { fault: self.spec.name.clone(), node, process, undo };
+    /// Writes an entry for each victim; gives their ids. If one can't be written, those before it undo nothing: none was hit.
+    fn write_journal(&self, all: impl Iterator<Item = Planned>) -> Result<Vec<u64>, NotInjected> {
+        let mut ids = Vec::new();
+        for planned in all {
             match self.shared.journal.begin(planned) {
-                Ok(journal_id) => victims.push(Victim { node, process, journal_id }),
+                Ok(id) => ids.push(id),
                 Err(error) => {
-                    for victim in victims {
+                    for id in ids {
                         // The first error is the one to tell; what stays pending is undone once more, which is harmless.
-                        let _ = self.shared.journal.mark_undone(victim.journal_id);
+                        let _ = self.shared.journal.mark_undone(id);
                     }
                     return Err(error.into());
                 }
             }
         }
-        Ok(victims)
+        Ok(ids)
     }
 
     fn inject(&mut self, hit: &Hit) {
@@ -249,6 +264,10 @@ impl FaultThread {
             Hit::Nodes { means, victims } => {
                 let nodes: Vec<i32> = victims.iter().map(|victim| victim.node).collect();
                 cluster.local().and_then(|cluster| means.apply(&self.spec.name, cluster, &nodes))
+            }
+            Hit::Hooked(hooked) => {
+                let hooked: Vec<&Hooked> = hooked.iter().map(|(hooked, _)| hooked).collect();
+                cluster.hooked().and_then(|cluster| Hooked::apply(&hooked, cluster, &self.spec.name))
             }
             Hit::Cluster { operation, undo } => {
                 operation.apply(undo.as_ref().map(|undo| &undo.before), &cluster.admin(ACT_LIMIT))
@@ -288,6 +307,7 @@ impl FaultThread {
         self.publish(FaultStep::HealBegan, began_ns);
         let healed = match hit {
             Hit::Nodes { means, victims } => self.bring_back(*means, victims),
+            Hit::Hooked(hooked) => self.heal_hooked(hooked),
             Hit::Cluster { undo: Some(undo), .. } => self.put_back(undo),
             Hit::Cluster { undo: None, .. } => Ok(began_ns),
         };
@@ -328,6 +348,26 @@ impl FaultThread {
             }
         }
         if problems.is_empty() { Ok(healed_ns) } else { Err(problems.join("; ")) }
+    }
+
+    /// Has the hook of every victim heal, marks the journal, and waits until all are back; gives the time when that was seen. What fails for
+    /// one does not keep the others from being healed.
+    fn heal_hooked(&self, hooked: &[(Hooked, u64)]) -> Result<u64, String> {
+        let cluster = self.shared.cluster.hooked().map_err(|error| error.to_string())?;
+        let heal = |(hooked, journal_id): &(Hooked, u64)| {
+            hooked.heal(cluster, &self.spec.name).map_err(|error| error.to_string())?;
+            self.shared.journal.mark_undone(*journal_id).map_err(|error| error.to_string())
+        };
+        let healed: Vec<Result<(), String>> = hooked.iter().map(heal).collect();
+        let back = hooked.iter().zip(healed).map(|((hooked, _), healed)| {
+            healed.and_then(|()| hooked.wait_back(cluster).map_err(|error| error.to_string()))
+        });
+        let (back, problems): (Vec<_>, Vec<_>) = back.partition(Result::is_ok);
+        let problems: Vec<String> = problems.into_iter().filter_map(Result::err).collect();
+        match problems.is_empty() {
+            true => Ok(back.into_iter().flatten().max().unwrap_or_else(monotonic_ns)),
+            false => Err(problems.join("; ")),
+        }
     }
 
     fn undo(&self, means: Means, victim: &Victim) -> Result<(), String> {

@@ -13,6 +13,9 @@ use crate::local::operator_of;
 use crate::process::ProcessIdentity;
 use crate::supervisor::read_identity;
 
+/// Where a run directory has its logs.
+const LOGS_DIR: &str = "logs";
+
 /// Undoes by what the journal itself says, without any supervisor. For a command that finds the journal of a run that is gone.
 #[derive(Clone, Debug)]
 pub struct Leftovers {
@@ -40,6 +43,8 @@ impl Leftovers {
     fn is_there(&self, planned: &Planned) -> bool {
         match planned {
             Planned::Process(planned) => planned.process.is_alive(),
+            // Only its command could tell.
+            Planned::Hook(_) => true,
             Planned::Operation(planned) if planned.foreign => {
                 let security = (self.login)(&self.run_dir);
                 security.is_ok_and(|security| planned.admin(security, Duration::ZERO).is_some())
@@ -53,7 +58,8 @@ impl Undo for Leftovers {
     /// Resumes the very process that was paused, if it still is there. A node that was ended stays so: its supervisor is gone
     /// and with it the cluster that it could come back to. So is the proxy that a fault of the network was in, and, as no node outlives its
     /// supervisor, whoever had a shim. An operation is
-    /// undone as long as a broker of its cluster answers; one on somebody else's cluster stays pending until one does.
+    /// undone as long as a broker of its cluster answers; one on somebody else's cluster stays pending until one does. The command of a hook is run
+    /// in any case: it is harmless where nothing is left to undo.
     fn undo(&self, pending: &PendingUndo) -> Result<(), String> {
         match &pending.planned {
             Planned::Process(planned) => match planned.undo {
@@ -64,6 +70,7 @@ impl Undo for Leftovers {
                     .map_err(|error| format!("cannot resume {}: {error}", planned.process)),
                 UndoAction::Start | UndoAction::Reconnect | UndoAction::TakeBack => Ok(()),
             },
+            Planned::Hook(planned) => planned.undo(&self.run_dir.join(LOGS_DIR)),
             Planned::Operation(planned) if planned.foreign => {
                 planned.undo_on_foreign((self.login)(&self.run_dir)?, UNDO_LIMIT)
             }
@@ -94,7 +101,7 @@ pub enum RunLeftovers {
 pub struct Leftover {
     /// The entry.
     pub pending: PendingUndo,
-    /// Whether its victim, or a broker of its cluster, was still there. If not, nothing was left of the fault but the entry.
+    /// Whether its victim, or a broker of its cluster, was still there, as far as can be told. If not, nothing was left of the fault but the entry.
     pub was_alive: bool,
     /// Why it could not be undone, if so. It stays pending then.
     pub error: Option<String>,

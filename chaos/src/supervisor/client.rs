@@ -16,6 +16,7 @@ use super::control::ControlSocket;
 use super::protocol::{NodeCommand, NodeStatus, Reply, Request, SignalTimes};
 use super::server::READY;
 use crate::files::{FileError, OnPath, last_lines, write_atomically};
+use crate::hook::HookJob;
 use crate::process::ProcessIdentity;
 use crate::proxy::{Front, Rule};
 use crate::shim::{NodePage, Orders, Seen};
@@ -279,6 +280,12 @@ impl Supervisor {
     /// Sends SIGCONT and waits until the process is no longer stopped.
     pub fn resume(&self, node: i32) -> Result<SignalTimes, SupervisorError> {
         self.seen(&Request::Resume { node }, PROMPT)
+    }
+
+    /// Runs a command of a hook until it has ended; an error if it fails or takes too long.
+    pub(crate) fn run_hook(&self, job: &HookJob) -> Result<SignalTimes, SupervisorError> {
+        let limit = job.command.timeout().saturating_add(PROMPT);
+        self.seen(&Request::RunHook { job: job.clone() }, limit)
     }
 
     /// All nodes ever started, with their latest process and its state.

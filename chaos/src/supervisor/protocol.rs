@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hook::HookJob;
 use crate::process::ProcessIdentity;
 use crate::proxy::{Front, Rule};
 use crate::shim::{NodePage, Orders, Seen};
@@ -43,6 +44,8 @@ pub(crate) enum Request {
     Pause { node: i32 },
     /// SIGCONT. [`Reply::Seen`]: signal sent, main thread no longer in state T.
     Resume { node: i32 },
+    /// Run a command of a hook. [`Reply::Seen`]: before it began, after it had ended with exit status 0.
+    RunHook { job: HookJob },
     /// All nodes ever started. Answered by [`Reply::Nodes`].
     List,
     /// Outlive the run, but end after `ttl_ms`. Answered by [`Reply::Done`].

@@ -22,7 +22,8 @@ use super::protocol::{ExitRecord, Reply, Request, SignalTimes};
 use crate::clock::monotonic_ns;
 use crate::files::{OnPath, remove_marked_dir, write_atomically};
 use crate::foreign::{ForeignLogin, no_login};
-use crate::journal::{JournalError, PendingUndo, PlannedOperation, UndoAction, UndoJournal};
+use crate::hook::{self, HookJob, Running};
+use crate::journal::{JournalError, PendingUndo, PlannedHook, PlannedOperation, UndoAction, UndoJournal};
 use crate::local::{ReservedPorts, operator_of};
 use crate::process::ProcessIdentity;
 use crate::proxy::{Front, Nodes, Proxy, ProxyError};
@@ -127,6 +128,7 @@ fn supervise(config_path: &Path, login: ForeignLogin) -> Result<(), Box<dyn std:
         waiters: Vec::new(),
         reserved: Vec::new(),
         page_cache: None,
+        hooks: Running::default(),
         ends_at: None,
         detached: false,
         login,
@@ -150,6 +152,8 @@ struct SupervisorProcess {
     /// Held, never read: dropping them would free the ports.
     reserved: Vec<ReservedPorts>,
     page_cache: Option<PageCacheTrimmer>,
+    /// Commands of hooks that run, each in a thread of its own.
+    hooks: Running,
     /// When the time to live of a detached cluster is over.
     ends_at: Option<Instant>,
     detached: bool,
@@ -221,6 +225,7 @@ impl SupervisorProcess {
             }
             Request::Pause { node } => return self.set_paused(node, true, reply),
             Request::Resume { node } => return self.set_paused(node, false, reply),
+            Request::RunHook { job } => return self.run_hook(job, reply),
             Request::List => Ok(Reply::Nodes { nodes: self.children.statuses() }),
             Request::Detach { ttl_ms } => {
                 self.detached = true;
@@ -231,6 +236,22 @@ impl SupervisorProcess {
             Request::Shutdown => Err("shutdown is not handled here".to_owned()),
         };
         answer(&reply, now.unwrap_or_else(|message| Reply::Failed { message }));
+    }
+
+    /// Answers when the command has ended; the loop goes on meanwhile.
+    fn run_hook(&self, job: HookJob, reply: SyncSender<Reply>) {
+        log(&format!("hook, {}: {}", job.step, job.command));
+        let (running, told) = (self.hooks.clone(), reply.clone());
+        let run = move || {
+            let ended = hook::run(&job, &running);
+            answer(
+                &told,
+                ended.map_or_else(|message| Reply::Failed { message }, |times| Reply::Seen { times }),
+            );
+        };
+        if let Err(error) = spawn("hook", run) {
+            answer(&reply, Reply::Failed { message: format!("no thread for a hook: {error}") });
+        }
     }
 
     fn handle_shims(&mut self, request: Request) -> Result<Reply, String> {
@@ -363,6 +384,11 @@ impl SupervisorProcess {
         for waiter in std::mem::take(&mut self.waiters) {
             answer(&waiter.reply, Reply::Failed { message: "the supervisor is shutting down".to_owned() });
         }
+        // What goes on being applied while it is healed would outlive that.
+        let killed = self.hooks.end();
+        if killed > 0 {
+            log(&format!("killed {killed} commands of hooks"));
+        }
         let journal = self.heal(config);
         // Data that is removed anyway needs no orderly stop; data that somebody will read does.
         if config.remove_dir.is_none() {
@@ -389,7 +415,7 @@ impl SupervisorProcess {
     }
 
     /// Takes all rules of the network and all orders of shims out of force, and resumes what is paused, by what the journal says and by what we did
-    /// ourselves: a paused process would see no SIGTERM, and a broker that is cut off can't hand over what it leads. Then operations
+    /// ourselves: a paused process would see no SIGTERM, and a broker that is cut off can't hand over what it leads. Then hooks heal, and operations
     /// are undone, which needs brokers. Gives the journal, if there is one. One that can't be read must not keep the nodes alive.
     fn heal(&mut self, config: &SupervisorConfig) -> Option<UndoJournal> {
         let opened = config.undo_journal.as_deref().filter(|path| path.exists()).map(UndoJournal::open_file);
@@ -422,6 +448,7 @@ impl SupervisorProcess {
             }
         }
         if let Some(journal) = &journal {
+            undo_hooks(journal, &pending, config);
             undo_operations(journal, &pending, config, self.login);
         }
         journal
@@ -453,6 +480,33 @@ impl SupervisorProcess {
     }
 }
 
+/// Has the hooks among what is pending heal, all at once, so that one that hangs keeps no other from it, and marks those that did.
+fn undo_hooks(journal: &UndoJournal, pending: &[PendingUndo], config: &SupervisorConfig) {
+    let logs = config.log.parent().unwrap_or(Path::new("."));
+    let heal = |id: u64, planned: &PlannedHook| {
+        let undone =
+            planned.undo(logs).and_then(|()| journal.mark_undone(id).map_err(|error| error.to_string()));
+        log_undone(&planned.fault, undone);
+    };
+    let heal = &heal;
+    thread::scope(|scope| {
+        for (id, planned) in pending.iter().filter_map(|pending| Some((pending.id, pending.planned.hook()?)))
+        {
+            let thread = thread::Builder::new().name("heal".to_owned());
+            if thread.spawn_scoped(scope, move || heal(id, planned)).is_err() {
+                heal(id, planned);
+            }
+        }
+    });
+}
+
+fn log_undone(fault: &str, undone: Result<(), String>) {
+    log(&match undone {
+        Ok(()) => format!("healing: fault {fault} is undone"),
+        Err(why) => format!("healing: fault {fault} is not undone: {why}"),
+    });
+}
+
 /// Undoes the operations among what is pending, latest first, and marks those that are undone.
 fn undo_operations(
     journal: &UndoJournal,
@@ -471,10 +525,7 @@ fn undo_operations(
             undo_operation(planned, &config.state_dir, left)
         };
         let undone = undone.and_then(|()| journal.mark_undone(id).map_err(|error| error.to_string()));
-        log(&match undone {
-            Ok(()) => format!("healing: fault {} is undone", planned.fault),
-            Err(why) => format!("healing: fault {} is not undone: {why}", planned.fault),
-        });
+        log_undone(&planned.fault, undone);
     }
 }
 

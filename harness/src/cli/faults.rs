@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use gauntlet_chaos::doctor::{Status, examine};
+use gauntlet_chaos::hook::HOOKED_ACTIONS;
 use gauntlet_chaos::journal::{Leftover, Planned, RunLeftovers, UndoAction, undo_run_with};
 use gauntlet_chaos::{LocalSpec, cache_dir, shim};
 use gauntlet_reports::ExitReason;
@@ -20,8 +21,8 @@ const DEPTH_MAX: usize = 5;
 pub(super) enum FaultsCommand {
     /// List all faults, and on which clusters this machine can inject them.
     List(ListArgs),
-    /// Undo what a crash left, by the undo journals of dead runs: resumes processes that were paused, and puts back what operations
-    /// changed as long as a broker answers. Runs that go on are left alone; exit code 7 if something stays broken.
+    /// Undo what a crash left, by the undo journals of dead runs: resumes processes that were paused, puts back what operations
+    /// changed as long as a broker answers, and has hooks heal. Runs that go on are left alone; exit code 7 if something stays broken.
     Undo(UndoArgs),
 }
 
@@ -64,7 +65,11 @@ fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
     let local = if lacking.is_none() { "yes" } else { "no" };
     writeln!(out, "{:<23} {:<6} {:<18} what it does", "fault", "local", "bootstrap_servers")?;
     for action in ActionName::ALL {
-        let foreign = if is_operation(action) { "yes" } else { "no" };
+        let foreign = match action {
+            _ if is_operation(action) => "yes",
+            _ if HOOKED_ACTIONS.contains(&action.name()) => "by hook",
+            _ => "no",
+        };
         writeln!(out, "{:<23} {local:<6} {foreign:<18} {}", action.name(), what(action))?;
         writeln!(out, "{:<49} {}", "", how(action))?;
     }
@@ -88,7 +93,8 @@ fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
     writeln!(
         out,
         "bootstrap_servers: brokers that run already: what takes an admin connection alone, with --yes or `cluster.allow_faults` and \
-         `cluster.cluster_id`;\n       there is no way to their processes: use `cluster: {{ local: … }}`"
+         `cluster.cluster_id`;\n       by hook: with commands of your own in `cluster.command` or `cluster.ssh`; it acts when the broker takes no connections any more, or, \
+         paused, does not answer;\n       for all others there is no way to their processes: use `cluster: {{ local: … }}`"
     )
 }
 
@@ -275,6 +281,7 @@ fn told(leftover: &Leftover) -> String {
             };
             (what, undone)
         }
+        Planned::Hook(planned) => (format!("{fault} on broker {}", planned.broker), "its hook has healed it"),
         Planned::Operation(_) => match leftover.was_alive {
             true => (fault.to_owned(), "what was before is put back"),
             false => (fault.to_owned(), "no broker of its cluster runs any more; marked as undone"),

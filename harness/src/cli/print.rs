@@ -8,7 +8,7 @@ mod sweep;
 
 use std::io::Write;
 
-use gauntlet_chaos::{FaultAction, FaultSpec, Jvm, Operation, Target};
+use gauntlet_chaos::{FaultAction, FaultSpec, Jvm, Operation};
 use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;
@@ -276,7 +276,7 @@ fn fault_times(faults: &[FaultSpec]) -> Vec<(Option<std::time::Duration>, String
                 format!("{add}; the load stays on those that it has before")
             }
             FaultAction::Operation { operation } => operation.to_string(),
-            action => format!("{}{}", target(&fault.target), fault_words::details(action)),
+            action => format!("{}{}", fault.target, fault_words::details(action)),
         };
         let what = format!("{}: {} of {what}", fault.name, fault.action.name());
         match &fault.follows {
@@ -297,25 +297,6 @@ fn fault_times(faults: &[FaultSpec]) -> Vec<(Option<std::time::Duration>, String
     }
     told.sort_by_key(|(at_ns, _, _)| *at_ns);
     told.into_iter().map(|(_, at, what)| (at, what)).collect()
-}
-
-fn target(target: &Target) -> String {
-    match target {
-        Target::LeaderOf { topic, partition } => format!("the leader of {topic}-{partition}"),
-        Target::FollowersOf { topic, partition } => format!("the followers of {topic}-{partition}"),
-        Target::ActiveController => "the active controller".to_owned(),
-        Target::NotController => "the first broker that is not the active controller".to_owned(),
-        Target::LowestPartitionLeaderNotController { topic } => {
-            format!("the leader of the lowest partition of {topic} that the active controller does not lead")
-        }
-        Target::Broker { id } => format!("node {id}"),
-        Target::AllBrokers => "all brokers".to_owned(),
-        Target::NextOfRoll => "the next broker, the active controller last".to_owned(),
-        Target::EnoughVoters => {
-            "the active controller and as many voters that the others elect nobody".to_owned()
-        }
-        Target::Cluster => "the cluster".to_owned(),
-    }
 }
 
 fn ms(value: f64) -> String {

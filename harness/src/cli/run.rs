@@ -326,8 +326,7 @@ fn show(
             Ok(planned) => {
                 print::header(out, &planned)?;
                 print::plan(out, &planned)?;
-                blast_radius(out, &planned)?;
-                Ok(Ok(()))
+                blast_radius(out, &planned)
             }
             Err(error) => Ok(Err(invalid(&error))),
         },
@@ -335,22 +334,32 @@ fn show(
 }
 
 /// What a run would do to a cluster that is somebody else's, which is asked who it is, and whether it may.
-fn blast_radius(out: &mut impl Write, planned: &Planned) -> std::io::Result<()> {
-    let ClusterPlan::Bootstrap(foreign) = &planned.plan.cluster else { return Ok(()) };
+fn blast_radius(out: &mut impl Write, planned: &Planned) -> std::io::Result<Result<(), Refused>> {
+    let ClusterPlan::Bootstrap(foreign) = &planned.plan.cluster else { return Ok(Ok(())) };
     if planned.faults.is_empty() {
-        return Ok(());
+        return Ok(Ok(()));
     }
     let cluster = match ForeignCluster::ask(&foreign.servers, &foreign.security) {
         Ok(cluster) => cluster,
-        Err(error) => return writeln!(out, "blast radius: unknown, as nobody tells who it is: {error}"),
+        Err(error) => {
+            return writeln!(out, "blast radius: unknown, as nobody tells who it is: {error}").map(Ok);
+        }
+    };
+    if let Err(error) = blast_radius::brokers_are_there(foreign, &cluster) {
+        return Ok(Err((ExitReason::InvalidScenario, format!("error: {error}"))));
+    }
+    let cluster = match cluster.with_hooks(foreign.hooks.clone()) {
+        Ok(cluster) => cluster,
+        Err(error) => return Ok(Err((ExitReason::InvalidScenario, format!("error: {error}")))),
     };
     for line in blast_radius::lines(&cluster, &planned.faults) {
         writeln!(out, "{line}")?;
     }
     match blast_radius::consent(foreign, cluster.cluster_id(), false) {
-        Ok(()) => writeln!(out, "consent: `cluster.allow_faults` for this cluster"),
-        Err(refused) => writeln!(out, "consent: {refused}"),
+        Ok(()) => writeln!(out, "consent: `cluster.allow_faults` for this cluster")?,
+        Err(refused) => writeln!(out, "consent: {refused}")?,
     }
+    Ok(Ok(()))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use gauntlet_wire::producer::Acks;
 
 use super::needs::{Needs, bound_disk, needs};
 use super::security::{self, process_environment};
-use super::{external, faults, load, rdkafka, *};
+use super::{external, faults, hooks, load, rdkafka, *};
 use crate::report::ReportForm;
 use crate::run::guards;
 use crate::scenario::types as file;
@@ -134,12 +134,14 @@ fn parse_expectation(
 /// What this version, or this machine, cannot carry out; each with its place in the file.
 pub fn plan(loaded: &LoadedScenario, options: &PlanOptions) -> Result<Planned, ScenarioError> {
     let scenario = loaded.scenario.with_run_id(&options.run_id);
-    build(&scenario, options).map_err(|refusals| ScenarioError {
+    let mut planned = build(&scenario, options).map_err(|refusals| ScenarioError {
         diagnostics: refusals
             .into_iter()
             .map(|r| loaded.diagnostic(&r.path, &r.message, "", &r.help))
             .collect(),
-    })
+    })?;
+    hooks::name_brokers(&mut planned.plan, loaded);
+    Ok(planned)
 }
 
 /// Reads the files and environment variables that a block `cluster.security` names.
@@ -278,6 +280,8 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
                 security,
                 allow_faults: foreign.allow_faults,
                 cluster_id: foreign.cluster_id.clone(),
+                hooks: hooks::hooks(foreign, &process_environment)?,
+                named: Vec::new(),
             }));
         }
         file::Cluster::Local(local) => local,

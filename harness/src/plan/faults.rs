@@ -28,12 +28,10 @@ pub fn fault_of(name: &str) -> &str {
 pub(super) fn faults(scenario: &Scenario, seed: u64, refusals: &mut Vec<Refusal>) -> Vec<FaultSpec> {
     let mut specs = Vec::new();
     for (index, fault) in scenario.faults.iter().enumerate() {
-        match target(scenario, fault, index, seed) {
-            Ok(_) if fault.action.is_rolling() => {
-                specs.extend(turns(scenario, fault, index, seed));
-            }
-            Ok(target) => specs.extend(times(scenario, fault, index, seed, &target)),
-            Err(refusal) => refusals.push(refusal),
+        if fault.action.is_rolling() {
+            specs.extend(turns(scenario, fault, index, seed));
+        } else {
+            specs.extend(times(scenario, fault, index, seed, &target(scenario, fault, seed)));
         }
     }
     if specs.len() > FAULTS_MAX {
@@ -163,8 +161,8 @@ fn network(fault: file::NetworkFault) -> NetworkFault {
     }
 }
 
-fn target(scenario: &Scenario, fault: &file::Fault, index: usize, seed: u64) -> Result<Target, Refusal> {
-    Ok(match &fault.target {
+fn target(scenario: &Scenario, fault: &file::Fault, seed: u64) -> Target {
+    match &fault.target {
         file::Target::Leader { topic, partition } => match partition {
             file::PartitionChoice::Number(number) => {
                 Target::LeaderOf { topic: topic.clone(), partition: *number as i32 }
@@ -185,16 +183,13 @@ fn target(scenario: &Scenario, fault: &file::Fault, index: usize, seed: u64) -> 
                 let brokers = u64::from(local.brokers.max(1));
                 Target::Broker { id: (seed % brokers) as i32 + 1 }
             }
-            file::Cluster::Bootstrap(_) => {
-                let help = "faults need a local cluster in this version";
-                return Err(refuse(format!("faults[{index}]"), "nobody to draw a broker from", help));
-            }
+            file::Cluster::Bootstrap(_) => Target::Drawn { number: seed },
         },
         file::Target::Id(id) => Target::Broker { id: i32::from(*id) },
         file::Target::AllBrokers => Target::AllBrokers,
         file::Target::EnoughVoters => Target::EnoughVoters,
         file::Target::Cluster => Target::Cluster,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::scenario::types as file;
 use crate::scenario::types::SaslMechanism;
 
 /// Where values of environment variables come from.
-type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The environment of this process.
 pub(super) fn process_environment(name: &str) -> Option<String> {

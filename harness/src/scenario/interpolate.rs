@@ -134,6 +134,9 @@ impl Interpolator<'_> {
     /// What `reference` stands for, resolved itself.
     fn value(&mut self, reference: &str, node: &Node, path: &str, chain: usize) -> Result<Content, Problem> {
         if let Some(variable) = reference.strip_prefix("env.") {
+            if is_command(path) {
+                return Err(no_value_in_command(variable, node));
+            }
             return self.env_value(variable, node);
         }
         if let Some(name) = reference.strip_prefix(MATRIX) {
@@ -253,6 +256,21 @@ fn allows_run_id(path: &str) -> bool {
             | "faults.args.topic"
             | "report.dir"
     ) || path.starts_with("vars.")
+}
+
+/// Whether it is a command of a hook. Those are shown, stored, and in the list of processes.
+fn is_command(path: &str) -> bool {
+    let hook = path.strip_prefix("cluster.command.").or_else(|| path.strip_prefix("cluster.ssh."));
+    let command = [".apply", ".check", ".heal", ".options"];
+    hook.is_some_and(|field| command.iter().any(|name| field.ends_with(name)))
+}
+
+fn no_value_in_command(variable: &str, node: &Node) -> Problem {
+    let message = format!("the value of `{variable}` can't be part of a command");
+    let label = "everybody could read it in the list of processes";
+    let help =
+        format!("add `env: [{variable}]` to the hook, and let the command read it: `\"$$ {variable}\"`");
+    Problem::new(node.span, message, label).help(help.replace("$$ ", "$"))
 }
 
 /// Why a value of the matrix can't decide the field at `path`: what belongs to the sweep as a whole is the same at all

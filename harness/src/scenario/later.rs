@@ -4,7 +4,7 @@
 /// Fields of the scenario format by the block they belong to; `*` is any block. Sorted by block.
 const LATER_FIELDS: [(&str, &[&str]); 13] = [
     ("", &["measure", "steady_state", "security", "transactions", "processors", "groups", "probes"]),
-    ("cluster", &["docker", "kubernetes", "ssh", "command"]),
+    ("cluster", &["docker", "kubernetes"]),
     ("cluster.local", &["isolation"]),
     (
         "cluster.security",

@@ -20,6 +20,7 @@ use crate::units::{Bytes, Duration};
 
 mod args;
 mod clients;
+mod hooks;
 mod load;
 mod network;
 mod operations;
@@ -70,15 +71,18 @@ fn cluster(written: ClusterWritten, problems: &mut Problems<'_>) -> Cluster {
             help: "name them; local brokers have a `local.security` of their own",
         });
     }
-    for (field, is_written) in
-        [("allow_faults", written.allow_faults), ("cluster_id", written.cluster_id.is_some())]
-    {
+    for (field, is_written, help) in [
+        ("allow_faults", written.allow_faults, "remove it: faults on local brokers need no consent"),
+        ("cluster_id", written.cluster_id.is_some(), "remove it: faults on local brokers need no consent"),
+        ("command", written.command.is_some(), "remove it: gauntlet does faults to local brokers itself"),
+        ("ssh", written.ssh.is_some(), "remove it: gauntlet does faults to local brokers itself"),
+    ] {
         if is_written && written.bootstrap_servers.is_none() {
             problems.add(Finding {
                 path: &format!("cluster.{field}"),
                 message: format!("`cluster.{field}` is for `bootstrap_servers`"),
                 label: "there are none",
-                help: "remove it: faults on local brokers need no consent",
+                help,
             });
         }
     }
@@ -97,6 +101,7 @@ fn cluster(written: ClusterWritten, problems: &mut Problems<'_>) -> Cluster {
             security: written.security.map(|s| security::security(s, problems)).unwrap_or_default(),
             allow_faults: written.allow_faults,
             cluster_id: written.cluster_id,
+            hooks: hooks::hooks(written.command, written.ssh, problems),
         }),
         (Some(local), None) => Cluster::Local(local),
         (None, None) => Cluster::Local(LocalCluster::default()),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use gauntlet_chaos::Hook;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +117,8 @@ pub struct ForeignCluster {
     pub allow_faults: bool,
     /// The only cluster that faults are meant for.
     pub cluster_id: Option<String>,
+    /// What does faults to its brokers, by the names of faults. What this is made of is what the injector takes.
+    pub hooks: BTreeMap<String, Hook>,
 }
 
 /// Brokers that are started for the run and stopped after it.

@@ -16,6 +16,7 @@ use super::types::{
 use crate::units::{Bytes, Count, Duration, Fraction, Offset, Rate};
 
 mod forms;
+mod hooks;
 mod properties;
 mod records;
 mod security;
@@ -24,6 +25,7 @@ pub(crate) use forms::{
     BrokerWritten, ExpectationWritten, GuardWritten, OneOrMany, PartitionWritten, PropertyText,
     ServersWritten, VerifyWritten, Version, WarmupWritten,
 };
+pub(crate) use hooks::{CommandWritten, HookWritten, HooksWritten};
 pub(crate) use properties::{ConsumerProperties, Number, ProducerProperties};
 pub(crate) use records::{
     EnvelopeWritten, KeyName, KeyOptionsWritten, KeyWritten, PayloadFormat, PayloadWritten, SizeName,
@@ -154,7 +156,7 @@ pub(crate) struct SweepWritten {
 #[schemars(rename = "Cluster")]
 #[serde(
     deny_unknown_fields,
-    expecting = "a map with `local`, or with `bootstrap_servers`, `security`, `allow_faults`, and `cluster_id`"
+    expecting = "a map with `local`, or with `bootstrap_servers`, `security`, `allow_faults`, `cluster_id`, `command`, and `ssh`"
 )]
 pub(crate) struct ClusterWritten {
     /// Brokers that are started for the run and stopped after it.
@@ -168,6 +170,10 @@ pub(crate) struct ClusterWritten {
     pub(crate) allow_faults: bool,
     /// The id of the cluster that is meant by `bootstrap_servers`: faults are refused on any other.
     pub(crate) cluster_id: Option<String>,
+    /// Commands, run on this machine, that do faults to the brokers of `bootstrap_servers`.
+    pub(crate) command: Option<HooksWritten>,
+    /// The same, run by the system's ssh on the broker's host.
+    pub(crate) ssh: Option<HooksWritten>,
 }
 
 /// A topic.

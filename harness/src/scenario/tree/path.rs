@@ -1,7 +1,7 @@
 //! Paths into the tree: `load.rate`, `faults[0].at`, `topics[0].config.min.insync.replicas`.
 //!
 //! Kafka's property names hold dots. Below a `config` segment, below its `rdkafka` or `external`, below `args.entries`, and below
-//! `cluster.security`, everything that is left is therefore one name.
+//! `cluster.security`, everything that is left is therefore one name. Names of faults hold one: `cluster.ssh.broker.kill.heal`.
 
 use super::{Content, Node, Span};
 
@@ -29,7 +29,10 @@ pub(crate) fn parse_path(path: &str) -> Option<Vec<Segment>> {
             segments.push(Segment::Key(rest.to_owned()));
             return Some(segments);
         }
-        let end = rest.find(['.', '[']).unwrap_or(rest.len());
+        let mut end = rest.find(['.', '[']).unwrap_or(rest.len());
+        if fault_follows(&segments) && rest[end..].starts_with('.') {
+            end = rest[end + 1..].find(['.', '[']).map_or(rest.len(), |length| end + 1 + length);
+        }
         let (key, tail) = rest.split_at(end);
         if key.is_empty() || key.contains(']') {
             return None;
@@ -46,6 +49,12 @@ pub(crate) fn parse_path(path: &str) -> Option<Vec<Segment>> {
         }
         rest = rest.strip_prefix('.')?;
     }
+}
+
+/// Whether what comes next is the name of a fault.
+fn fault_follows(segments: &[Segment]) -> bool {
+    let [Segment::Key(cluster), Segment::Key(hooks)] = segments else { return false };
+    cluster == "cluster" && (hooks == "command" || hooks == "ssh")
 }
 
 /// Whether what comes next is the name of a property.
@@ -120,6 +129,9 @@ mod tests {
         assert_eq!((entry.len(), entry.last()), (5, Some(&key("retention.ms"))));
         let secured = [key("cluster"), key("security"), key("sasl.password")];
         assert_eq!(parse_path("cluster.security.sasl.password"), Some(secured.to_vec()));
+        let hook = [key("cluster"), key("ssh"), key("broker.kill"), key("heal"), Segment::Index(1)];
+        assert_eq!(parse_path("cluster.ssh.broker.kill.heal[1]"), Some(hook.to_vec()));
+        assert_eq!(parse_path("cluster.ssh.broker.kill"), Some(hook[..3].to_vec()));
         assert_eq!(parse_path("cluster.local.security.acls").map(|path| path.len()), Some(4));
         for path in ["", ".", "a.", "a[", "a[x]", "a]", "a[0]b", "[0]"] {
             assert_eq!(parse_path(path), None, "{path}");

@@ -2,12 +2,13 @@
 
 use gauntlet_chaos::KafkaVersion;
 use gauntlet_chaos::fault::Claim;
+use gauntlet_chaos::hook::HOOKED_ACTIONS;
 
 use super::{name, network, operations, shims};
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    ActionName, Cluster, Controllers, Fault, FaultAction, LocalCluster, PartitionChoice, Recover, Scenario,
-    Target,
+    ActionName, Cluster, Controllers, Fault, FaultAction, ForeignCluster, LocalCluster, PartitionChoice,
+    Recover, Scenario, Target,
 };
 use crate::units::Duration;
 
@@ -28,15 +29,8 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
                 help: "expectations name faults: give each a name of its own",
             });
         }
-        if matches!(scenario.cluster, Cluster::Bootstrap(_))
-            && !matches!(fault.action, FaultAction::Operation(_))
-        {
-            problems.add(Finding {
-                path: &format!("{path}.action"),
-                message: format!("`{}` needs nodes that gauntlet started", fault.action.name()),
-                label: "but `cluster` names brokers that run already",
-                help: "use `cluster: { local: … }`, or an operation of the cluster, such as partition.reassign: `gauntlet faults list`",
-            });
+        if let Cluster::Bootstrap(foreign) = &scenario.cluster {
+            on_foreign(&path, fault, foreign, problems);
         }
         times(&path, fault, scenario, problems);
         if let Some(recover) = fault.recover {
@@ -65,6 +59,36 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
         }
         overlap(&path, fault, &scenario.faults[..index], scenario, problems);
     }
+}
+
+/// The processes of brokers that run already are out of reach, unless somebody says how they are reached.
+fn on_foreign(path: &str, fault: &Fault, foreign: &ForeignCluster, problems: &mut Problems<'_>) {
+    let name = fault.action.name();
+    if matches!(fault.action, FaultAction::Operation(_)) || foreign.hooks.contains_key(name) {
+        return;
+    }
+    let path = format!("{path}.action");
+    let label = "but `cluster` names brokers that run already";
+    if HOOKED_ACTIONS.contains(&name) {
+        problems.add(Finding {
+            path: &path,
+            message: format!("`{name}` needs nodes that gauntlet started, or a hook"),
+            label,
+            help: &format!(
+                "say how it is done there: `cluster.command: {{ {name}: {{ apply: [PROGRAM, \"{{broker.id}}\"], heal: … }} }}`, or `cluster.ssh`"
+            ),
+        });
+        return;
+    }
+    problems.add(Finding {
+        path: &path,
+        message: format!("`{name}` needs nodes that gauntlet started"),
+        label,
+        help: &format!(
+            "use `cluster: {{ local: … }}`, an operation of the cluster, such as partition.reassign, or one that hooks can do: {} (`gauntlet faults list`)",
+            HOOKED_ACTIONS.join(", ")
+        ),
+    });
 }
 
 /// What is known before brokers are there: Kafka is upgraded, once in a run, and brokers are what rolls.
@@ -273,12 +297,12 @@ fn leader(
 fn followers(path: &str, name: &str, partition: u32, scenario: &Scenario, problems: &mut Problems<'_>) {
     leader(path, name, PartitionChoice::Number(partition), scenario, problems);
     let brokers = match &scenario.cluster {
-        Cluster::Local(local) => local.brokers,
-        // Refused with all faults.
-        Cluster::Bootstrap(_) => return,
+        Cluster::Local(local) => Some(local.brokers),
+        // Nobody knows how many.
+        Cluster::Bootstrap(_) => None,
     };
-    let replicas = scenario.topic(name).map(|topic| topic.replication_factor.unwrap_or(brokers));
-    if replicas == Some(1) {
+    let replicas = scenario.topic(name).map(|topic| topic.replication_factor.or(brokers));
+    if replicas == Some(Some(1)) {
         problems.add(Finding {
             path,
             message: format!("partitions of topic `{name}` have one replica"),
