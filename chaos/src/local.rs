@@ -15,6 +15,7 @@ mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -148,7 +149,8 @@ impl LocalCluster {
         let ports = supervisor.reserve_ports(topology::ports_needed(spec))?;
         let nodes = topology::lay_out(spec, &ports);
         let cluster_id = kafka_uuid();
-        let access = Access::make(spec.security, &dirs.data)?;
+        let hosts: BTreeSet<Ipv4Addr> = nodes.iter().map(|node| node.host).collect();
+        let access = Access::make(spec.security, &Vec::from_iter(hosts), &dirs.data)?;
         let files = NodeFiles { spec, dirs, releases, access: &access, cluster_id: &cluster_id };
         let nodes = files.write(&nodes)?;
         let log_dirs = nodes.iter().map(|node| node.data_dir.clone()).collect();

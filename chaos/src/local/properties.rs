@@ -94,7 +94,7 @@ fn defaults(spec: &LocalSpec) -> BTreeMap<String, String> {
 fn owned(listener: &str, node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeMap<String, String> {
     let voters: Vec<String> = nodes
         .iter()
-        .filter_map(|voter| Some(format!("{}@127.0.0.1:{}", voter.id, voter.controller_port?)))
+        .filter_map(|voter| Some(format!("{}@{}:{}", voter.id, voter.host, voter.controller_port?)))
         .collect();
     let roles = match node.roles {
         Roles::Broker => "broker",
@@ -103,7 +103,7 @@ fn owned(listener: &str, node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeM
     };
     let ports = listeners(listener, node);
     let join = |port: fn(&Listener<'_>) -> Option<u16>| {
-        let addresses = ports.iter().filter_map(|l| Some(format!("{}://127.0.0.1:{}", l.name, port(l)?)));
+        let addresses = ports.iter().filter_map(|l| Some(format!("{}://{}:{}", l.name, node.host, port(l)?)));
         addresses.collect::<Vec<_>>().join(",")
     };
     let mut protocols = format!("CONTROLLER:PLAINTEXT,{listener}:{listener}");

@@ -1,5 +1,7 @@
 //! Which nodes a cluster has: ids, roles and ports.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use super::spec::{Controllers, LocalSpec};
 use crate::proxy::{Front, Link};
 
@@ -13,15 +15,17 @@ pub struct Node {
     pub id: i32,
     /// What it is.
     pub roles: Roles,
-    /// Port on 127.0.0.1 where clients, and without a proxy other brokers, reach it, if it is a broker.
+    /// Where all its ports are, and those of a proxy in front of it.
+    pub host: Ipv4Addr,
+    /// Port where clients, and without a proxy other brokers, reach it, if it is a broker.
     pub client_port: Option<u16>,
-    /// Port on 127.0.0.1 where the KRaft quorum reaches it, if it is a controller.
+    /// Port where the KRaft quorum reaches it, if it is a controller.
     pub controller_port: Option<u16>,
     /// Where it really listens, if a proxy has these ports.
     pub(crate) behind: Option<BehindProxy>,
 }
 
-/// Ports on 127.0.0.1 of a node behind a proxy.
+/// Ports of a node behind a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BehindProxy {
     /// Where it listens for clients.
@@ -70,14 +74,15 @@ impl Node {
     }
 
     /// Where it listens itself for the quorum, whoever stands in front of it.
-    pub(crate) fn own_controller_port(&self) -> Option<u16> {
-        self.behind.map_or(self.controller_port, |behind| behind.controller_port)
+    pub(crate) fn own_controller_addr(&self) -> Option<SocketAddr> {
+        let port = self.behind.map_or(self.controller_port, |behind| behind.controller_port)?;
+        Some(SocketAddr::from((self.host, port)))
     }
 
     /// `host:port` for clients, if it is a broker.
     #[must_use]
     pub fn client_addr(&self) -> Option<String> {
-        self.client_port.map(|port| format!("127.0.0.1:{port}"))
+        self.client_port.map(|port| format!("{}:{port}", self.host))
     }
 }
 
@@ -108,7 +113,7 @@ pub(super) fn lay_out(spec: &LocalSpec, ports: &[u16]) -> Vec<Node> {
             brokers_port: port_of(broker),
             controller_port: port_of(controller),
         });
-        nodes.push(Node { id, roles, client_port, controller_port, behind });
+        nodes.push(Node { id, roles, host: Ipv4Addr::LOCALHOST, client_port, controller_port, behind });
     };
     for id in 1..=i32::from(spec.brokers) {
         node(id, if combined { Roles::Both } else { Roles::Broker });
