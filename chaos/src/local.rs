@@ -1,4 +1,4 @@
-//! A cluster of real brokers on this host: one JVM per node, KRaft, loopback only.
+//! A cluster of real brokers on this host: one JVM per node, KRaft, on loopback or in network namespaces.
 //!
 //! Layout: `spec` what is wanted, `topology` which nodes that makes, `ports` where they listen, `properties` their
 //! configuration, `format` their directories, `jvm` their command lines, `readiness` when they may be used, `security` who may
@@ -26,7 +26,7 @@ pub(crate) use ports::{ReservedPorts, broker_range};
 pub use readiness::NotReady;
 pub(crate) use security::operator_of;
 pub use security::{AccessError, LocalSecurity, Mechanism, Protocol};
-pub use spec::{Controllers, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError, is_heap};
+pub use spec::{Controllers, Isolation, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError, is_heap};
 pub(crate) use topology::FIRST_CONTROLLER_ID;
 pub use topology::{Node, Roles};
 
@@ -146,8 +146,16 @@ impl LocalCluster {
             foreign: false,
         };
         let supervisor = Supervisor::launch(launcher, &config)?;
-        let ports = supervisor.reserve_ports(topology::ports_needed(spec))?;
-        let nodes = topology::lay_out(spec, &ports);
+        let nodes = match spec.isolation {
+            Isolation::Process => {
+                let ports = supervisor.reserve_ports(topology::ports_needed(spec))?;
+                topology::lay_out(spec, &ports)
+            }
+            Isolation::Netns => {
+                let network = supervisor.make_network(topology::ids(spec))?;
+                topology::lay_out_in(spec, &network)
+            }
+        };
         let cluster_id = kafka_uuid();
         let hosts: BTreeSet<Ipv4Addr> = nodes.iter().map(|node| node.host).collect();
         let access = Access::make(spec.security, &Vec::from_iter(hosts), &dirs.data)?;
@@ -521,6 +529,9 @@ impl NodeFiles<'_> {
                 line.env.extend(environment.clone());
             }
             page = Some(own);
+        }
+        for line in std::iter::once(&mut command_lines.0).chain(&mut command_lines.1) {
+            line.namespace.clone_from(&node.namespace);
         }
         let (command, upgraded) = command_lines;
         Ok(LocalNode { node: node.clone(), data_dir, log, gc_log, page, command, upgraded })

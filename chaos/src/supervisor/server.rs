@@ -24,6 +24,7 @@ use crate::files::{OnPath, remove_marked_dir, write_atomically};
 use crate::foreign::{ForeignLogin, no_login};
 use crate::journal::{JournalError, PendingUndo, PlannedOperation, UndoAction, UndoJournal};
 use crate::local::{ReservedPorts, operator_of};
+use crate::netns::HeldNetwork;
 use crate::process::ProcessIdentity;
 use crate::proxy::{Front, Nodes, Proxy, ProxyError};
 use crate::shim::Shims;
@@ -122,6 +123,8 @@ fn supervise(config_path: &Path, login: ForeignLogin) -> Result<(), Box<dyn std:
     let mut supervisor = SupervisorProcess {
         children: Children::new(events, nodes.clone()),
         nodes,
+        state_dir: config.state_dir.clone(),
+        network: None,
         proxy: None,
         shims: Shims::default(),
         waiters: Vec::new(),
@@ -144,6 +147,9 @@ struct SupervisorProcess {
     children: Children,
     /// Which process each node is, for the proxy.
     nodes: Nodes,
+    state_dir: PathBuf,
+    /// The namespaces of the nodes, if they have their own.
+    network: Option<HeldNetwork>,
     proxy: Option<Proxy>,
     shims: Shims,
     waiters: Vec<Waiter>,
@@ -184,6 +190,7 @@ impl SupervisorProcess {
     fn handle(&mut self, request: Request, reply: SyncSender<Reply>) {
         let now = match request {
             Request::ReservePorts { count } => self.reserve_ports(count),
+            Request::MakeNetwork { nodes } => self.make_network(nodes),
             Request::TrimPageCache { log_dirs } => PageCacheTrimmer::start(log_dirs)
                 .map(|trimmer| {
                     self.page_cache = Some(trimmer);
@@ -260,6 +267,17 @@ impl SupervisorProcess {
         let ports = reserved.ports().to_vec();
         self.reserved.push(reserved);
         Ok(Reply::Ports { ports })
+    }
+
+    fn make_network(&mut self, nodes: Vec<i32>) -> Result<Reply, String> {
+        if self.network.is_some() {
+            return Err("there is a network already".to_owned());
+        }
+        let held = HeldNetwork::make(&self.state_dir, nodes).map_err(|error| error.to_string())?;
+        let network = held.network.clone();
+        log(&format!("a network {}, {}/24, of {} nodes", network.name, network.subnet, network.nodes.len()));
+        self.network = Some(held);
+        Ok(Reply::Network { network })
     }
 
     fn start_proxy(&mut self, fronts: &[Front]) -> Result<Reply, String> {
@@ -377,6 +395,10 @@ impl SupervisorProcess {
                 "nodes {left:?} outlived SIGKILL by {} s; their data is left",
                 KILL_LIMIT.as_secs()
             ));
+        }
+        // Only now: a namespace lasts as long as somebody is in it.
+        if let Some(network) = self.network.take() {
+            network.remove().map_err(|error| error.to_string())?;
         }
         // A cluster that is somebody else's did not end with us.
         if let Some(journal) = journal.filter(|_| !config.foreign) {

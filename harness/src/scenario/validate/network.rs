@@ -3,8 +3,8 @@
 use super::faults::{CONTROLLER_ID_MIN, is_node};
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Cluster, Controllers, Fault, Link, LocalCluster, LocalProtocol, NetworkEffect, NetworkFault, Scenario,
-    Target,
+    Cluster, Controllers, Fault, Isolation, Link, LocalCluster, LocalProtocol, NetworkEffect, NetworkFault,
+    Scenario, Target,
 };
 
 pub(super) fn validate(
@@ -26,6 +26,9 @@ pub(super) fn validate(
             help: "leave `api` out, or use `protocol: SASL_PLAINTEXT`, or `link: controllers`, which has no TLS",
         });
     }
+    if local.isolation == Isolation::Netns {
+        in_namespaces(path, fault, problems);
+    }
     if let Some(peer) = network.peer {
         self::peer(&format!("{path}.args.peer"), peer, fault, local, problems);
     }
@@ -44,6 +47,16 @@ pub(super) fn validate(
             help: "name another target, or other links with `args: { link: … }`",
         });
     }
+}
+
+/// What the network of namespaces does not do, or not yet.
+fn in_namespaces(path: &str, fault: &Fault, problems: &mut Problems<'_>) {
+    problems.add(Finding {
+        path: &format!("{path}.action"),
+        message: format!("`{}` is not possible with `isolation: netns` yet", fault.action.name()),
+        label: "nodes in network namespaces have no proxy in front of them",
+        help: "use `isolation: process`, which has all faults of the network",
+    });
 }
 
 fn peer(path: &str, peer: u16, fault: &Fault, local: &LocalCluster, problems: &mut Problems<'_>) {

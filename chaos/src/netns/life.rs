@@ -1,0 +1,133 @@
+//! Making a network and removing it. Removing is harmless when there is nothing, or only a part.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::enter::NAMES;
+use super::layout::Network;
+use super::subnet::{self, ReservedSubnet};
+use super::tools::{Tool, run};
+use super::{NETWORK_FILE, NetnsError};
+use crate::files::{OnPath, write_atomically};
+use crate::process::ProcessIdentity;
+use crate::supervisor::read_identity;
+
+/// The network of a cluster that runs. It outlives this value: [`HeldNetwork::remove`] ends it, or [`undo`].
+#[derive(Debug)]
+pub(crate) struct HeldNetwork {
+    pub(crate) network: Network,
+    state_dir: PathBuf,
+    _subnet: ReservedSubnet,
+}
+
+impl HeldNetwork {
+    /// Makes the network of the cluster whose state lies in `state_dir`, and which has these nodes. If that fails, nothing of it is left.
+    pub(crate) fn make(state_dir: &Path, nodes: Vec<i32>) -> Result<Self, NetnsError> {
+        let name = Network::name_for(state_dir);
+        let subnet = subnet::reserve()?;
+        let network = Network { name, subnet: subnet.subnet, nodes };
+        if network.is_there() {
+            return Err(NetnsError::Exists { name: network.name });
+        }
+        let path = state_dir.join(NETWORK_FILE);
+        let text = serde_json::to_vec_pretty(&network).map_err(std::io::Error::from).on("encode", &path)?;
+        write_atomically(&path, &text)?;
+        let held = Self { network, state_dir: state_dir.to_path_buf(), _subnet: subnet };
+        for command in held.network.commands() {
+            let args: Vec<&str> = command.split(' ').collect();
+            if let Err(error) = run(Tool::Ip, None, &args, "") {
+                // The first error is the one to tell; what can't be removed now is for whoever finds the file.
+                let _ = held.remove();
+                return Err(error.into());
+            }
+        }
+        Ok(held)
+    }
+
+    /// Removes it. Its nodes must be gone.
+    pub(crate) fn remove(&self) -> Result<(), NetnsError> {
+        remove(&self.network, &self.state_dir)
+    }
+}
+
+/// Removes the network of the cluster whose state lies in `cluster_dir`, if its supervisor did not: it was killed, and its nodes with it.
+/// Gives the name of the network; `None` if there is none, or the supervisor lives and will remove it. Harmless when repeated.
+///
+/// # Errors
+/// What could not be removed: it is left to the next call.
+pub fn undo(cluster_dir: &Path) -> Result<Option<String>, NetnsError> {
+    let path = cluster_dir.join(NETWORK_FILE);
+    let lives = || read_identity(cluster_dir).is_some_and(ProcessIdentity::is_alive);
+    if !path.is_file() || lives() {
+        return Ok(None);
+    }
+    let text = fs::read(&path).on("read", &path)?;
+    let network: Network = serde_json::from_slice(&text).map_err(std::io::Error::from).on("read", &path)?;
+    remove(&network, cluster_dir)?;
+    Ok(Some(network.name))
+}
+
+/// As [`undo`], for all clusters whose state lies in `dir` or at most `depth` levels below it; gives the names of the networks that were
+/// removed. Links are not followed.
+///
+/// # Errors
+/// The first that could not be removed; the others are.
+pub fn undo_below(dir: &Path, depth: usize) -> Result<Vec<String>, NetnsError> {
+    let (mut names, mut failure) = (Vec::new(), None);
+    let mut level = vec![dir.to_path_buf()];
+    for _ in 0..=depth {
+        let mut next = Vec::new();
+        for dir in level {
+            match undo(&dir) {
+                Ok(name) => names.extend(name),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+            let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+            next.extend(entries.filter(is_dir).map(|entry| entry.path()));
+        }
+        level = next;
+    }
+    failure.map_or(Ok(names), Err)
+}
+
+fn remove(network: &Network, state_dir: &Path) -> Result<(), NetnsError> {
+    let mut problems = Vec::new();
+    let mut ip = |args: &[&str]| {
+        if let Err(error) = run(Tool::Ip, None, args, "") {
+            problems.push(error.to_string());
+        }
+    };
+    // By itself it would go with its other end, but some time later.
+    if has_interface(&network.name) {
+        ip(&["link", "del", &network.name]);
+    }
+    for namespace in network.namespaces().iter().filter(|name| has_namespace(name)) {
+        ip(&["netns", "del", namespace]);
+    }
+    if network.is_there() {
+        return Err(NetnsError::Left { name: network.name.clone(), problems });
+    }
+    let path = state_dir.join(NETWORK_FILE);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => Ok(removed.on("remove", &path)?),
+    }
+}
+
+impl Network {
+    /// Whether anything of it is on this host.
+    fn is_there(&self) -> bool {
+        has_interface(&self.name) || self.namespaces().iter().any(|name| has_namespace(name))
+    }
+}
+
+fn has_interface(name: &str) -> bool {
+    nix::net::if_::if_nametoindex(name).is_ok()
+}
+
+fn has_namespace(name: &str) -> bool {
+    Path::new(NAMES).join(name).exists()
+}
