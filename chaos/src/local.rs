@@ -27,7 +27,7 @@ pub use readiness::NotReady;
 pub(crate) use security::operator_of;
 pub use security::{AccessError, LocalSecurity, Mechanism, Protocol};
 pub use spec::{Controllers, Isolation, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError, is_heap};
-pub(crate) use topology::FIRST_CONTROLLER_ID;
+pub(crate) use topology::{FIRST_CONTROLLER_ID, own_ports};
 pub use topology::{Node, Roles};
 
 use gauntlet_wire::{ConnectOptions, Permission, Security};

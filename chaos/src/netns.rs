@@ -15,9 +15,12 @@
 //! [`undo`] removes what it left: its nodes have died with it.
 //!
 //! Layout: `layout` what there is and what it is called, `subnet` which addresses are free, `life` making and removing, `tools` the
-//! programs that do it, `enter` how a process gets in, `probe` whether this machine can do all that.
+//! programs that do it, `enter` how a process gets in, `probe` whether this machine can do all that, `filter` what faults of the network
+//! are in the kernel's words, `faults` putting that into force and taking it out.
 
 mod enter;
+mod faults;
+mod filter;
 mod layout;
 mod life;
 mod probe;
@@ -25,6 +28,7 @@ mod subnet;
 mod tools;
 
 pub(crate) use enter::{Namespace, enter};
+pub(crate) use faults::Faults;
 pub(crate) use layout::Network;
 pub(crate) use life::HeldNetwork;
 pub use life::{undo, undo_below};

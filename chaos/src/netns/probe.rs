@@ -15,10 +15,12 @@ pub struct Unable {
 }
 
 /// What is tried.
-const TRIALS: [(Tool, &[&str]); 3] = [
+const TRIALS: [(Tool, &[&str]); 5] = [
     (Tool::Ip, &["link", "add", "gntprobe", "type", "bridge"]),
     (Tool::Ip, &["link", "add", "gntprobe0", "type", "veth", "peer", "name", "gntprobe1"]),
-    (Tool::Nft, &["add", "table", "inet", "gauntlet"]),
+    (Tool::Nft, &["add", "table", "inet", "gntprobe"]),
+    (Tool::Nft, &["add", "table", "bridge", "gntprobe"]),
+    (Tool::Tc, &["qdisc", "add", "dev", "lo", "root", "handle", "1:", "htb"]),
 ];
 
 /// Why no cluster on this machine can have `isolation: netns`; `None` if it can. Looked at once: it does not change while a
@@ -52,7 +54,8 @@ fn understood(error: ToolError) -> Unable {
     }
     Unable {
         why: format!("the kernel does not do what namespaces are for: {error}"),
-        next_step: "load the modules bridge, veth and nf_tables, or use `isolation: process`".to_owned(),
+        next_step: "load the modules bridge, veth, nf_tables and sch_htb, or use `isolation: process`"
+            .to_owned(),
     }
 }
 

@@ -14,15 +14,17 @@ const MORE_PLACES: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tool {
     Ip,
+    Tc,
     Nft,
 }
 
 impl Tool {
-    pub(super) const ALL: [Self; 2] = [Self::Ip, Self::Nft];
+    pub(super) const ALL: [Self; 3] = [Self::Ip, Self::Tc, Self::Nft];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ip => "ip",
+            Self::Tc => "tc",
             Self::Nft => "nft",
         }
     }
@@ -30,7 +32,7 @@ impl Tool {
     /// The package that it is in, on Debian and most others.
     pub(super) fn package(self) -> &'static str {
         match self {
-            Self::Ip => "iproute2",
+            Self::Ip | Self::Tc => "iproute2",
             Self::Nft => "nftables",
         }
     }

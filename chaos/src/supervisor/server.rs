@@ -24,7 +24,7 @@ use crate::files::{OnPath, remove_marked_dir, write_atomically};
 use crate::foreign::{ForeignLogin, no_login};
 use crate::journal::{JournalError, PendingUndo, PlannedOperation, UndoAction, UndoJournal};
 use crate::local::{ReservedPorts, operator_of};
-use crate::netns::HeldNetwork;
+use crate::netns::{Faults, HeldNetwork};
 use crate::process::ProcessIdentity;
 use crate::proxy::{Front, Nodes, Proxy, ProxyError};
 use crate::shim::Shims;
@@ -125,6 +125,7 @@ fn supervise(config_path: &Path, login: ForeignLogin) -> Result<(), Box<dyn std:
         nodes,
         state_dir: config.state_dir.clone(),
         network: None,
+        network_faults: Faults::default(),
         proxy: None,
         shims: Shims::default(),
         waiters: Vec::new(),
@@ -150,6 +151,7 @@ struct SupervisorProcess {
     state_dir: PathBuf,
     /// The namespaces of the nodes, if they have their own.
     network: Option<HeldNetwork>,
+    network_faults: Faults,
     proxy: Option<Proxy>,
     shims: Shims,
     waiters: Vec<Waiter>,
@@ -198,17 +200,9 @@ impl SupervisorProcess {
                 })
                 .map_err(|error| format!("cannot watch the logs: {error}")),
             Request::StartProxy { fronts } => self.start_proxy(&fronts),
-            Request::InstallRules { fault, rules } => {
-                log(&format!("fault {fault}: {rules:?}"));
-                self.seen_by_proxy(|proxy| proxy.install(&fault, &rules))
-            }
-            Request::RemoveRules { fault } => {
-                log(&format!("fault {fault}: its rules end"));
-                self.seen_by_proxy(|proxy| proxy.remove(Some(&fault)))
-            }
-            Request::FirstActed { fault } => {
-                self.by_proxy(|proxy| proxy.first_acted_ns(&fault)).map(|at_ns| Reply::FirstActed { at_ns })
-            }
+            request @ (Request::InstallRules { .. }
+            | Request::RemoveRules { .. }
+            | Request::FirstActed { .. }) => self.handle_rules(request),
             request @ (Request::UseShims { .. }
             | Request::OrderShim { .. }
             | Request::TakeBackShim { .. }
@@ -238,6 +232,36 @@ impl SupervisorProcess {
             Request::Shutdown => Err("shutdown is not handled here".to_owned()),
         };
         answer(&reply, now.unwrap_or_else(|message| Reply::Failed { message }));
+    }
+
+    /// Rules of the network: of the namespaces, where nodes have these, else of the proxy.
+    fn handle_rules(&mut self, request: Request) -> Result<Reply, String> {
+        let sent_ns = monotonic_ns();
+        let seen_ns = match request {
+            Request::InstallRules { fault, rules } => {
+                log(&format!("fault {fault}: {rules:?}"));
+                match &self.network {
+                    Some(held) => self.network_faults.install(&held.network, &fault, &rules)?,
+                    None => self.by_proxy(|proxy| proxy.install(&fault, &rules))?,
+                }
+            }
+            Request::RemoveRules { fault } => {
+                log(&format!("fault {fault}: its rules end"));
+                match &self.network {
+                    Some(_) => self.network_faults.remove(&fault)?,
+                    None => self.by_proxy(|proxy| proxy.remove(Some(&fault)))?,
+                }
+            }
+            Request::FirstActed { fault } => {
+                let at_ns = match &self.network {
+                    Some(_) => self.network_faults.first_acted_ns(&fault)?,
+                    None => self.by_proxy(|proxy| proxy.first_acted_ns(&fault))?,
+                };
+                return Ok(Reply::FirstActed { at_ns });
+            }
+            other => return Err(format!("{other:?} is not about the network")),
+        };
+        Ok(Reply::Seen { times: SignalTimes { sent_ns, seen_ns } })
     }
 
     fn handle_shims(&mut self, request: Request) -> Result<Reply, String> {
@@ -292,12 +316,6 @@ impl SupervisorProcess {
     fn by_proxy<T>(&self, act: impl FnOnce(&Proxy) -> Result<T, ProxyError>) -> Result<T, String> {
         let proxy = self.proxy.as_ref().ok_or("the nodes of this cluster have no proxy in front of them")?;
         act(proxy).map_err(|error| error.to_string())
-    }
-
-    fn seen_by_proxy(&self, act: impl FnOnce(&Proxy) -> Result<u64, ProxyError>) -> Result<Reply, String> {
-        let sent_ns = monotonic_ns();
-        let seen_ns = self.by_proxy(act)?;
-        Ok(Reply::Seen { times: SignalTimes { sent_ns, seen_ns } })
     }
 
     fn end_node(&mut self, node: i32, signal: Signal, deadline: Option<Instant>, reply: SyncSender<Reply>) {
@@ -424,15 +442,15 @@ impl SupervisorProcess {
             }
             None => (None, Vec::new()),
         };
+        if self.network.is_some() {
+            log(&format!("healing: the network: {}", ok_or(&self.network_faults.remove_all())));
+        }
         if let Some(proxy) = &self.proxy {
             log(&format!("healing: the network: {:?}", proxy.remove(None)));
         }
         if !self.shims.is_empty() {
             let problems = self.shims.take_all_back();
-            log(&format!(
-                "healing: disks and clocks: {}",
-                if problems.is_empty() { "Ok".to_owned() } else { problems.join("; ") }
-            ));
+            log(&format!("healing: disks and clocks: {}", ok_or(&problems)));
         }
         let processes = pending.iter().filter_map(|pending| pending.planned.process());
         let paused = processes.filter(|planned| planned.undo == UndoAction::Resume);
@@ -519,6 +537,11 @@ fn mark_ended(journal: &UndoJournal, data_is_kept: bool) -> Result<(), JournalEr
         log(&format!("fault {fault} ended with its nodes"));
     }
     Ok(())
+}
+
+/// What went wrong, or that nothing did.
+fn ok_or(problems: &[String]) -> String {
+    if problems.is_empty() { "Ok".to_owned() } else { problems.join("; ") }
 }
 
 /// Whoever asked may be gone; that is its own affair.

@@ -84,7 +84,7 @@ fn list(out: &mut impl Write, lacking: Option<&str>, no_netns: Option<&Unable>) 
     )?;
     writeln!(
         out,
-        "       with `isolation: netns` nodes have networks of their own; faults of the network are not possible there yet{}",
+        "       with `isolation: netns` by nftables and HTB in the network namespaces of nodes; not network.delay, and nothing by `api`{}",
         no_netns.map_or_else(String::new, |unable| format!("; not here: {}", unable.why))
     )?;
     writeln!(
@@ -180,7 +180,9 @@ fn how(action: ActionName) -> String {
         | ActionName::NetworkBlackHole
         | ActionName::NetworkDelay
         | ActionName::NetworkBandwidth
-        | ActionName::NetworkReset => "acts when a proxy was seen to do so, and a client of ours saw it",
+        | ActionName::NetworkReset => {
+            "acts when the proxy, or the kernel, has counted it, and a client of ours saw it"
+        }
         ActionName::DiskSlow => "acts when an operation of the node was late",
         ActionName::DiskFill | ActionName::DiskFail | ActionName::DiskReadOnly => {
             "acts when an operation of the node has failed, which may end it"
@@ -301,7 +303,9 @@ fn told(leftover: &Leftover) -> String {
                 (UndoAction::Resume, true) => "resumed",
                 (UndoAction::Start, true) => "was not ended; marked as undone",
                 (UndoAction::TakeBack, true) => "its supervisor is gone; it ends with it; marked as undone",
-                (UndoAction::Reconnect, true) => "its proxy is gone and the fault with it; marked as undone",
+                (UndoAction::Reconnect, true) => {
+                    "its proxy or network is gone and the fault with it; marked as undone"
+                }
             };
             (what, undone)
         }

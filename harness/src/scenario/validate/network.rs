@@ -27,7 +27,7 @@ pub(super) fn validate(
         });
     }
     if local.isolation == Isolation::Netns {
-        in_namespaces(path, fault, problems);
+        in_namespaces(path, fault, network, problems);
     }
     if let Some(peer) = network.peer {
         self::peer(&format!("{path}.args.peer"), peer, fault, local, problems);
@@ -50,13 +50,24 @@ pub(super) fn validate(
 }
 
 /// What the network of namespaces does not do, or not yet.
-fn in_namespaces(path: &str, fault: &Fault, problems: &mut Problems<'_>) {
-    problems.add(Finding {
-        path: &format!("{path}.action"),
-        message: format!("`{}` is not possible with `isolation: netns` yet", fault.action.name()),
-        label: "nodes in network namespaces have no proxy in front of them",
-        help: "use `isolation: process`, which has all faults of the network",
-    });
+fn in_namespaces(path: &str, fault: &Fault, network: &NetworkFault, problems: &mut Problems<'_>) {
+    let name = fault.action.name();
+    if network.apis.is_some() {
+        problems.add(Finding {
+            path: &format!("{path}.args.api"),
+            message: format!("`{name}` of some APIs with `isolation: netns`"),
+            label: "the kernel can't tell requests of one API from others",
+            help: "leave `api` out, or use `isolation: process`, where a proxy reads what is asked",
+        });
+    }
+    if let NetworkEffect::Delay { .. } = network.effect {
+        problems.add(Finding {
+            path: &format!("{path}.action"),
+            message: format!("`{name}` with `isolation: netns`"),
+            label: "this takes the kernel's module sch_netem, which gauntlet does not use yet",
+            help: "use `isolation: process`, where a proxy delays",
+        });
+    }
 }
 
 fn peer(path: &str, peer: u16, fault: &Fault, local: &LocalCluster, problems: &mut Problems<'_>) {
