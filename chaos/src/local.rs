@@ -302,7 +302,7 @@ impl LocalCluster {
     }
 
     /// Puts rules of the network into force for `fault`, in place of those it had. Only for a cluster with
-    /// [`LocalSpec::proxied`].
+    /// [`LocalSpec::proxied`], or [`Isolation::Netns`].
     pub fn install_rules(&self, fault: &str, rules: Vec<Rule>) -> Result<SignalTimes, ChaosError> {
         Ok(self.supervisor.install_rules(fault, rules)?)
     }

@@ -131,3 +131,96 @@ fn has_interface(name: &str) -> bool {
 fn has_namespace(name: &str) -> bool {
     Path::new(NAMES).join(name).exists()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fault::{Direction, NetworkFault, NetworkKind};
+    use crate::netns::{Faults, why_not};
+    use crate::proxy::Links;
+
+    /// Nobody listens in these tests: a node that is reached refuses, one that is not is silent.
+    fn reached(network: &Network, node: i32) -> io::ErrorKind {
+        let addr = SocketAddr::from((network.addr_of(node), crate::local::own_ports::CLIENTS));
+        let Err(error) = TcpStream::connect_timeout(&addr, Duration::from_millis(300)) else {
+            panic!("somebody listens at {addr}")
+        };
+        error.kind()
+    }
+
+    /// A network in a directory of its own, which does not outlive its test.
+    struct Made {
+        held: HeldNetwork,
+        dir: tempfile::TempDir,
+    }
+
+    impl Drop for Made {
+        fn drop(&mut self) {
+            let _ = self.held.remove();
+        }
+    }
+
+    /// `None`, which is said, where this machine can have none.
+    fn made(nodes: Vec<i32>) -> Option<Made> {
+        if let Some(unable) = why_not() {
+            println!("skipped: {}", unable.why);
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let held = HeldNetwork::make(dir.path(), nodes).unwrap();
+        Some(Made { held, dir })
+    }
+
+    #[test]
+    fn what_a_dead_supervisor_left_is_removed_by_its_file() {
+        let Some(made) = made(vec![1, 101]) else { return };
+        let (held, dir) = (&made.held, &made.dir);
+        assert!(held.network.is_there());
+        assert_eq!(reached(&held.network, 101), io::ErrorKind::ConnectionRefused);
+        let again = HeldNetwork::make(dir.path(), vec![1]).unwrap_err().to_string();
+        assert!(again.contains("there is a network gnt"), "{again}");
+        assert!(held.network.is_there(), "what is there is left alone");
+        // Part of it is gone already, as when somebody was killed while removing it.
+        run(Tool::Ip, None, &["netns", "del", &held.network.name_of(1)], "").unwrap();
+        assert_eq!(undo_below(dir.path(), 0).unwrap(), std::slice::from_ref(&held.network.name));
+        assert!(!held.network.is_there());
+        assert_eq!(undo(dir.path()).unwrap(), None);
+        held.remove().unwrap();
+    }
+
+    #[test]
+    fn rules_act_are_counted_and_go() {
+        let Some(made) = made(vec![1, 2]) else { return };
+        let network = &made.held.network;
+        let of = |kind, direction| {
+            NetworkFault { kind, links: Links::ALL, direction, peer: None, apis: None }.rules(2)
+        };
+        let mut faults = Faults::default();
+        faults.install(network, "cut#1", &of(NetworkKind::Isolate, Direction::Both)).unwrap();
+        assert_eq!(faults.first_acted_ns("cut#1"), Ok(None));
+        assert_eq!(reached(network, 2), io::ErrorKind::TimedOut);
+        assert_eq!(reached(network, 1), io::ErrorKind::ConnectionRefused, "the other one is not hit");
+        assert!(faults.first_acted_ns("cut#1").unwrap().is_some());
+        // In place of what it was, and beside another fault.
+        faults.install(network, "cut#1", &of(NetworkKind::Isolate, Direction::From)).unwrap();
+        assert_eq!(faults.first_acted_ns("cut#1"), Ok(None), "other rules, other counts");
+        assert_eq!(reached(network, 2), io::ErrorKind::TimedOut);
+        let slow = of(NetworkKind::Bandwidth { bytes_per_s: 1000 }, Direction::Both);
+        faults.install(network, "slow", &slow).unwrap();
+        let error = faults.install(network, "slower", &slow).unwrap_err();
+        assert_eq!(error, "fault slow limits the rate there already");
+        faults.remove("cut#1").unwrap();
+        faults.remove("cut#1").unwrap();
+        assert_eq!(reached(network, 2), io::ErrorKind::ConnectionRefused);
+        assert!(faults.first_acted_ns("slow").unwrap().is_some(), "both ways, on the bridge as well");
+        assert_eq!(faults.remove_all(), Vec::<String>::new());
+        faults.install(network, "slow", &slow).unwrap();
+        assert_eq!(faults.remove_all(), Vec::<String>::new());
+        made.held.remove().unwrap();
+        assert!(!network.is_there());
+    }
+}
