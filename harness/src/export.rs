@@ -4,9 +4,11 @@
 //! batch that a producer sent is one operation `:send`, a batch that a reader was handed is one `:poll`, and a reader begins, and goes back
 //! where its log was cut off, with `:assign`. Keys are partitions, and values number records: which is which stands in comments on top.
 //!
-//! A window must not make anomalies of its own. So it is a range of offsets for each partition: all reads in it, and every send that says it is
-//! in it. Sends without an offset are in it if their records lie between those of the same stream that were read there. What has no place
-//! in such a history (records that are damaged, or somebody else's) is left out and counted.
+//! A window must not make anomalies of its own. So it is a range of offsets for each partition: all reads in it, every send that says it is
+//! in it, and every send of what was read in it. Sends without an offset are in it if their records lie between those of the same stream
+//! that were read there. Offsets count from the least in the window, because Jepsen's checker keeps one place for each below. What was read and
+//! never sent gets a send of unknown outcome. What has no place in such a history (records that are damaged, or somebody else's) is left out
+//! and counted.
 
 mod collect;
 mod edn;
@@ -22,7 +24,8 @@ use gauntlet_verify::history::{Event, HistoryError, events};
 use crate::history::{self, HistoryFileError};
 use crate::rundir::RunDir;
 
-use collect::Collected;
+use collect::{At, Collected};
+use edn::Key;
 use window::Window;
 
 /// So many records are taken at most: the history is sorted in memory, and its readers hold all of it.
@@ -54,6 +57,10 @@ pub(crate) struct Written {
     pub(crate) read: u64,
     /// Records, or batches that can't be read, that have no place in such a history.
     pub(crate) left_out: u64,
+    /// Records that were read, and nothing says that they were sent.
+    pub(crate) unexplained: u64,
+    /// Records that were read in the window, and acked at an offset outside.
+    pub(crate) elsewhere: u64,
 }
 
 /// Why nothing was written.
@@ -65,7 +72,7 @@ pub(crate) enum ExportError {
         "the window holds more than {RECORDS_MAX} records: narrow it with --from and --until, --partition or --offsets"
     )]
     TooMany,
-    #[error("nothing was read in that window; {0}")]
+    #[error("nothing was read or acked in that window; {0}")]
     Nothing(String),
     #[error("cannot write the history: {0}")]
     Write(#[from] io::Error),
@@ -77,27 +84,35 @@ pub(crate) enum ExportError {
 /// There is no history, or it can't be read; nothing in it is wanted, or too much; the output can't be written.
 pub(crate) fn export(dir: &RunDir, wanted: &Wanted, out: &mut impl Write) -> Result<Written, ExportError> {
     let zero_ns = zero_ns(dir)?;
-    let mut windows: BTreeMap<(u16, u32), Window> = BTreeMap::new();
+    let mut windows: BTreeMap<At, Window> = BTreeMap::new();
     each_event(dir, |at, event| windows.entry(at).or_default().look(event, wanted, zero_ns))?;
-    let seen = words(&windows, zero_ns);
-    windows.retain(|_, window| window.is_wanted(wanted));
-    if windows.is_empty() {
-        return Err(ExportError::Nothing(seen));
+    let offsets: BTreeMap<At, Range<i64>> =
+        windows.iter().filter_map(|(at, window)| Some((*at, window.offsets(wanted)?))).collect();
+    if offsets.is_empty() {
+        return Err(ExportError::Nothing(words(&windows, zero_ns)));
     }
-    let mut collected = Collected::new(&windows);
+    let mut collected = Collected::default();
     each_event(dir, |at, event| {
-        if let Some(window) = windows.get(&at) {
-            collected.take(at, window, event);
+        if let Some(offsets) = offsets.get(&at) {
+            collected.take_reads(at, offsets, event);
         }
     })?;
-    if collected.records() > RECORDS_MAX {
+    collected.end_reads();
+    each_event(dir, |at, event| {
+        if let (Some(offsets), Event::Settled(settlement)) = (offsets.get(&at), event) {
+            collected.take_send(at, offsets, settlement);
+        }
+    })?;
+    if collected.is_too_much() {
         return Err(ExportError::TooMany);
     }
-    Ok(edn::write(collected, &windows, zero_ns, out)?)
+    collected.explain_reads();
+    let keys = offsets.iter().map(|(at, offsets)| (*at, Key::of(*at, &windows[at], offsets))).collect();
+    Ok(edn::write(collected, &keys, zero_ns, out)?)
 }
 
 /// What there is to choose from.
-fn words(windows: &BTreeMap<(u16, u32), Window>, zero_ns: u64) -> String {
+fn words(windows: &BTreeMap<At, Window>, zero_ns: u64) -> String {
     let first = windows.values().filter_map(|window| window.first_ns).min();
     let last = windows.values().filter_map(|window| window.last_ns).max();
     match (first, last) {
@@ -125,7 +140,7 @@ fn zero_ns(dir: &RunDir) -> Result<u64, ExportError> {
 }
 
 /// Calls `each` with every event of the checker of each partition, by reader and partition.
-fn each_event(dir: &RunDir, mut each: impl FnMut((u16, u32), &Event)) -> Result<(), ExportError> {
+fn each_event(dir: &RunDir, mut each: impl FnMut(At, &Event)) -> Result<(), ExportError> {
     history::read(dir, |reader, partition, bytes| {
         events(bytes, |event| {
             each((reader, partition), &event);

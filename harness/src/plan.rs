@@ -444,11 +444,22 @@ impl Plan {
     }
 
     /// Whether the readers of a block are shown every offset of their topic's logs: no client hides markers of transactions, and nothing is
-    /// compacted, which a scenario that checks may not ask for. Of a topic that was there before, nobody knows.
+    /// compacted. Of a topic that was there before, nobody knows.
     pub fn is_gapless(&self, block: &ReaderBlock) -> bool {
         let is_external = |p: &ProducerBlock| p.topic == block.topic && p.driver.external().is_some();
         let may_hide = block.driver != DriverPlan::Wire && self.producers.iter().any(is_external);
-        self.topics[block.topic].lifecycle != Lifecycle::Reuse && !may_hide
+        let topic = &self.topics[block.topic];
+        topic.lifecycle != Lifecycle::Reuse && !may_hide && !self.is_compacted(topic)
+    }
+
+    /// Whether the run creates a topic that is compacted. One whose records are checked says so itself, or its brokers do.
+    pub fn is_compacted(&self, topic: &TopicPlan) -> bool {
+        let of_brokers = match &self.cluster {
+            ClusterPlan::Local(spec) => spec.config.get("log.cleanup.policy"),
+            ClusterPlan::Bootstrap(_) => None,
+        };
+        let policy = topic.config.get("cleanup.policy").or(of_brokers);
+        topic.lifecycle != Lifecycle::Reuse && policy.is_some_and(|policy| policy.contains("compact"))
     }
 
     /// Whether a topic may elect a leader that is out of sync, as far as the scenario says.

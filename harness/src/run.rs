@@ -469,6 +469,7 @@ fn first_record(plan: &Plan) -> RunRecord {
         evidence: plan.evidence.to_owned(),
         verify: None,
         not_looked_for: Vec::new(),
+        not_read_again: Vec::new(),
         findings: Vec::new(),
         faults: Vec::new(),
         expect: Vec::new(),
@@ -555,6 +556,8 @@ fn journal(dir: &RunDir) -> Result<Arc<UndoJournal>, RunError> {
 struct Loaded<'a> {
     collected: collect::Collected,
     readers: Vec<crate::load::reader::ReaderEnd>,
+    /// Parts of the logs that were to be read a second time, and why they were not.
+    not_read_again: Vec<String>,
     records: Vec<FaultRecord>,
     times: measure::Times,
     base_slot: u64,

@@ -246,7 +246,7 @@ fn a_sender_that_sleeps_proves_nothing_about_the_broker() {
         "{ shape: constant, rate: 5k/s, warmup: 3s, duration: 10s, drain: 20s }",
         "expect: [produce.latency max < 1500ms]\n",
     );
-    let output = case.command("run").env("GAUNTLET_TEST_STUMBLE", "6000,2500").output().unwrap();
+    let output = case.command("run").env("GAUNTLET_TEST_STUMBLE", "25000,2500").output().unwrap();
     let record = case.record();
     assert_verdict(&output, &record, "INCONCLUSIVE", 5);
     assert!(record["load"]["slip"]["gauntlet"].as_f64().unwrap() > 2_000.0, "{:#}", record["load"]);
@@ -257,11 +257,11 @@ fn records_that_a_sleeping_sender_gave_up_are_not_the_brokers() {
     let _alone = alone();
     let case = foreign(
         "gave-up",
-        "{ shape: constant, rate: 5k/s, warmup: 2s, duration: 4s, drain: 1s }",
+        "{ shape: constant, rate: 5k/s, warmup: 4s, duration: 4s, drain: 1s }",
         "expect: [produce.failed == 0, produce.error_rate < 1%]\n",
     );
-    // It sleeps until load and drain are over.
-    let output = case.command("run").env("GAUNTLET_TEST_STUMBLE", "500,9000").output().unwrap();
+    // It sleeps from the fourth second, when new partitions are no longer slow, until load and drain are over.
+    let output = case.command("run").env("GAUNTLET_TEST_STUMBLE", "15000,9000").output().unwrap();
     let record = case.record();
     assert_verdict(&output, &record, "INCONCLUSIVE", 5);
     assert!(record["produce"]["failed"].as_u64().unwrap() > 1_000, "{:#}", record["produce"]);

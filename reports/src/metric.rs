@@ -412,6 +412,11 @@ pub const METRICS: &[Metric] = &[
     verify("verify.inconsistent_offsets", "records that are at another offset than the ack said"),
     verify("verify.unseen", "acked records that were not read by the end"),
     verify("verify.expired", "acked records that retention removed before they were read"),
+    verify("verify.compacted", "acked records that may have been compacted away before they were read"),
+    verify(
+        "verify.resurrected_keys",
+        "keys of a compacted topic whose latest record is gone, and an older one is left",
+    ),
     verify("verify.position_skips", "offsets that the reader was not given though the log has them"),
     verify("verify.position_steps_back", "records that the client under test gave a second time"),
     verify(

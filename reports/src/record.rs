@@ -58,6 +58,10 @@ pub struct VerifyCounts {
     pub read_disagreements: u64,
     #[serde(default)]
     pub read_again: u64,
+    #[serde(default)]
+    pub compacted: u64,
+    #[serde(default)]
+    pub resurrected_keys: u64,
 }
 
 /// Percentiles of a latency, in milliseconds. `null` where nothing was measured.
@@ -360,10 +364,14 @@ pub struct RunRecord {
     pub evidence: String,
     /// The checker's counts; `null` with `verify: off`.
     pub verify: Option<VerifyCounts>,
-    /// Classes of findings that nobody looked for on some topic, because its reader does not show what it takes; left out if
-    /// every rule was evaluated.
+    /// Classes of findings that nobody looked for on some topic, because its reader does not show what it takes, or nothing could be read
+    /// a second time; left out if every rule was evaluated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_looked_for: Vec<String>,
+    /// Parts of logs, around faults and leader changes, that were to be read a second time and were not, and why, in words; left out if
+    /// there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_read_again: Vec<String>,
     /// What it found.
     pub findings: Vec<FindingRecord>,
     /// Faults, in order.

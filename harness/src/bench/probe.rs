@@ -85,6 +85,7 @@ fn shard(run: u32, topic: &str, partition: u32) -> Shard {
         created_by_run: true,
         in_order: true,
         gapless: true,
+        compacted: false,
         start_offset: 0,
         witness_limit: 8,
         fragment_limit: FRAGMENTS_MAX,

@@ -117,7 +117,7 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
             writeln!(out, "brokers {}, {}", foreign.servers.join(", "), foreign.security.protocol())?;
         }
     }
-    permissions(out, plan)?;
+    permissions(out, plan, &planned.faults)?;
     for topic in &plan.topics {
         writeln!(
             out,
@@ -209,7 +209,7 @@ fn external(out: &mut impl Write, who: &str, driver: &DriverPlan) -> std::io::Re
 }
 
 /// The ACLs that a run needs, as options of Kafka's own tool; nothing where no authorizer can ask for them.
-fn permissions(out: &mut impl Write, plan: &Plan) -> std::io::Result<()> {
+fn permissions(out: &mut impl Write, plan: &Plan, faults: &[FaultSpec]) -> std::io::Result<()> {
     let principal = match &plan.cluster {
         ClusterPlan::Local(spec) if !spec.security.is_some_and(|s| s.acls) => return Ok(()),
         ClusterPlan::Local(_) => "the user of the load is granted".to_owned(),
@@ -219,19 +219,25 @@ fn permissions(out: &mut impl Write, plan: &Plan) -> std::io::Result<()> {
     };
     writeln!(out, "acls    {principal} (as options of kafka-acls)")?;
     let needs = plan.permissions();
-    let mut required: Vec<(&Resource, Vec<String>)> = Vec::new();
-    for need in needs.iter().filter(|need| need.otherwise.is_none()) {
-        let Permission { operation, resource } = &need.permission;
-        match required.iter_mut().find(|(of, _)| *of == resource) {
-            Some((_, operations)) => operations.push(format!("--operation {operation}")),
-            None => required.push((resource, vec![format!("--operation {operation}")])),
+    let required = needs.iter().filter(|need| need.otherwise.is_none()).map(|need| &need.permission);
+    let of_faults = plan.fault_permissions(faults);
+    let required: Vec<&Permission> = required.chain(&of_faults).collect();
+    let mut by_resource: Vec<(&Resource, Vec<String>)> = Vec::new();
+    for Permission { operation, resource } in &required {
+        let text = format!("--operation {operation}");
+        match by_resource.iter_mut().find(|(of, _)| *of == resource) {
+            Some((_, operations)) if operations.contains(&text) => {}
+            Some((_, operations)) => operations.push(text),
+            None => by_resource.push((resource, vec![text])),
         }
     }
-    for (resource, operations) in required {
+    for (resource, operations) in by_resource {
         writeln!(out, "          {} {}", operations.join(" "), acl_resource(resource))?;
     }
     for need in &needs {
-        let Some(otherwise) = need.otherwise else { continue };
+        let Some(otherwise) = need.otherwise.filter(|_| !required.contains(&&need.permission)) else {
+            continue;
+        };
         let Permission { operation, resource } = &need.permission;
         writeln!(out, "          --operation {operation} {} (without: {otherwise})", acl_resource(resource))?;
     }

@@ -97,13 +97,13 @@ pub(super) fn run_id(at: SystemTime, drawn: u64) -> String {
     format!("{}-{}-{:04x}", &stamp[..8], &stamp[8..], drawn as u16)
 }
 
-/// A hook for the tests of "who was the limit?": `GAUNTLET_TEST_STUMBLE=<batches>,<milliseconds>` makes the first
+/// A hook for the tests of "who was the limit?": `GAUNTLET_TEST_STUMBLE=<records>,<milliseconds>` makes the first
 /// sender sleep once.
 fn stumble() -> Option<Stumble> {
     let text = std::env::var("GAUNTLET_TEST_STUMBLE").ok()?;
-    let (batches, ms) = text.split_once(',')?;
+    let (records, ms) = text.split_once(',')?;
     let sleep = std::time::Duration::from_millis(ms.parse().ok()?);
-    Some(Stumble { after_batches: batches.parse().ok()?, sleep })
+    Some(Stumble { after_records: records.parse().ok()?, sleep })
 }
 
 /// A scenario file that can be carried out.

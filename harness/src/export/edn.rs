@@ -2,22 +2,41 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::ops::Range;
 
 use gauntlet_verify::StreamKey;
 
 use super::Written;
-use super::collect::{Collected, Ending, Operation, What};
+use super::collect::{At, Collected, Ending, Operation, What};
 use super::window::Window;
+
+/// A partition as a reader saw it. Two readers of one partition are two keys, with every send in both.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// `orders-3 as reader 0 read it`
+    name: String,
+    offsets: Range<i64>,
+    /// The offset that is written as 0.
+    base: i64,
+}
+
+impl Key {
+    pub(super) fn of(at: At, window: &Window, offsets: &Range<i64>) -> Self {
+        let name = format!("{}-{} as reader {} read it", window.topic, window.partition, at.0);
+        Key { name, offsets: offsets.clone(), base: window.base(offsets) }
+    }
+}
 
 /// Writes what was collected. Times in it are nanoseconds since t = 0.
 pub(super) fn write(
     mut collected: Collected,
-    windows: &BTreeMap<(u16, u32), Window>,
+    keys: &BTreeMap<At, Key>,
     zero_ns: u64,
     out: &mut impl Write,
 ) -> io::Result<Written> {
-    let keys: BTreeMap<(u16, u32), usize> = windows.keys().enumerate().map(|(key, at)| (*at, key)).collect();
-    write_names(&collected, windows, out)?;
+    let keys: BTreeMap<At, (usize, &Key)> =
+        keys.iter().enumerate().map(|(number, (at, key))| (*at, (number, key))).collect();
+    write_names(&collected, &keys, out)?;
     collected.operations.sort_by_key(|operation| (operation.began_ns, operation.ended_ns));
     let processes = processes_of(&collected.operations);
     let mut edges: Vec<(u64, bool, usize)> = Vec::with_capacity(2 * collected.operations.len());
@@ -28,7 +47,7 @@ pub(super) fn write(
     edges.sort_unstable();
     for (line, (ns, is_end, index)) in edges.into_iter().enumerate() {
         let operation = &collected.operations[index];
-        let (process, key) = (processes[index], keys[&operation.at]);
+        let (process, (key, Key { base, .. })) = (processes[index], keys[&operation.at]);
         let kind = match (is_end, operation.ending) {
             (false, _) => "invoke",
             (true, Ending::Ok) => "ok",
@@ -37,24 +56,26 @@ pub(super) fn write(
         };
         let time = i128::from(ns) - i128::from(zero_ns);
         write!(out, "{{:index {line}, :time {time}, :type :{kind}, :process {process}, ")?;
-        write_what(&operation.what, key, is_end && operation.ending == Ending::Ok, out)?;
+        write_what(&operation.what, key, *base, is_end && operation.ending == Ending::Ok, out)?;
         out.write_all(b"}\n")?;
     }
     out.flush()?;
-    let Collected { operations, sent, read, left_out, .. } = collected;
-    Ok(Written { operations: operations.len() as u64, sent, read, left_out })
+    let Collected { operations, sent, read, left_out, unexplained, elsewhere, .. } = collected;
+    Ok(Written { operations: operations.len() as u64, sent, read, left_out, unexplained, elsewhere })
 }
 
 /// Which partition is which key, and whose records have which values.
 fn write_names(
     collected: &Collected,
-    windows: &BTreeMap<(u16, u32), Window>,
+    keys: &BTreeMap<At, (usize, &Key)>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    for (key, window) in windows.values().enumerate() {
-        let offsets = window.offsets.clone().unwrap_or_default();
-        let (topic, partition) = (&window.topic, window.partition);
-        writeln!(out, "; key {key}: {topic}-{partition}, offsets {}..={}", offsets.start, offsets.end - 1)?;
+    for (number, Key { name, offsets, base }) in keys.values() {
+        write!(out, "; key {number}: {name}, offsets from {}", offsets.start)?;
+        if offsets.end < i64::MAX {
+            write!(out, " to {}", offsets.end - 1)?;
+        }
+        writeln!(out, "; offset 0 here is {base} there")?;
     }
     let mut streams: Vec<(u64, StreamKey)> = collected.streams.iter().map(|(s, n)| (*n, *s)).collect();
     streams.sort_unstable();
@@ -65,9 +86,10 @@ fn write_names(
     Ok(())
 }
 
-fn write_what(what: &What, key: usize, is_ok: bool, out: &mut impl Write) -> io::Result<()> {
+fn write_what(what: &What, key: usize, origin: i64, is_ok: bool, out: &mut impl Write) -> io::Result<()> {
     match what {
         What::Assign => write!(out, ":f :assign, :value [{key}]"),
+        What::Unassign => out.write_all(b":f :assign, :value []"),
         What::Poll(_) if !is_ok => write!(out, ":f :poll, :value [[:poll]]"),
         What::Poll(runs) => {
             write!(out, ":f :poll, :value [[:poll {{{key} [")?;
@@ -75,7 +97,7 @@ fn write_what(what: &What, key: usize, is_ok: bool, out: &mut impl Write) -> io:
                 runs.iter().flat_map(|(offset, value, count)| (*offset..).zip(*value..value + count));
             for (index, (offset, value)) in records.enumerate() {
                 let space = if index == 0 { "" } else { " " };
-                write!(out, "{space}[{offset} {value}]")?;
+                write!(out, "{space}[{} {value}]", offset - origin)?;
             }
             out.write_all(b"]}]]")
         }
@@ -84,7 +106,10 @@ fn write_what(what: &What, key: usize, is_ok: bool, out: &mut impl Write) -> io:
             for (index, value) in values.clone().enumerate() {
                 let space = if index == 0 { "" } else { " " };
                 match base.filter(|_| is_ok) {
-                    Some(base) => write!(out, "{space}[:send {key} [{} {value}]]", base + index as i64)?,
+                    Some(base) => {
+                        let offset = base - origin + index as i64;
+                        write!(out, "{space}[:send {key} [{offset} {value}]]")?;
+                    }
                     None if is_ok => write!(out, "{space}[:send {key} [nil {value}]]")?,
                     None => write!(out, "{space}[:send {key} {value}]")?,
                 }
@@ -97,7 +122,7 @@ fn write_what(what: &What, key: usize, is_ok: bool, out: &mut impl Write) -> io:
 /// Who does what: a reader of a partition all of its own, and a producer as many things at once as it had batches in flight. One whose
 /// operation never ended for sure does nothing any more. `operations` are in the order of their begin.
 fn processes_of(operations: &[Operation]) -> Vec<usize> {
-    let mut readers: BTreeMap<(u16, u32), usize> = BTreeMap::new();
+    let mut readers: BTreeMap<At, usize> = BTreeMap::new();
     let mut producers: BTreeMap<StreamKey, Vec<(usize, u64)>> = BTreeMap::new();
     let mut next = 0;
     let mut new = || {

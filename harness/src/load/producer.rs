@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use gauntlet_verify::compaction::KeyId;
 use gauntlet_verify::{CrcSeed, Identity, Outcome, Settlement, StreamKey};
 use gauntlet_wire::batch::BatchBuilder;
 use gauntlet_wire::lateness::Charge;
@@ -61,21 +62,21 @@ pub struct ProducerPlan {
     /// `load.overflow: drop`: so many bytes of records may wait and be under way; what is more is dropped, the oldest first.
     /// `None`: it waits.
     pub room_bytes: Option<u64>,
-    /// For tests of "who was the limit?": the thread sleeps once for so long after so many batches.
+    /// For tests of "who was the limit?": the thread sleeps once for so long after so many records.
     pub stumble: Option<Stumble>,
 }
 
 /// A planted fault of our own sender.
 #[derive(Debug, Clone, Copy)]
 pub struct Stumble {
-    /// After how many batches.
-    pub after_batches: u64,
+    /// After how many records were made: a point of the load, while batches depend on the host.
+    pub after_records: u64,
     /// For how long the thread sleeps.
     pub sleep: std::time::Duration,
 }
 
-/// A settlement on its way to the checker of its partition.
-pub type PartitionSettlement = (u32, Settlement);
+/// A settlement on its way to the checker of its partition; of acked records with the keys, where the checker asks for them.
+pub type PartitionSettlement = (u32, Settlement, Option<Box<[KeyId]>>);
 
 struct Cursor {
     /// Next record of this partition to take.
@@ -186,7 +187,8 @@ pub struct ProducerLoad {
     under_way: u64,
     /// See [`Workload::patience_ends_ns`].
     patience_ends_ns: u64,
-    batches: u64,
+    /// Records that were made, those that were taken back and made again as often as they were.
+    made: u64,
     key: Vec<u8>,
     wire_bytes: u64,
     uncompressed_bytes: u64,
@@ -281,7 +283,7 @@ impl ProducerLoad {
             now_ns: gauntlet_wire::monotonic_ns(),
             under_way: 0,
             patience_ends_ns: 0,
-            batches: 0,
+            made: 0,
             key: Vec::new(),
             wire_bytes: 0,
             uncompressed_bytes: 0,
@@ -580,8 +582,11 @@ impl ProducerLoad {
             return None;
         }
         self.under_way += taken;
-        self.batches += 1;
-        if let Some(stumble) = self.plan.stumble.filter(|s| s.after_batches == self.batches) {
+        let before = self.made;
+        self.made += taken;
+        if let Some(stumble) = self.plan.stumble
+            && (before..self.made).contains(&stumble.after_records)
+        {
             std::thread::sleep(stumble.sleep);
         }
         Some(tag)
@@ -709,7 +714,13 @@ impl Workload for ProducerLoad {
         let (count, sent_ns) = (settled.count, taken_ns);
         let settlement = Settlement { stream, first_pseq, count, outcome, sent_ns, settled_ns };
         // A reader that is gone has its reason, which the run reports; the settlement is then of no use.
-        let _ = self.settlements[settled.partition].send((settled.partition as u32, settlement));
+        let keys = match settled.outcome {
+            BatchOutcome::Acked { .. } => {
+                self.plan.records.key_ids(settled.partition, first.index, settled.count)
+            }
+            _ => None,
+        };
+        let _ = self.settlements[settled.partition].send((settled.partition as u32, settlement, keys));
     }
 
     fn turned(&mut self, turn: Turn<'_>, stats: &ProducerStats) -> u64 {

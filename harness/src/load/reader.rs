@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
+use gauntlet_verify::compaction::{KeyId, Owed};
 use gauntlet_verify::identity::intended_ns_unchecked;
 use gauntlet_verify::{
-    BatchHeader as CheckedHeader, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks,
+    BatchHeader as CheckedHeader, Outcome, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks,
 };
 use gauntlet_wire::batch::{BatchError, BatchHeader, RecordView, RecordsBuffer};
-use gauntlet_wire::fetcher::{Broken, FetcherStats, Jump, PartitionState, RecordSink};
+use gauntlet_wire::fetcher::{Broken, FetcherStats, Jump, PartitionState, ReadFrom, RecordSink};
 use gauntlet_wire::lateness::Charge;
 use gauntlet_wire::producer::Turn;
 
 use super::control::{Control, Interval, Origin};
 use super::producer::PartitionSettlement;
-use super::records::IDENTITY_HEADER;
+use super::records::{IDENTITY_HEADER, key_id};
 use crate::plan::ReadWindow;
 use crate::recorder::{Recorder, add_sample, is_ours, latency_us};
 use crate::run::excuses::Windows;
@@ -101,6 +102,8 @@ pub struct CheckPlan {
     pub in_order: bool,
     /// Whether the readers are shown every offset of the log.
     pub gapless: bool,
+    /// The topic is compacted, and the checker of a partition may hold so many keys.
+    pub compacted_keys: Option<usize>,
     /// Examples kept per class.
     pub examples_max: usize,
     /// Fragments that a checker may hold.
@@ -109,10 +112,25 @@ pub struct CheckPlan {
     pub keep_history: bool,
 }
 
+/// What was read of a partition, for whoever reads it again.
+#[derive(Debug)]
+pub struct FirstRead {
+    /// Its index.
+    pub partition: usize,
+    /// Where identities are.
+    pub elsewhere: Elsewhere,
+    /// Of a compacted topic: the latest offset of every key that was seen.
+    pub keys: Option<Vec<(KeyId, i64)>>,
+}
+
 struct Partition {
     shard: Option<Shard>,
+    /// What a compacted log owes.
+    owed: Option<Owed>,
     state: Option<PartitionState>,
     position: i64,
+    /// Leader epoch of the last batch below the position; -1: not known.
+    last_epoch: i32,
     log_start: i64,
     broken_batches: u64,
 }
@@ -171,10 +189,17 @@ impl Reader {
             .iter()
             .map(|(&partition, &start)| {
                 let shard = plan.check.as_ref().map(|check| shard(&plan, check, partition, start));
-                (
-                    partition,
-                    Partition { shard, state: None, position: start, log_start: 0, broken_batches: 0 },
-                )
+                let keys_max = plan.check.as_ref().and_then(|check| check.compacted_keys);
+                let partition_state = Partition {
+                    shard,
+                    owed: keys_max.map(|keys_max| Owed::new(start, keys_max)),
+                    state: None,
+                    position: start,
+                    last_epoch: -1,
+                    log_start: 0,
+                    broken_batches: 0,
+                };
+                (partition, partition_state)
             })
             .collect();
         Reader {
@@ -199,10 +224,16 @@ impl Reader {
     }
 
     fn accept_settlements(&mut self) {
-        while let Ok((partition, settlement)) = self.settlements.try_recv() {
-            if let Some(shard) = self.partitions.get_mut(&(partition as usize)).and_then(|p| p.shard.as_mut())
-            {
+        while let Ok((partition, settlement, keys)) = self.settlements.try_recv() {
+            let Some(partition) = self.partitions.get_mut(&(partition as usize)) else { continue };
+            if let Some(shard) = &mut partition.shard {
                 shard.settle(&settlement);
+            }
+            if let (Some(owed), Outcome::Acked { base_offset: Some(base) }) =
+                (&mut partition.owed, settlement.outcome)
+            {
+                let offsets = (base..).take_while(|_| base >= 0);
+                keys.iter().flatten().zip(offsets).for_each(|(key, offset)| owed.acked(*key, offset));
             }
         }
     }
@@ -336,6 +367,13 @@ impl Reader {
         self.earlier_stats.clone_from(&self.last_stats);
     }
 
+    /// Where gauntlet's own client has to go on.
+    #[must_use]
+    pub fn reads_from(&self) -> BTreeMap<usize, ReadFrom> {
+        let from = |p: &Partition| ReadFrom { offset: p.position, last_epoch: p.last_epoch };
+        self.partitions.iter().map(|(index, partition)| (*index, from(partition))).collect()
+    }
+
     /// What is read, and from where.
     #[must_use]
     pub fn plan(&self) -> &ReaderPlan {
@@ -346,6 +384,9 @@ impl Reader {
     fn pass(&mut self, partition: usize, last_offset: i64) {
         if let Some(state) = self.partitions.get_mut(&partition) {
             state.position = last_offset + 1;
+            if let Some(owed) = &mut state.owed {
+                owed.pass(state.position);
+            }
             if let Some(shard) = &mut state.shard {
                 shard.end_batch();
                 shard.advance(state.position);
@@ -363,7 +404,7 @@ impl Reader {
         end_is_final: bool,
         reader_was_limit: bool,
         windows: &Windows,
-        mut read_again: impl FnMut(usize, Elsewhere, &mut Shard),
+        mut read_again: impl FnMut(FirstRead, &mut Shard),
     ) -> ReaderEnd {
         self.accept_settlements();
         let read_end = |index: usize, position: i64| {
@@ -381,7 +422,16 @@ impl Reader {
             if let Some(shard) = &mut partition.shard {
                 let own = windows.iter().filter(|(partition, _)| partition == index);
                 own.for_each(|(_, window)| shard.state_window(window));
-                read_again(*index, self.plan.elsewhere, shard);
+                let owed = partition.owed.take().map(|owed| owed.finish(end.end_offset));
+                if let Some(owed) = &owed {
+                    shard.owes(&owed.offsets, owed.degraded);
+                }
+                let read = FirstRead {
+                    partition: *index,
+                    elsewhere: self.plan.elsewhere,
+                    keys: owed.map(|owed| owed.latest),
+                };
+                read_again(read, shard);
                 shard.note_end(&end);
             }
             ends.push(end);
@@ -404,6 +454,7 @@ fn shard(plan: &ReaderPlan, check: &CheckPlan, partition: usize, start: i64) -> 
         created_by_run: check.created_by_run,
         in_order: check.in_order,
         gapless: check.gapless,
+        compacted: check.compacted_keys.is_some(),
         start_offset: start,
         witness_limit: check.examples_max,
         fragment_limit: check.fragments_max,
@@ -491,6 +542,7 @@ impl RecordSink for Reader {
         turn: Turn<'_>,
     ) {
         let Some(state) = self.partitions.get_mut(&partition) else { return };
+        state.last_epoch = header.leader_epoch;
         // Read once per batch and before the checker: the checker's own time is nobody's latency.
         let arrived = Arrived::now(self.plan.run, turn);
         if let Some(shard) = &mut state.shard {
@@ -507,6 +559,9 @@ impl RecordSink for Reader {
                 Ok(Some(record)) => {
                     if record.offset < from_offset || header.is_control() {
                         continue;
+                    }
+                    if let (Some(owed), Some(key)) = (&mut state.owed, record.key) {
+                        owed.read(key_id(key), record.offset);
                     }
                     let value = record.value.unwrap_or_default();
                     let value = joined(self.plan.elsewhere.of(&record), value, &mut self.apart);
@@ -529,6 +584,9 @@ impl RecordSink for Reader {
             return;
         };
         state.position = state.position.max(broken.offsets.end);
+        if let Some(owed) = &mut state.owed {
+            owed.pass(state.position);
+        }
         if let Some(shard) = &mut state.shard {
             shard.corrupt_batch(broken.offsets.clone(), &checked(header), &broken.error.to_string());
         }
@@ -537,6 +595,12 @@ impl RecordSink for Reader {
     fn jumped(&mut self, partition: usize, _from: i64, to: i64, why: Jump) {
         let Some(state) = self.partitions.get_mut(&partition) else { return };
         state.position = to;
+        state.last_epoch = -1;
+        match (&mut state.owed, why) {
+            (Some(owed), Jump::Expired) => owed.pass(to),
+            (Some(owed), Jump::Truncated) => owed.truncated(to),
+            (None, _) => {}
+        }
         match (&mut state.shard, why) {
             (Some(shard), Jump::Expired) => {
                 shard.log_start(to);
@@ -552,6 +616,9 @@ impl RecordSink for Reader {
         state.state = Some(*seen);
         // A leader that was just elected may not know its high watermark yet (KIP-207).
         let known = seen.high_watermark >= 0 && seen.last_stable_offset >= 0;
+        if let Some(owed) = state.owed.as_mut().filter(|_| known) {
+            owed.high_watermark(seen.high_watermark);
+        }
         if let Some(shard) = state.shard.as_mut().filter(|_| known) {
             shard.watermarks(&Watermarks {
                 replica: seen.leader,

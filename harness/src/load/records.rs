@@ -1,7 +1,9 @@
 //! How one producer's records look: sizes, keys, headers and bodies.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
+use gauntlet_verify::compaction::KeyId;
 use gauntlet_verify::{CrcSeed, IDENTITY_LEN, Identity};
 use gauntlet_wire::batch::{BatchBuilder, RecordSpec};
 
@@ -60,6 +62,13 @@ impl Keys {
     }
 }
 
+/// What a checker calls a key.
+pub fn key_id(key: &[u8]) -> KeyId {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    hasher.finish()
+}
+
 /// Name of the record header that holds the identity where it is not in the value.
 pub const IDENTITY_HEADER: &str = "gauntlet-identity";
 
@@ -96,6 +105,7 @@ pub struct RecordMaker {
     headers: Headers,
     overhead_bytes: usize,
     usual_bytes: usize,
+    tells_keys: bool,
 }
 
 impl RecordMaker {
@@ -123,7 +133,29 @@ impl RecordMaker {
             key_bytes,
             headers,
             overhead_bytes,
+            tells_keys: false,
         }
+    }
+
+    /// The same, if `tells_keys`, for a topic whose checkers ask for the keys of what was acked.
+    #[must_use]
+    pub fn with_keys_told(mut self, tells_keys: bool) -> Self {
+        self.tells_keys = tells_keys;
+        self
+    }
+
+    /// The keys of `count` records of a partition from `first` on, if they are asked for and all have one.
+    pub fn key_ids(&self, partition: usize, first: u64, count: u32) -> Option<Box<[KeyId]>> {
+        let keys = self.keys.as_ref().filter(|_| self.tells_keys)?;
+        let mut bytes = vec![0; self.key_bytes];
+        let mut id = |index| match keys {
+            Keys::Drawn(keys) => {
+                keys.write(self.key_seed, partition, index, &mut bytes);
+                Some(key_id(&bytes))
+            }
+            Keys::Recorded(trace) => trace.key(partition, index).map(key_id),
+        };
+        (first..first + u64::from(count)).map(&mut id).collect()
     }
 
     /// The same with identities elsewhere than in front of values. Bodies are then whole values.

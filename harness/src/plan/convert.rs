@@ -350,11 +350,17 @@ fn topics(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> Vec<TopicPlan> {
             let help = "say how many it has; it is checked before the load begins";
             refusals.push(refuse(format!("topics[{i}]"), "a reused topic needs `partitions`", help));
         }
+        let mut config = topic.config.clone();
+        let is_set = matches!(&scenario.cluster, file::Cluster::Local(l) if l.config.contains_key("log.cleanup.policy"));
+        if !reuse && !is_set && scenario.verify != file::Verify::Off {
+            // Whatever the brokers' own default is, or becomes: the check has to know whether records may be compacted away.
+            config.entry("cleanup.policy".to_owned()).or_insert_with(|| "delete".to_owned());
+        }
         plans.push(TopicPlan {
             name: topic.name.clone(),
             partitions: topic.partitions.unwrap_or(12),
             replication_factor: topic.replication_factor.or(brokers.map(|b| b.min(RF_DEFAULT_MAX))),
-            config: topic.config.clone(),
+            config,
             lifecycle: match topic.lifecycle {
                 file::Lifecycle::PerRun => Lifecycle::PerRun,
                 file::Lifecycle::Keep => Lifecycle::Keep,

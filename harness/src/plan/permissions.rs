@@ -1,8 +1,9 @@
 //! What the principal of a run must be allowed to do, where brokers ask for ACLs.
 
-use gauntlet_wire::{Operation, Permission, Resource};
+use gauntlet_chaos::{FaultAction, FaultSpec, Operation as Fault};
+use gauntlet_wire::{ConfigResource, Operation, Permission, Resource};
 
-use super::{Lifecycle, Plan, TopicPlan};
+use super::{ClusterPlan, Lifecycle, Plan, TopicPlan};
 
 /// A permission that a run uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,61 @@ impl Plan {
         needs
     }
 
+    /// What the faults of a run do with the run's own login, each once: operations on a cluster that gauntlet did not start. On one of its own
+    /// an operator who may do everything does them.
+    #[must_use]
+    pub fn fault_permissions(&self, faults: &[FaultSpec]) -> Vec<Permission> {
+        let mut needs = Vec::new();
+        if matches!(self.cluster, ClusterPlan::Local(_)) {
+            return needs;
+        }
+        for fault in faults {
+            let FaultAction::Operation { operation } = &fault.action else { continue };
+            for permission in self.operation_permissions(operation) {
+                if !needs.contains(&permission) {
+                    needs.push(permission);
+                }
+            }
+        }
+        needs
+    }
+
+    /// As brokers ask for them (KafkaApis, ControllerApis). Every operation looks at the topic, or at what was before.
+    fn operation_permissions(&self, operation: &Fault) -> Vec<Permission> {
+        let topic = operation.topic().map(|name| {
+            let own = self.topics.iter().find(|topic| topic.name == name);
+            own.map_or_else(|| Resource::Topic(name.to_owned()), |topic| self.resource(topic))
+        });
+        let on_topic = |operation| topic.clone().map(|resource| Permission { operation, resource });
+        let mut needs: Vec<Permission> = on_topic(Operation::Describe).into_iter().collect();
+        let configs = |of: Option<Resource>| {
+            let resource = of.unwrap_or(Resource::Cluster);
+            [Operation::DescribeConfigs, Operation::AlterConfigs]
+                .map(|operation| Permission { operation, resource: resource.clone() })
+        };
+        match operation {
+            Fault::ConfigChange(change) => match &change.of {
+                ConfigResource::Topic(_) => needs.extend(configs(topic.clone())),
+                ConfigResource::Broker(_) | ConfigResource::AllBrokers => needs.extend(configs(None)),
+            },
+            Fault::PartitionReassign(reassign) => {
+                needs.extend([Operation::Describe, Operation::Alter].map(Permission::on_cluster));
+                if reassign.throttle.is_some() {
+                    needs.extend(configs(topic.clone()).into_iter().chain(configs(None)));
+                }
+            }
+            Fault::LeaderImbalance(_) => {
+                needs.extend([Operation::Describe, Operation::Alter].map(Permission::on_cluster));
+            }
+            Fault::ElectionPreferred(_) | Fault::ElectionUnclean(_) | Fault::FeatureUpgrade(_) => {
+                needs.push(Permission::on_cluster(Operation::Alter));
+            }
+            Fault::TopicAddPartitions(_) => needs.extend(on_topic(Operation::Alter)),
+            Fault::QuotaChange(_) => needs.extend(configs(None)),
+        }
+        needs
+    }
+
     /// What the run is going to do on the topic of this index, once that exists.
     #[must_use]
     pub fn topic_operations(&self, index: usize) -> Vec<Operation> {
@@ -73,7 +129,7 @@ mod tests {
     use crate::plan::{PlanOptions, plan};
     use crate::scenario::{LoadOptions, Scenario};
 
-    fn permissions(rest: &str) -> Vec<String> {
+    fn planned(rest: &str) -> crate::plan::Planned {
         let text = format!(
             "version: 1\nname: x\nload: {{ shape: constant, rate: 1/s, duration: 1s }}\n\
              cluster: {{ bootstrap_servers: \"127.0.0.1:9\" }}\n{rest}"
@@ -87,7 +143,11 @@ mod tests {
             kafka_home: None,
             out: Some(out.path().to_path_buf()),
         };
-        let needs = plan(&loaded, &options).unwrap().plan.permissions();
+        plan(&loaded, &options).unwrap()
+    }
+
+    fn permissions(rest: &str) -> Vec<String> {
+        let needs = planned(rest).plan.permissions();
         let text = |need: super::Need| {
             format!("{}{}", need.permission, need.otherwise.map(|_| " (optional)").unwrap_or_default())
         };
@@ -107,6 +167,31 @@ mod tests {
                 "Alter on the cluster (optional)",
                 "Describe on the cluster (optional)",
                 "IdempotentWrite on the cluster (optional)",
+            ]
+        );
+    }
+
+    #[test]
+    fn operations_need_what_brokers_ask_for_them() {
+        let planned = planned(
+            "topics: [{ name: orders, lifecycle: keep }]\n\
+             faults:\n\
+             - { name: a, at: 0s, for: 1s, action: config.change, args: { topic: orders, entries: { max.message.bytes: 9000 } } }\n\
+             - { name: b, at: 0s, for: 1s, action: partition.reassign, args: { topic: orders, brokers: [1, 2, 3], throttle: 1MB } }\n\
+             - { name: c, at: 0s, action: election.preferred, args: { topic: orders } }\n",
+        );
+        let needs = planned.plan.fault_permissions(&planned.faults);
+        let needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            needs,
+            [
+                "Describe on topic orders",
+                "DescribeConfigs on topic orders",
+                "AlterConfigs on topic orders",
+                "Describe on the cluster",
+                "Alter on the cluster",
+                "DescribeConfigs on the cluster",
+                "AlterConfigs on the cluster",
             ]
         );
     }

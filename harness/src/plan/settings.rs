@@ -9,8 +9,12 @@ use gauntlet_wire::producer::Acks;
 use super::{ClusterPlan, DriverPlan, Plan, ProducerBlock, ReaderBlock};
 
 /// Kafka 4's defaults of the topic properties that a plan sets by itself (TopicConfig).
-const TOPIC_DEFAULTS: [(&str, &str); 3] =
-    [("file.delete.delay.ms", "60000"), ("retention.bytes", "-1"), ("segment.bytes", "1073741824")];
+const TOPIC_DEFAULTS: [(&str, &str); 4] = [
+    ("cleanup.policy", "delete"),
+    ("file.delete.delay.ms", "60000"),
+    ("retention.bytes", "-1"),
+    ("segment.bytes", "1073741824"),
+];
 
 impl Plan {
     /// Settings that differ from Kafka's defaults, by whose they are: `brokers`, `security`, `topic orders`, `producers orders`,

@@ -19,6 +19,7 @@ fn shard() -> Shard {
         created_by_run: true,
         in_order: true,
         gapless: false,
+        compacted: false,
         start_offset: 0,
         witness_limit: 8,
         fragment_limit: 1_000,

@@ -193,6 +193,8 @@ impl Checked {
             inconsistent_offsets: summary.inconsistent_offsets,
             unseen: summary.unseen,
             expired: summary.expired,
+            compacted: summary.compacted,
+            resurrected_keys: summary.resurrected_keys,
             checked: summary.checked,
             acked: summary.acked,
             position_skips: summary.position_skips,

@@ -9,6 +9,7 @@ use gauntlet_reports::record::{
     Reason, RecoverySeconds, RunRecord, RunState, SlipMs, UnavailableSeconds, WindowRecord,
 };
 use gauntlet_reports::{ExitReason, Severity, Verdict, evaluate};
+use gauntlet_verify::FindingClass;
 
 use super::collect::errors_by_name;
 use super::findings::{Checked, Judged, not_looked_for};
@@ -36,7 +37,9 @@ impl Run<'_> {
         (self.tell)(Progress::Phase("judging"));
         let histograms = self.read_histograms(&loaded)?;
         let checked = Checked::of(&loaded.readers, self.plan.verify.map_or(0, |v| v.examples_max));
-        let Loaded { collected, records, times, warm, guards, mut reasons, mut unknowns, .. } = loaded;
+        let Loaded {
+            collected, records, times, warm, guards, mut reasons, mut unknowns, not_read_again, ..
+        } = loaded;
         let measurement = Measurement::new(Raw {
             plan: self.plan,
             collected: &collected,
@@ -56,6 +59,7 @@ impl Run<'_> {
         record.errors = errors_by_name(&collected.producers.errors);
         record.retries = collected.producers.retries;
         record.throttle_ms_max = collected.producers.throttle_ms_max;
+        record.not_read_again = not_read_again;
         let violations = self.findings(record, &checked, &mut reasons, &mut unknowns)?;
         self.expect(record, &measurement);
         record.expect.extend(
@@ -107,6 +111,11 @@ impl Run<'_> {
             checked.judge(&verify.guarantee, self.plan.allows_unclean_election());
         record.verify = Some(checked.counts());
         record.not_looked_for = not_looked_for(self.plan);
+        let disagreement = FindingClass::ReadDisagreement.to_string();
+        let nothing_was = !record.not_read_again.is_empty() && checked.summary().read_again == 0;
+        if nothing_was && !record.not_looked_for.contains(&disagreement) {
+            record.not_looked_for.push(disagreement);
+        }
         record.findings = findings;
         reasons.extend(found);
         unknowns.extend(unknown);

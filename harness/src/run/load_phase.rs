@@ -17,7 +17,7 @@ use super::broker_usage::{self, BrokerUsage};
 use super::collect::{Collector, Moment};
 use super::guards::Guards;
 use super::measure::Times;
-use super::reread::LogAgain;
+use super::reread::{self, LogsAgain};
 use super::threads::{Fleet, Ground, Producers, Readers, Routes, Shared};
 use super::{Brokers, Loaded, Progress, Run, RunError, excuses, topics};
 use crate::cluster_view::ClusterView;
@@ -434,7 +434,7 @@ impl<'p> Run<'p> {
             shared, mut seconds, producers, mut readers, guards, reasons, mut unknowns, warm, ..
         } = phase;
         producers.join()?;
-        let mut final_ends = self.find_ends(bootstrap, drain_ends_ns, &mut unknowns);
+        let final_ends = self.find_ends(bootstrap, drain_ends_ns, &mut unknowns);
         for (topic, group) in &readers {
             group.ends.set(&final_ends[*topic].1);
         }
@@ -452,21 +452,32 @@ impl<'p> Run<'p> {
                 (self.tell)(Progress::Second(&second));
             }
         }
+        // A reader that was still moving when its time was up was the limit itself.
+        let was_limit = progressing && monotonic_ns() >= read_until_ns;
+        let mut again = LogsAgain::new(
+            bootstrap,
+            &self.admin,
+            &self.options.interrupt,
+            &records,
+            shared.unix_minus_monotonic_ns,
+            readers.iter().map(|(topic, _)| self.plan.topics[*topic].partitions as usize).sum(),
+            Duration::from_nanos(read_until_ns.saturating_sub(monotonic_ns())).min(reread::TIME_LIMIT),
+        );
         let mut ends: Vec<ReaderEnd> = Vec::new();
         for (topic, group) in readers {
-            let (is_final, _) = std::mem::take(&mut final_ends[topic]);
-            // A reader that was still moving when its time was up was the limit itself.
-            let was_limit = progressing && monotonic_ns() >= read_until_ns;
-            let windows = excuses::windows(self.plan, &self.plan.topics[topic], &records);
-            let mut again = is_final.then(|| {
-                let name = &self.plan.topics[topic].name;
-                LogAgain::new(bootstrap, name, &self.admin, &records, shared.unix_minus_monotonic_ns)
-            });
-            ends.extend(group.join(is_final, was_limit, &windows, again.as_mut())?);
-            for trouble in again.into_iter().flat_map(LogAgain::into_trouble) {
-                (self.tell)(Progress::Note(&trouble));
+            let is_final = final_ends[topic].0;
+            let topic = &self.plan.topics[topic];
+            let windows = excuses::windows(self.plan, topic, &records);
+            if !is_final && self.plan.verify.is_some() {
+                again.leave_out(&topic.name);
             }
+            ends.extend(group.join(is_final, was_limit, &windows, |first, shard| {
+                if is_final {
+                    again.compare(&topic.name, &first, shard);
+                }
+            })?);
         }
+        let not_read_again = again.into_trouble();
         seconds.collect(monotonic_ns())?;
         let collector = seconds.collector;
         if collector.history_is_full() {
@@ -478,6 +489,7 @@ impl<'p> Run<'p> {
             base_slot: collector.base_slot(),
             collected: collector.finish(),
             readers: ends,
+            not_read_again,
             records,
             times: Times { end_ns, ..times },
             warm,

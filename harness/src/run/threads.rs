@@ -21,10 +21,9 @@ pub(super) use rdkafka::start_notes;
 use window::read_in_window;
 
 use super::excuses::Windows;
-use super::reread::LogAgain;
 use crate::keys::KeySpace;
 use crate::load::producer::{Pace, PartitionSettlement, Stumble, Unlimited};
-use crate::load::reader::{CheckPlan, Elsewhere, EndOffsets, ReaderEnd};
+use crate::load::reader::{CheckPlan, Elsewhere, EndOffsets, FirstRead, ReaderEnd};
 use crate::load::records::{ARRIVALS, Keys, RecordMaker};
 use crate::load::{Control, Interval, ProducerLoad, ProducerPlan, Reader, ReaderPlan};
 use crate::payload::{BodyMaker, IdentityPlace};
@@ -47,6 +46,17 @@ const FRAGMENTS_MIN: usize = 10_000;
 fn fragments_max(plan: &Plan) -> usize {
     let partitions: usize = plan.topics.iter().map(|topic| topic.partitions as usize).sum();
     (FRAGMENTS_OF_RUN / partitions.max(1)).clamp(FRAGMENTS_MIN, FRAGMENTS_MAX)
+}
+
+/// Keys that the checkers of a run's compacted partitions may hold together, and as many acks that their readers have yet to reach: about 500 MB
+/// at the worst.
+const KEYS_OF_RUN: usize = 4_000_000;
+
+/// Keys for the checker of each partition of a run.
+fn keys_max(plan: &Plan) -> usize {
+    let compacted = plan.topics.iter().filter(|topic| plan.is_compacted(topic));
+    let partitions: usize = compacted.map(|topic| topic.partitions as usize).sum();
+    KEYS_OF_RUN / partitions.max(1)
 }
 
 /// How long a resting reader waits for the answer of a broker.
@@ -335,6 +345,7 @@ fn record_maker(plan: &Plan, block: &ProducerBlock, index: u16, keys: Option<Key
     let sizes = (&records.sizes, value_bytes);
     RecordMaker::new(plan.seed, index, body, sizes, keys, Arc::clone(&records.headers))
         .with_identity_in(records.identity)
+        .with_keys_told(plan.verify.is_some() && plan.is_compacted(&plan.topics[block.topic]))
 }
 
 fn client_of(plan: &Plan, block: &ProducerBlock, index: u64, shared: &Shared) -> ProducerConfig {
@@ -394,7 +405,7 @@ impl Readers {
                     let config = fetcher_of(plan, block, index, shared);
                     let watermarks = shared.watermarks(&topic.name);
                     let client = move |reader: Reader| {
-                        let assigned = reader.plan().assigned.clone();
+                        let assigned = reader.reads_from();
                         Ok(run_fetcher(FetcherConfig { assigned, ..config.clone() }, reader)?)
                     };
                     let body = move || read_in_window(reader, watermarks, client);
@@ -426,13 +437,8 @@ impl Readers {
         end_is_final: bool,
         reader_was_limit: bool,
         windows: &Windows,
-        mut again: Option<&mut LogAgain<'_>>,
+        mut read_again: impl FnMut(FirstRead, &mut Shard),
     ) -> Result<Vec<ReaderEnd>, ThreadError> {
-        let mut read_again = |partition: usize, elsewhere, shard: &mut Shard| {
-            if let Some(again) = &mut again {
-                again.compare(partition, elsewhere, shard);
-            }
-        };
         self.threads
             .into_iter()
             .map(|(what, thread)| match thread.join() {
@@ -482,6 +488,7 @@ fn reader_plan(plan: &Plan, block: &ReaderBlock, index: u16, assigned: BTreeMap<
             created_by_run: topic.lifecycle != crate::plan::Lifecycle::Reuse,
             in_order,
             gapless: plan.is_gapless(block),
+            compacted_keys: plan.is_compacted(topic).then(|| keys_max(plan)),
             examples_max: verify.examples_max,
             fragments_max: fragments_max(plan),
             keep_history: verify.history.is_some(),

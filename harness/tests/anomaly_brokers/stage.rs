@@ -16,7 +16,12 @@ const BROKERS: u16 = 3;
 /// The cluster; the first test to ask starts it. Every test leaves all brokers running.
 pub(crate) fn cluster() -> &'static LocalCluster {
     shared(|| {
-        let config = [("broker.session.timeout.ms", "3000"), ("broker.heartbeat.interval.ms", "500")];
+        let config = [
+            ("broker.session.timeout.ms", "3000"),
+            ("broker.heartbeat.interval.ms", "500"),
+            ("log.cleaner.backoff.ms", "200"),
+            ("log.retention.check.interval.ms", "500"),
+        ];
         let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         LocalSpec { controllers: Controllers::Isolated(1), config, ..quick(BROKERS) }
     })

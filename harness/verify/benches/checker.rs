@@ -34,6 +34,7 @@ fn config() -> ShardConfig {
         created_by_run: true,
         in_order: true,
         gapless: true,
+        compacted: false,
         start_offset: 0,
         witness_limit: 8,
         fragment_limit: 1 << 16,

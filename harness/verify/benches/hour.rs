@@ -61,6 +61,7 @@ impl Partition {
             created_by_run: true,
             in_order: true,
             gapless: true,
+            compacted: false,
             start_offset: 0,
             witness_limit: 8,
             fragment_limit: FRAGMENTS,

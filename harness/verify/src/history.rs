@@ -14,12 +14,13 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::compaction::KeyLeft;
 use crate::outcome::{Settlement, StreamKey};
 use crate::shard::{BatchHeader, PartitionReport, ReadEnd, Shard, ShardConfig, Watermarks};
 use crate::window::TruncationWindow;
 
 /// Version of the bytes. Any change of [`Event`], or of a type in it, is another version.
-pub const HISTORY_VERSION: u32 = 3;
+pub const HISTORY_VERSION: u32 = 4;
 
 /// One call of a checker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,10 @@ pub enum Event {
         /// The digests.
         sums: Vec<Option<u64>>,
     },
+    /// [`Shard::owes`].
+    Owes(Vec<i64>, bool),
+    /// [`Shard::key_left`].
+    KeyLeft(KeyLeft),
     /// [`Shard::note_end`]. Nothing follows.
     Ended(ReadEnd),
 }

@@ -19,6 +19,7 @@
 
 mod ahead;
 mod claims;
+mod compacted;
 mod corrupt;
 mod digest;
 mod duplicate;
@@ -104,6 +105,8 @@ pub struct ShardConfig {
     /// Every offset of the log is shown to the reader, in a record, a marker or a batch that can't be read: one that is not was
     /// skipped, and two reads find the same. Not so where a topic is compacted, or where a client that hides markers reads transactions.
     pub gapless: bool,
+    /// The log is compacted: an acked record that is not there may have gone by right, and somebody says which are owed ([`Shard::owes`]).
+    pub compacted: bool,
     /// The first offset that the reader reads.
     pub start_offset: i64,
     /// How many first, and how many worst, witnesses are kept per class.
@@ -223,6 +226,8 @@ pub struct Shard {
     overtaken: Vec<Overtaken>,
     corrupt_at: IntervalSet,
     expired_at: IntervalSet,
+    /// Of a compacted log: acked, passed, and not there without a reason.
+    owed_at: IntervalSet,
     leader_epochs: LeaderEpochs,
     producers: Producers,
     real_time: RealTime,
@@ -256,6 +261,7 @@ impl Shard {
             overtaken: Vec::new(),
             corrupt_at: IntervalSet::new(),
             expired_at: IntervalSet::new(),
+            owed_at: IntervalSet::new(),
             leader_epochs: LeaderEpochs::default(),
             producers: Producers::default(),
             real_time: RealTime::default(),
@@ -310,6 +316,8 @@ impl Shard {
             Event::LogStart(offset) => self.log_start(*offset),
             Event::Watermarks(seen) => self.watermarks(seen),
             Event::Window(window) => self.state_window(window),
+            Event::Owes(offsets, is_degraded) => self.owes(offsets, *is_degraded),
+            Event::KeyLeft(key) => self.key_left(key),
             Event::ReadAgain { from, width, sums } => self.compare_digests(*from, *width, sums.clone()),
             Event::Began(_) | Event::At(_) | Event::Unreadable(_) | Event::Ended(_) => {}
         }

@@ -22,7 +22,8 @@ macro_rules! summary {
         impl Summary {
             /// Adds the counts of another partition, or of another part of the same.
             pub fn merge(&mut self, other: &Summary) {
-                $(self.$field += other.$field;)*
+                // A damaged offset can make one of them as large as a log can't be.
+                $(self.$field = self.$field.saturating_add(other.$field);)*
                 self.degraded |= other.degraded;
             }
 
@@ -83,6 +84,10 @@ summary! {
     unseen_reader_limited,
     /// Acked, and deleted by the broker before it was read.
     expired,
+    /// Acked, not read, and possibly compacted away: the log had a later record of the key when the reader came by.
+    compacted,
+    /// Keys of a compacted log whose latest record was gone, and an older one was not, when it was read once more.
+    resurrected_keys,
     /// Somebody else's, on a topic that was there before.
     foreign,
     /// Possibly appended, and in the log.
@@ -142,6 +147,7 @@ impl Summary {
             C::RealTimeOrder => self.real_time_order,
             C::Unseen => self.unseen,
             C::Expired => self.expired,
+            C::ResurrectedKey => self.resurrected_keys,
             C::Foreign => self.foreign,
             C::IndeterminatePresent => self.indeterminate_present,
             C::IndeterminateAbsent => self.indeterminate - self.indeterminate_present,

@@ -113,8 +113,8 @@ proptest! {
 
     /// Whoever reads the same log again finds the same, however broken it is; and without a batch that holds something, something else.
     #[test]
-    fn read_again_it_is_the_same(seed in any::<u64>(), batches in 1usize..80, missing in any::<prop::sample::Index>()) {
-        let history = History::random(seed, Shape { batches, streams: 3, trouble: true });
+    fn read_again_it_is_the_same(seed in any::<u64>(), batches in 1usize..80, trouble in any::<bool>(), missing in any::<prop::sample::Index>()) {
+        let history = History::random(seed, Shape { batches, streams: 3, trouble });
         let mut shard = Shard::new(history.shard_config(1 << 20));
         history.events.iter().for_each(|event| tell(&mut shard, event));
         read_again(&mut shard, &history, |_| true);
@@ -123,7 +123,8 @@ proptest! {
             Event::Batch(header, _) => Some(header.base_offset),
             _ => None,
         }).collect();
-        if history.gapless && !bases.is_empty() {
+        // Where something was skipped, nobody knows what was there; no history is longer than what is compared at once.
+        if shard.summary().read_again > 0 && !bases.is_empty() {
             let missing = *missing.get(&bases);
             read_again(&mut shard, &history, |base_offset| base_offset != missing);
             prop_assert_eq!(shard.summary().read_disagreements, 1);
@@ -203,6 +204,8 @@ fn random_histories_hold_every_anomaly() {
         "read_disagreements",
         "read_disagreements_excused",
         "taken_back",
+        "compacted",
+        "resurrected_keys",
         "unchecked",
     ];
     for (name, count) in total.counts().filter(|(name, _)| !not_here.contains(name)) {

@@ -11,7 +11,7 @@ mod build;
 mod read;
 
 pub use build::{BatchBuilder, BatchStamp, RecordSpec, SealedBatch};
-pub use read::{BatchError, BatchHeader, RecordView, Records, RecordsBuffer, next_batch};
+pub use read::{BatchError, BatchHeader, RecordView, Records, RecordsBuffer, end_of_damaged, next_batch};
 
 use crate::codec::Codec;
 

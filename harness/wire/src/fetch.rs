@@ -46,6 +46,8 @@ pub struct Fetched {
     pub error: ErrorCode,
     /// Where its log begins; -1 when unknown.
     pub log_start_offset: i64,
+    /// Its high watermark; -1 when unknown.
+    pub high_watermark: i64,
     /// Batches, the last one perhaps cut; for [`crate::batch::next_batch`]. The first may begin below the offset wanted.
     pub records: Bytes,
 }
@@ -93,6 +95,7 @@ impl Connection {
                 partition: data.partition_index,
                 error,
                 log_start_offset: data.log_start_offset,
+                high_watermark: data.high_watermark,
                 records: data.records.unwrap_or_default(),
             });
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mio::Token;
 
-use crate::batch::{BatchError, BatchHeader, next_batch};
+use crate::batch::{BatchError, BatchHeader, end_of_damaged, next_batch};
 use crate::code::ErrorCode;
 use crate::links::{LinkConfig, LinkEvent, Links};
 use crate::turns::{EventLoop, LoopError, Turn};
@@ -24,6 +24,23 @@ pub enum Isolation {
     ReadCommitted,
 }
 
+/// Where to begin to read a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadFrom {
+    /// The first offset.
+    pub offset: i64,
+    /// Leader epoch of the last batch that was read below it, if one was: a log that has been cut off there since is noticed by it (KIP-595).
+    /// -1 otherwise.
+    pub last_epoch: i32,
+}
+
+impl From<i64> for ReadFrom {
+    /// Of somebody who has read nothing below.
+    fn from(offset: i64) -> Self {
+        ReadFrom { offset, last_epoch: -1 }
+    }
+}
+
 /// Configuration of a log reader; the names are those of Kafka's client configuration.
 #[derive(Debug, Clone)]
 pub struct FetcherConfig {
@@ -33,8 +50,8 @@ pub struct FetcherConfig {
     pub topic: String,
     /// Its number of partitions.
     pub partitions: usize,
-    /// Partitions to read, and the offset to begin at.
-    pub assigned: BTreeMap<usize, i64>,
+    /// Partitions to read, and where to begin.
+    pub assigned: BTreeMap<usize, ReadFrom>,
     /// `fetch.max.wait.ms`.
     pub max_wait: Duration,
     /// `fetch.min.bytes`.
@@ -189,10 +206,10 @@ impl<S: RecordSink> Fetcher<S> {
         let assigned = config
             .assigned
             .iter()
-            .map(|(partition, offset)| {
+            .map(|(partition, from)| {
                 let state = Assigned {
-                    position: *offset,
-                    epoch: -1,
+                    position: from.offset,
+                    epoch: from.last_epoch,
                     asked: false,
                     failures: 0,
                     not_before_ns: 0,
@@ -271,47 +288,5 @@ impl<S: RecordSink> Fetcher<S> {
             assigned.position = next;
             assigned.epoch = header.leader_epoch;
         }
-    }
-}
-
-/// Where a batch ends whose checksum is wrong. The checksum covers the number of its offsets but not the first of them, so
-/// where the next batch begins is the better witness, if there is one.
-fn end_of_damaged(header: &BatchHeader, rest: &[u8]) -> i64 {
-    let claimed = header.last_offset().max(header.base_offset) + 1;
-    match next_batch(rest) {
-        Ok(Some((next, _))) if next.base_offset > header.base_offset => claimed.min(next.base_offset),
-        _ => claimed,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::batch::HEADER_BYTES;
-
-    /// A header alone, with these offsets and no records.
-    fn header(base_offset: i64, last_offset_delta: i32) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER_BYTES];
-        bytes[..8].copy_from_slice(&base_offset.to_be_bytes());
-        bytes[8..12].copy_from_slice(&(HEADER_BYTES as i32 - 12).to_be_bytes());
-        // Magic: format v2.
-        bytes[16] = 2;
-        bytes[23..27].copy_from_slice(&last_offset_delta.to_be_bytes());
-        bytes
-    }
-
-    #[test]
-    fn a_damaged_batch_does_not_hide_what_follows() {
-        let end = |delta, rest: &[u8]| {
-            let (damaged, _) = next_batch(&header(100, delta)).unwrap().unwrap();
-            end_of_damaged(&damaged, rest)
-        };
-        let next = header(105, 3);
-        assert_eq!(end(4, &next), 105);
-        assert_eq!(end(1_000_000, &next), 105, "a number of offsets that was damaged itself");
-        assert_eq!(end(2, &next), 103, "compacted");
-        assert_eq!(end(-7, &next), 101);
-        assert_eq!(end(4, &[]), 105);
-        assert_eq!(end(4, &next[..20]), 105);
     }
 }

@@ -22,8 +22,8 @@ pub struct Turn<'a> {
     pub lateness: &'a Lateness,
 }
 
-/// A loop wakes at least this often, so that a stop is seen and lateness is charged in small pieces.
-const LONGEST_SLEEP_NS: u64 = 20_000_000;
+/// A loop, and everybody in it, wakes at least this often, so that a stop is seen and lateness is charged in small pieces.
+pub(crate) const LONGEST_SLEEP_NS: u64 = 20_000_000;
 /// epoll sleeps in whole milliseconds; waking that much later is as it was meant to be.
 const GRANULARITY_NS: u64 = 1_000_000;
 

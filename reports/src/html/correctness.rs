@@ -38,8 +38,11 @@ fn verified(record: &RunRecord, counts: &VerifyCounts) -> Markup {
         }
         @if !record.not_looked_for.is_empty() {
             p class="note" {
-                "Not looked for, because a reader does not show what it takes: " (record.not_looked_for.join(", ")) "."
+                "Not looked for, because what it takes was not shown or not read: " (record.not_looked_for.join(", ")) "."
             }
+        }
+        @if !record.not_read_again.is_empty() {
+            p class="note" { "Not read a second time: " (record.not_read_again.join("; ")) "." }
         }
         (counts_table(record, counts))
         (findings("Violations", "Not allowed under this guarantee.", "bad", &judged("violation")))
@@ -58,7 +61,12 @@ fn counts_table(record: &RunRecord, counts: &VerifyCounts) -> Markup {
             indeterminate,
             "unknown outcome, under load: may or may not be in the log, both are right",
         ),
-        ("expired", counts.expired, "removed by retention, deletion or compaction before it was read"),
+        ("expired", counts.expired, "removed by retention or deletion before it was read"),
+        (
+            "compacted",
+            counts.compacted,
+            "may have been compacted away before it was read: a later record of its key was there",
+        ),
         (
             "read again",
             counts.read_again,
@@ -101,6 +109,12 @@ fn counts_table(record: &RunRecord, counts: &VerifyCounts) -> Markup {
             &["position-step-back"],
             counts.position_steps_back,
             "given a second time by the client that reads",
+        ),
+        (
+            "resurrected keys",
+            &["resurrected-key"],
+            counts.resurrected_keys,
+            "an older value is left of a compacted key, and its latest is gone",
         ),
         (
             "read disagreements",

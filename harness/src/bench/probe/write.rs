@@ -57,7 +57,7 @@ pub fn write(plan: &WritePlan) -> Result<Cost, ProbeError> {
     let (intervals, reported) = unbounded::<Interval>();
     // As in a run, somebody takes what the producer hands over.
     let counter = spawn("settled", move || {
-        let acked = |(_, settlement): PartitionSettlement| match settlement.outcome {
+        let acked = |(_, settlement, _): PartitionSettlement| match settlement.outcome {
             Outcome::Acked { .. } => u64::from(settlement.count),
             _ => 0,
         };

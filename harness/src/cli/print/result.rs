@@ -21,6 +21,7 @@ pub(in crate::cli) fn result(out: &mut impl Write, record: &RunRecord) -> std::i
         expectation(out, expect)?;
     }
     findings(out, &record.findings, &record.not_looked_for)?;
+    record.not_read_again.iter().try_for_each(|what| writeln!(out, " · {what}"))?;
     for fault in &record.faults {
         recovery(out, fault)?;
     }
@@ -47,7 +48,7 @@ pub(super) fn findings(
     }
     if !not_looked_for.is_empty() {
         let classes = not_looked_for.join(", ");
-        writeln!(out, " · not looked for: {classes}; a reader does not show what it takes")?;
+        writeln!(out, " · not looked for: {classes}; what it takes was not shown or not read")?;
     }
     Ok(())
 }

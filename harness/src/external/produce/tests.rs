@@ -105,7 +105,7 @@ fn run(records: u64, command: Vec<String>, control: &Arc<Control>) -> Ran {
         .map(ProducerLoad::finish);
     assert!(programs.wait_for_the_last(Duration::ZERO), "nothing may be left");
     Ran {
-        settlements: settled.try_iter().map(|(_, settlement)| settlement).collect(),
+        settlements: settled.try_iter().map(|(_, settlement, _)| settlement).collect(),
         slots_failed: received
             .try_iter()
             .flat_map(|i| i.slots.into_values())

@@ -80,6 +80,7 @@ fn run(says: &[String], then: &str) -> Ran {
             .send((
                 partition,
                 Settlement { stream, first_pseq: 0, count: 20, outcome, sent_ns: 0, settled_ns: 0 },
+                None,
             ))
             .unwrap();
     }
@@ -89,6 +90,7 @@ fn run(says: &[String], then: &str) -> Ran {
         created_by_run: true,
         in_order: true,
         gapless: true,
+        compacted_keys: None,
         examples_max: 5,
         fragments_max: 1_000,
         keep_history: false,
@@ -105,7 +107,7 @@ fn run(says: &[String], then: &str) -> Ran {
     let reader = Reader::new(reader_plan, control, ends, settlements, intervals, 1_000_000_000);
     let result = Partner::start(launch, &plan.from(&assigned), || true)
         .and_then(|partner| run_reader(partner, reader))
-        .map(|reader| reader.finish(true, false, &Vec::new(), |_, _, _| {}));
+        .map(|reader| reader.finish(true, false, &Vec::new(), |_, _| {}));
     assert!(programs.wait_for_the_last(std::time::Duration::ZERO), "nothing may be left");
     let plans = std::fs::read_to_string(dir.path().join("plans")).unwrap_or_default();
     let log = std::fs::read_to_string(path).unwrap() + &plans;

@@ -210,7 +210,13 @@ mod tests {
 
     /// With the log start that brokers answer beside an error.
     fn answer(error: ErrorCode, records: Vec<u8>) -> Fetched {
-        Fetched { partition: 0, error, log_start_offset: -1, records: Bytes::from(records) }
+        Fetched {
+            partition: 0,
+            error,
+            log_start_offset: -1,
+            high_watermark: -1,
+            records: Bytes::from(records),
+        }
     }
 
     fn cursor(offset: i64, end: i64) -> Cursor {

@@ -26,7 +26,7 @@ struct Ran {
 
 impl Ran {
     fn settlements(&self) -> Vec<Settlement> {
-        self.settlements.try_iter().map(|(_, settlement)| settlement).collect()
+        self.settlements.try_iter().map(|(_, settlement, _)| settlement).collect()
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::scenario::interpolate::RUN_ID;
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Cluster, Lifecycle, Scenario, Topic, Verify};
+use crate::scenario::types::{
+    Cluster, Consumers, Driver, IdentityPlace, Key, Lifecycle, Scenario, Shape, Topic, Verify,
+};
 
 /// Longest name of a topic (Kafka's `Topic.MAX_NAME_LENGTH`).
 pub(crate) const NAME_LENGTH_MAX: usize = 249;
@@ -30,17 +32,15 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
             reused(&path, topic, problems);
         } else {
             created(&path, topic, &scenario.cluster, problems);
-            if scenario.verify != Verify::Off {
-                compacted(&path, topic, &scenario.cluster, problems);
-            }
+            compacted(&path, topic, scenario, problems);
         }
     }
 }
 
-/// The check knows records, not keys.
-fn compacted(path: &str, topic: &Topic, cluster: &Cluster, problems: &mut Problems<'_>) {
+/// What a topic that the run creates and that is compacted asks of those who write and read it.
+fn compacted(path: &str, topic: &Topic, scenario: &Scenario, problems: &mut Problems<'_>) {
     let of_topic = topic.config.get("cleanup.policy");
-    let of_brokers = match cluster {
+    let of_brokers = match &scenario.cluster {
         Cluster::Local(local) => local.config.get("log.cleanup.policy").filter(|_| of_topic.is_none()),
         Cluster::Bootstrap(_) => None,
     };
@@ -50,12 +50,36 @@ fn compacted(path: &str, topic: &Topic, cluster: &Cluster, problems: &mut Proble
         (_, Some(_)) => "cluster.local.config.log.cleanup.policy".to_owned(),
         (None, None) => return,
     };
-    problems.add(Finding {
-        path: &path,
-        message: format!("topic `{}` is compacted, and its records are to be checked", topic.name),
-        label: "a record that is compacted away looks like one that is lost",
-        help: "use `delete`, or load it without a check: `verify: off`",
-    });
+    let mut refuse = |message: String, label: &str, help: &str| {
+        problems.add(Finding { path: &path, message, label, help });
+    };
+    let is_checked = scenario.verify != Verify::Off;
+    let name = &topic.name;
+    let is_replayed = matches!(scenario.load.shape, Shape::Replay { .. });
+    for block in scenario.workload.producers.iter().filter(|block| block.topic == *name) {
+        if block.identity == IdentityPlace::Key && is_checked {
+            let message =
+                format!("topic `{name}` is compacted, and every record has a key of its own, its identity");
+            refuse(
+                message,
+                "nothing would ever be compacted",
+                "write `identity: value` or `header`, and a `key`",
+            );
+        } else if matches!(block.key, Key::None | Key::Sticky)
+            && block.identity != IdentityPlace::Key
+            && !is_replayed
+        {
+            let message = format!("topic `{name}` is compacted, and its producers send records without keys");
+            refuse(message, "brokers refuse them (INVALID_RECORD)", "give the producers a `key`");
+        }
+    }
+    let is_other = |driver: Driver| driver != Driver::Wire;
+    let reads = |block: &&Consumers| block.topic == *name && is_other(block.driver);
+    if let Some(block) = scenario.workload.consumers.iter().find(reads).filter(|_| is_checked) {
+        let message = format!("topic `{name}` is compacted, and read with `driver: {}`", block.driver.name());
+        let help = "read it with `driver: wire`, or load it without a check: `verify: off`";
+        refuse(message, "only gauntlet's own client shows the check which records may be gone", help);
+    }
 }
 
 /// Kafka's rule for names (`Topic.validate`).

@@ -19,6 +19,7 @@ fn shard(partition: u32) -> Shard {
         created_by_run: true,
         in_order: true,
         gapless: true,
+        compacted: false,
         start_offset: 0,
         witness_limit: 2,
         fragment_limit: 1 << 20,

@@ -62,7 +62,8 @@ impl Shard {
             ..Sighting::default()
         };
         self.tally.witness(FindingClass::Corrupt, sighting);
-        self.digests.take(Content::UNREADABLE, from..end);
+        // What it held is not known, and it is found already.
+        self.digests.leave_out(end);
         self.pass_to(end);
         self.limit_check.tick();
     }

@@ -30,7 +30,7 @@ pub(super) struct Content {
 
 impl Content {
     const NOTHING: Content = Content { what: 1 << 32, base: 0 };
-    /// In a batch that can't be read.
+    /// In a batch that can't be read again.
     pub(super) const UNREADABLE: Content = Content { what: 2 << 32, base: 0 };
 
     /// Records of a stream, with sequence numbers that go up with the offsets.
@@ -95,7 +95,7 @@ fn up_to_grain(offset: i64) -> i64 {
 #[derive(Clone, Copy, Debug, Default)]
 struct Digest {
     sum: u64,
-    /// A part of it was cut off with the end of the log, and the sum is of no use.
+    /// A part of it was cut off with the end of the log, or not shown, and the sum is of no use.
     is_spoilt: bool,
 }
 
@@ -139,9 +139,33 @@ impl Digests {
         }
     }
 
-    fn add(&mut self, at: i64, mark: u64) {
-        if at < self.origin {
+    /// What lies between the last that was told and `position` was not shown, and may be anything.
+    pub(super) fn leave_out(&mut self, position: i64) {
+        let from = self.scan.next;
+        if position <= from || position > OFFSET_MAX {
             return;
+        }
+        if position - from > JUMP_MAX {
+            *self = Self::new(position);
+            return;
+        }
+        if let Some(last) = self.reach(position - 1) {
+            let first = self.index_of(from.max(self.origin));
+            self.ranges[first..=last].iter_mut().for_each(|digest| digest.is_spoilt = true);
+        }
+        self.scan = Scan { next: position, content: None };
+    }
+
+    fn add(&mut self, at: i64, mark: u64) {
+        if let Some(index) = self.reach(at) {
+            self.ranges[index].sum = self.ranges[index].sum.wrapping_add(mark);
+        }
+    }
+
+    /// The index of the range that `at` is in, which is there now; `None` below the first.
+    fn reach(&mut self, at: i64) -> Option<usize> {
+        if at < self.origin {
+            return None;
         }
         while at >= self.origin + self.width * RANGES_MAX as i64 {
             self.widen();
@@ -150,7 +174,7 @@ impl Digests {
         if index >= self.ranges.len() {
             self.ranges.resize(index + 1, Digest::default());
         }
-        self.ranges[index].sum = self.ranges[index].sum.wrapping_add(mark);
+        Some(index)
     }
 
     fn index_of(&self, offset: i64) -> usize {
@@ -418,6 +442,34 @@ mod tests {
         let (from, width, sums) = again.finish();
         let compared: Vec<_> = digests.compared(from, width, &sums).collect();
         assert_eq!(compared, [(wanted[0].clone(), true)]);
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_was_not_shown() {
+        let stream = StreamKey { producer: 1, incarnation: 0 };
+        let content = Content::of_stream(stream, 0, 0);
+        let compared = |gap: Range<i64>| -> Vec<i64> {
+            let mut digests = Digests::new(0);
+            digests.take(content, 0..gap.start);
+            digests.leave_out(gap.end);
+            digests.take(content, gap.end..4 * GRAIN);
+            // Somebody else is shown all of it.
+            let mut again = digests.again(0..4 * GRAIN);
+            again.take(content, 0..4 * GRAIN);
+            let (from, width, sums) = again.finish();
+            let compared: Vec<_> = digests.compared(from, width, &sums).collect();
+            assert!(compared.iter().all(|(_, agrees)| *agrees), "{gap:?}: {compared:?}");
+            compared.into_iter().map(|(range, _)| range.start / GRAIN).collect()
+        };
+        assert_eq!(compared(5..5), [0, 1, 2, 3]);
+        assert_eq!(compared(5..6), [1, 2, 3]);
+        assert_eq!(compared(0..GRAIN), [1, 2, 3]);
+        assert_eq!(compared(GRAIN - 1..GRAIN + 1), [2, 3]);
+        assert_eq!(compared(GRAIN..4 * GRAIN), [0]);
+        let mut digests = Digests::new(10);
+        digests.leave_out(20);
+        digests.take(content, 20..2 * GRAIN);
+        assert_eq!(digests.around(&[0..i64::MAX]), [GRAIN..2 * GRAIN], "the first range begins above it");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! not there: it is lost at once, without waiting for the end of the run. Four things explain such a
 //! missed claim otherwise, in this order: a corrupt record lies at that very offset (the record is
 //! there, damaged, and counted as corrupt); the broker deleted the offset before it was read (*expired*);
-//! the record was read elsewhere (*inconsistent offset*). Only what is left is lost.
+//! the record was read elsewhere (*inconsistent offset*). Only what is left is lost; of a compacted log, of that only what it
+//! owes (`compacted.rs`).
 //!
 //! An ack without an offset names no place. Its record is lost if it was not seen although everything up
 //! to the end was read, or if the stream is appended in order and a later record of it was seen. A
@@ -126,7 +127,11 @@ impl Shard {
                         blame: Some(Blame::LogTruncated),
                         detail: Some(format!("over it lies {by}")),
                     });
-                    self.count_lost(tally, &claim.of(run.slice(absent)), &cause);
+                    let absent = run.slice(absent);
+                    let lost = if by.is_none() { self.owed_of(tally, absent) } else { vec![absent] };
+                    for run in lost {
+                        self.count_lost(tally, &claim.of(run), &cause);
+                    }
                 }
             }
         }
@@ -146,6 +151,10 @@ impl Shard {
     fn resolve_unplaced_range(&self, tally: &mut Tally, stream: u32, absent: Range<u64>, end: &ReadEnd) {
         let run =
             Run { stream, first_pseq: absent.start, first_offset: -1, count: absent.end - absent.start };
+        if self.config.compacted {
+            tally.summary.compacted += run.count;
+            return;
+        }
         if !self.expired_at.is_empty() {
             // It may have been among what the broker deleted.
             return self.count_expired(tally, &run);

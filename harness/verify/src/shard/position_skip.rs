@@ -10,18 +10,22 @@ use std::ops::Range;
 
 use crate::finding::FindingClass;
 
-use super::Shard;
 use super::tally::Sighting;
+use super::{OFFSET_MAX, Shard};
 
 impl Shard {
-    /// Notes that the reader was not handed these offsets, if there are any.
+    /// Notes that the reader was not handed these offsets, if there are any. What they hold, or held, is not known: where a log begins
+    /// is a matter of each replica, so that the next leader may still have what this one has deleted.
     pub(super) fn note_skip(&mut self, offsets: Range<i64>) {
+        // The offset of a batch is not covered by its checksum.
+        let offsets = offsets.start..offsets.end.min(OFFSET_MAX);
+        self.digests.leave_out(offsets.end);
         let from = offsets.start.max(self.log_start);
         if !self.config.gapless || from >= offsets.end {
             return;
         }
         let count = (offsets.end - from) as u64;
-        self.tally.summary.position_skips += count;
+        self.tally.summary.position_skips = self.tally.summary.position_skips.saturating_add(count);
         let sighting = Sighting {
             count,
             read_offset: Some(from),

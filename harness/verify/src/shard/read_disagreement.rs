@@ -6,15 +6,17 @@
 //! leader change and every fault, and held against what was seen at first: `digest.rs`. A second read is not checked itself, and finds nothing
 //! that the first could.
 //!
-//! Each range that differs counts once; its witness says which. One that overlaps what a fault of the scenario may have cost
-//! ([`crate::window`]) is counted as *excused* besides. Logs that are not [`gapless`](super::ShardConfig::gapless) are not compared: compaction
-//! takes records out between two reads.
+//! Each range that differs counts once; its witness says which. One that holds an offset which a fault of the scenario may have cost
+//! ([`crate::window`]), and which was read in the log of a leader before that fault, is counted as *excused* besides. Logs that are not
+//! [`gapless`](super::ShardConfig::gapless) are not compared: compaction takes records out between two reads. Nor is what the first reader was
+//! not shown: below the log start, skipped, or in a batch that it could not read.
 
 use std::ops::Range;
 
 use crate::finding::FindingClass;
 use crate::history::Event;
 use crate::identity::{CrcSeed, DecodeError, decode};
+use crate::window::TruncationWindow;
 
 use super::Shard;
 use super::digest::{Content, DigestsAgain};
@@ -96,11 +98,15 @@ impl Shard {
         }
     }
 
+    /// Whether a fault may have cost an offset of the range: one in its window, that was read in a batch of an earlier leader, or of one
+    /// that was not shown. Epochs ascend along a log, so the first of them tells.
+    fn may_have_cost(&self, window: &TruncationWindow, range: &Range<i64>) -> bool {
+        let first = range.start.max(window.from_offset);
+        first < range.end.min(window.until_offset) && self.leader_epochs.at(first) < window.first_epoch
+    }
+
     fn note_disagreement(&mut self, range: &Range<i64>) {
-        let window = self
-            .windows
-            .iter()
-            .find(|window| range.start < window.until_offset && window.from_offset < range.end);
+        let window = self.windows.iter().find(|window| self.may_have_cost(window, range));
         let found =
             format!("offsets {}..={} were read again and hold something else", range.start, range.end - 1);
         let (class, detail) = match window {
@@ -125,7 +131,7 @@ impl Shard {
 #[expect(clippy::single_range_in_vec_init, reason = "lists of ranges that have one")]
 mod tests {
     use super::super::tests::{A, B, ack, config, end, findings, header, read, value};
-    use super::super::{BatchHeader, Shard};
+    use super::super::{BatchHeader, PartitionReport, Shard};
     use crate::finding::FindingClass;
     use crate::window::TruncationWindow;
 
@@ -185,18 +191,51 @@ mod tests {
         assert_eq!(detail, "offsets 4096..=8191 were read again and hold something else");
     }
 
-    #[test]
-    fn what_a_fault_may_have_cost_is_excused() {
+    /// All that a power loss with these bounds leaves is compared with something else.
+    fn after_power_loss(from_offset: i64, until_offset: i64, first_epoch: i32) -> PartitionReport {
         let mut shard = two_leaders();
+        let cause = "power loss".to_owned();
         shard.state_window(&TruncationWindow {
-            from_offset: 4_990,
-            until_offset: 5_000,
-            first_epoch: 2,
+            from_offset,
+            until_offset,
+            first_epoch,
             acked_before_ns: 1,
-            cause: "power loss".to_owned(),
+            cause,
         });
         read_again(&mut shard, |offset| value(A, offset as u64));
-        let report = shard.finish(&end(10_000));
+        shard.finish(&end(10_000))
+    }
+
+    #[test]
+    fn what_a_fault_can_not_have_cost_is_not_excused() {
+        // Below the cut; above what there was to lose; written by the first leader after the fault, however high the window goes.
+        for (from, until, first_epoch) in [(8_192, i64::MAX, 2), (0, 4_096, 2), (5_000, i64::MAX, 2)] {
+            let report = after_power_loss(from, until, first_epoch);
+            assert_eq!(report.summary.read_disagreements_excused, 0, "{from}..{until} from {first_epoch}");
+            assert_eq!(report.summary.count_of(FindingClass::ReadDisagreement), Some(1));
+        }
+    }
+
+    #[test]
+    fn what_the_first_reader_was_not_shown_is_not_compared() {
+        let mut shard = Shard::new(super::super::ShardConfig { gapless: true, ..config() });
+        read(&mut shard, A, 0, 0, 500);
+        // The leader had deleted these; the next one has not.
+        shard.log_start(600);
+        read(&mut shard, A, 600, 600, 10_000);
+        let mut again = shard.read_again(&(0..10_600));
+        while let Some(offset) = again.wanted() {
+            again.record(offset, &value(A, offset as u64));
+        }
+        shard.compare(again);
+        let report = shard.finish(&end(10_600));
+        assert_eq!((report.summary.read_again, report.summary.read_disagreements), (10_600 - 4_096, 0));
+        assert_eq!(report.summary.position_skips, 0);
+    }
+
+    #[test]
+    fn what_a_fault_may_have_cost_is_excused() {
+        let report = after_power_loss(4_990, 5_000, 2);
         assert_eq!(report.summary.read_disagreements_excused, 1);
         assert_eq!(report.summary.count_of(FindingClass::ReadDisagreement), Some(0));
         let witness = &report.evidence.get(FindingClass::ReadDisagreementExcused).unwrap().first()[0];

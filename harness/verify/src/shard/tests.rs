@@ -19,6 +19,7 @@ pub(super) fn config() -> ShardConfig {
         created_by_run: true,
         in_order: true,
         gapless: false,
+        compacted: false,
         start_offset: 0,
         witness_limit: 3,
         fragment_limit: 1 << 16,

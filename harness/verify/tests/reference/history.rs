@@ -175,6 +175,7 @@ impl History {
             created_by_run: self.created_by_run,
             in_order: self.in_order,
             gapless: self.gapless,
+            compacted: false,
             start_offset: 0,
             witness_limit: 4,
             fragment_limit,

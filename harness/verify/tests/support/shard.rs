@@ -13,6 +13,7 @@ pub(crate) fn shard(run: u32, partition: u32, gapless: bool) -> Shard {
         created_by_run: true,
         in_order: true,
         gapless,
+        compacted: false,
         start_offset: 0,
         witness_limit: 2,
         fragment_limit: 1 << 20,

@@ -107,10 +107,21 @@ pub fn next_batch(data: &[u8]) -> Result<Option<(BatchHeader, usize)>, BatchErro
     Ok(Some((header, bytes)))
 }
 
+/// Where a batch ends whose checksum is wrong, and which `rest` follows. The checksum covers the number of its offsets but not the first of them, so
+/// where the next batch begins is the better witness, if there is one.
+pub fn end_of_damaged(header: &BatchHeader, rest: &[u8]) -> i64 {
+    let claimed = header.last_offset().max(header.base_offset).saturating_add(1);
+    match next_batch(rest) {
+        Ok(Some((next, _))) if next.base_offset > header.base_offset => claimed.min(next.base_offset),
+        _ => claimed,
+    }
+}
+
 impl BatchHeader {
-    /// Offset of the last record.
+    /// Offset of the last record; never the highest that there is, so that another can follow. The first offset is not covered by the
+    /// checksum and may be anything.
     pub fn last_offset(&self) -> i64 {
-        self.base_offset + i64::from(self.last_offset_delta)
+        self.base_offset.saturating_add(i64::from(self.last_offset_delta)).min(i64::MAX - 1)
     }
 
     /// The codec; `None` for an id that is not one of Kafka's.
@@ -296,4 +307,38 @@ fn be_i32(data: &[u8; HEADER_BYTES], at: usize) -> i32 {
 
 fn be_i16(data: &[u8; HEADER_BYTES], at: usize) -> i16 {
     i16::from_be_bytes([data[at], data[at + 1]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::HEADER_BYTES;
+    use super::*;
+
+    /// A header alone, with these offsets and no records.
+    fn header(base_offset: i64, last_offset_delta: i32) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&base_offset.to_be_bytes());
+        bytes[8..12].copy_from_slice(&(HEADER_BYTES as i32 - 12).to_be_bytes());
+        // Magic: format v2.
+        bytes[16] = 2;
+        bytes[23..27].copy_from_slice(&last_offset_delta.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_damaged_batch_does_not_hide_what_follows() {
+        let end = |delta, rest: &[u8]| {
+            let (damaged, _) = next_batch(&header(100, delta)).unwrap().unwrap();
+            end_of_damaged(&damaged, rest)
+        };
+        let next = header(105, 3);
+        assert_eq!(end(4, &next), 105);
+        assert_eq!(end(1_000_000, &next), 105, "a number of offsets that was damaged itself");
+        assert_eq!(end(2, &next), 103, "compacted");
+        assert_eq!(end(-7, &next), 101);
+        assert_eq!(end(4, &[]), 105);
+        assert_eq!(end(4, &next[..20]), 105);
+        let (last, _) = next_batch(&header(i64::MAX, 0)).unwrap().unwrap();
+        assert_eq!(end_of_damaged(&last, &[]), i64::MAX);
+    }
 }

@@ -2,39 +2,44 @@
 
 use super::*;
 use crate::links::TOKENS_PER_CLIENT;
-use crate::turns::{EventLoop, LoopError};
+use crate::turns::{EventLoop, LONGEST_SLEEP_NS, LoopError};
 
 /// Runs producers until each has settled all that its workload had to send, or until the workload gives up. Returns
 /// the workloads.
 ///
-/// Blocks the calling thread. Cost grows with the number of producers on the thread, so fleets are spread over a few.
+/// Blocks the calling thread. A producer costs something when it has something to do, and fifty times a second: what the others of its
+/// thread do does not wake it.
 pub fn run_producers<W: Workload>(fleet: Vec<(ProducerConfig, W)>) -> Result<Vec<W>, LoopError> {
     let mut event_loop = EventLoop::new()?;
     let mut producers = Vec::with_capacity(fleet.len());
     for (i, (config, workload)) in fleet.into_iter().enumerate() {
         producers.push(Producer::new(config, workload, event_loop.registry()?, i * TOKENS_PER_CLIENT));
     }
-    let mut running: Vec<bool> = vec![true; producers.len()];
-    let mut wakeup_ns: u64 = 0;
-    while running.iter().any(|r| *r) {
-        let now_ns = event_loop.sleep_until(wakeup_ns)?;
+    // When each has something to do next; `None`: it is done.
+    let mut wakeups: Vec<Option<u64>> = vec![Some(0); producers.len()];
+    while let Some(wakeup_ns) = wakeups.iter().flatten().min() {
+        let now_ns = event_loop.sleep_until(*wakeup_ns)?;
         let EventLoop { events, lateness, scratch, .. } = &mut event_loop;
         let turn = Turn { now_ns, lateness };
         for event in &*events {
-            if let Some(producer) = producers.get_mut(event.token().0 / TOKENS_PER_CLIENT) {
+            let index = event.token().0 / TOKENS_PER_CLIENT;
+            if let Some(producer) = producers.get_mut(index) {
                 producer.drive(event.token(), turn, scratch);
+                wakeups[index] = wakeups[index].map(|_| now_ns);
             }
         }
-        wakeup_ns = u64::MAX;
-        for (producer, running) in producers.iter_mut().zip(&mut running).filter(|(_, r)| **r) {
+        for (producer, wakeup_ns) in producers.iter_mut().zip(&mut wakeups) {
+            if wakeup_ns.is_none_or(|at| at > now_ns) {
+                continue;
+            }
             producer.turn(turn);
             let over = producer.workload.give_up_ns().is_some_and(|at| at <= now_ns);
             if over {
                 producer.abandon(turn);
             }
-            *running = !over && !producer.is_finished();
             let call_again_ns = producer.workload.turned(turn, &producer.stats);
-            wakeup_ns = wakeup_ns.min(producer.wakeup_ns(now_ns)).min(call_again_ns);
+            let next_ns = || producer.wakeup_ns(now_ns).min(call_again_ns).min(now_ns + LONGEST_SLEEP_NS);
+            *wakeup_ns = (!over && !producer.is_finished()).then(next_ns);
         }
     }
     Ok(producers.into_iter().map(|p| p.workload).collect())
