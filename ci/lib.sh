@@ -34,6 +34,9 @@ missing_packages() {
     ((${version:-0} >= 17)) || say default-jre-headless
     command -v mvn >/dev/null || say maven
     command -v kcat >/dev/null || say kcat
+    # For brokers in network namespaces, which need root: others do without.
+    ((EUID != 0)) || command -v ip >/dev/null || say iproute2
+    ((EUID != 0)) || command -v nft >/dev/null || say nftables
 }
 
 # Makes sure that everything is here. As root on Debian it installs what is missing; otherwise it names it and stops.

@@ -10,6 +10,7 @@ use nix::sys::statvfs::statvfs;
 
 use crate::kafka_home::{Java, KafkaHome, KafkaSource, is_maven_installed};
 use crate::local::{LocalSpec, broker_range};
+use crate::netns;
 
 const GIB: u64 = 1024 * 1024 * 1024;
 
@@ -64,6 +65,7 @@ pub fn examine(spec: &LocalSpec, cache: &Path, run_dir: &Path) -> Vec<Check> {
         clock_source(),
         cores(std::thread::available_parallelism().map_or(1, usize::from), spec.node_count()),
         memory(spec),
+        namespaces(netns::why_not()),
     ]
 }
 
@@ -217,6 +219,19 @@ fn judge_memory(available: u64, needed: u64) -> Check {
         Check::warn("memory", detail, "little is left for the page cache; use fewer brokers")
     } else {
         Check::ok("memory", detail)
+    }
+}
+
+/// What can't be done here is refused by the plan of those who ask for it, and lessens nothing for others.
+fn namespaces(unable: Option<&netns::Unable>) -> Check {
+    match unable {
+        None => {
+            Check::ok("namespaces", "brokers may have networks of their own (isolation: netns)".to_owned())
+        }
+        Some(unable) => Check::ok(
+            "namespaces",
+            format!("no `isolation: netns`, which nothing else needs: {}", unable.why),
+        ),
     }
 }
 

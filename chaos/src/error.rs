@@ -7,6 +7,7 @@ use gauntlet_wire::WireError;
 use crate::files::FileError;
 use crate::kafka_home::{JavaError, KafkaHomeError};
 use crate::local::{AccessError, FormatError, NotReady, SpecError};
+use crate::netns::NetnsError;
 use crate::registry::RegistryError;
 use crate::supervisor::SupervisorError;
 use crate::target::TargetError;
@@ -38,6 +39,9 @@ pub enum ChaosError {
     /// Nobody fits a role.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// What a dead cluster left of its network could not be removed.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
     /// The registry of detached clusters refused.
     #[error(transparent)]
     Registry(#[from] RegistryError),

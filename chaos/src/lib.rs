@@ -6,6 +6,7 @@
 //! - [`supervisor`]: the process between a run and its brokers, so that no broker outlives its run
 //! - [`fault`], [`target`]: what is broken, and who is hit
 //! - [`injector`]: faults on a schedule, healed whatever happens; [`journal`]: what is broken right now, on disk
+//! - [`netns`]: network namespaces for nodes, and the bridge between them
 //! - [`proxy`]: what stands between nodes, and between them and clients, for faults of the network
 //! - [`shim`]: what stands between nodes and the C library, for faults of disk and clock
 //! - [`watcher`], [`history`]: what the cluster says about leaders and replicas while it is broken
@@ -29,6 +30,7 @@ pub mod injector;
 pub mod journal;
 pub mod kafka_home;
 pub mod local;
+pub mod netns;
 pub mod process;
 pub mod proxy;
 mod random;
@@ -52,7 +54,8 @@ pub use injector::{FaultEvent, FaultStep, Injector};
 pub use journal::UndoJournal;
 pub use kafka_home::{KafkaSource, KafkaVersion};
 pub use local::{
-    ClusterDirs, Controllers, Jvm, LocalCluster, LocalNode, LocalSecurity, LocalSpec, Mechanism, Protocol,
+    ClusterDirs, Controllers, Isolation, Jvm, LocalCluster, LocalNode, LocalSecurity, LocalSpec, Mechanism,
+    Protocol,
 };
 pub use registry::{ClusterEntry, Registry};
 pub use supervisor::{Launcher, SignalTimes, supervisor_main, supervisor_main_with};

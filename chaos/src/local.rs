@@ -1,4 +1,4 @@
-//! A cluster of real brokers on this host: one JVM per node, KRaft, loopback only.
+//! A cluster of real brokers on this host: one JVM per node, KRaft, on loopback or in network namespaces.
 //!
 //! Layout: `spec` what is wanted, `topology` which nodes that makes, `ports` where they listen, `properties` their
 //! configuration, `format` their directories, `jvm` their command lines, `readiness` when they may be used, `security` who may
@@ -15,6 +15,7 @@ mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,8 +26,8 @@ pub(crate) use ports::{ReservedPorts, broker_range};
 pub use readiness::NotReady;
 pub(crate) use security::operator_of;
 pub use security::{AccessError, LocalSecurity, Mechanism, Protocol};
-pub use spec::{Controllers, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError, is_heap};
-pub(crate) use topology::FIRST_CONTROLLER_ID;
+pub use spec::{Controllers, Isolation, Jvm, LocalSpec, OWNED_PROPERTIES, SpecError, is_heap};
+pub(crate) use topology::{FIRST_CONTROLLER_ID, own_ports};
 pub use topology::{Node, Roles};
 
 use gauntlet_wire::{ConnectOptions, Permission, Security};
@@ -145,10 +146,19 @@ impl LocalCluster {
             foreign: false,
         };
         let supervisor = Supervisor::launch(launcher, &config)?;
-        let ports = supervisor.reserve_ports(topology::ports_needed(spec))?;
-        let nodes = topology::lay_out(spec, &ports);
+        let nodes = match spec.isolation {
+            Isolation::Process => {
+                let ports = supervisor.reserve_ports(topology::ports_needed(spec))?;
+                topology::lay_out(spec, &ports)
+            }
+            Isolation::Netns => {
+                let network = supervisor.make_network(topology::ids(spec))?;
+                topology::lay_out_in(spec, &network)
+            }
+        };
         let cluster_id = kafka_uuid();
-        let access = Access::make(spec.security, &dirs.data)?;
+        let hosts: BTreeSet<Ipv4Addr> = nodes.iter().map(|node| node.host).collect();
+        let access = Access::make(spec.security, &Vec::from_iter(hosts), &dirs.data)?;
         let files = NodeFiles { spec, dirs, releases, access: &access, cluster_id: &cluster_id };
         let nodes = files.write(&nodes)?;
         let log_dirs = nodes.iter().map(|node| node.data_dir.clone()).collect();
@@ -292,7 +302,7 @@ impl LocalCluster {
     }
 
     /// Puts rules of the network into force for `fault`, in place of those it had. Only for a cluster with
-    /// [`LocalSpec::proxied`].
+    /// [`LocalSpec::proxied`], or [`Isolation::Netns`].
     pub fn install_rules(&self, fault: &str, rules: Vec<Rule>) -> Result<SignalTimes, ChaosError> {
         Ok(self.supervisor.install_rules(fault, rules)?)
     }
@@ -519,6 +529,9 @@ impl NodeFiles<'_> {
                 line.env.extend(environment.clone());
             }
             page = Some(own);
+        }
+        for line in std::iter::once(&mut command_lines.0).chain(&mut command_lines.1) {
+            line.namespace.clone_from(&node.namespace);
         }
         let (command, upgraded) = command_lines;
         Ok(LocalNode { node: node.clone(), data_dir, log, gc_log, page, command, upgraded })

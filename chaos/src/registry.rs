@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ChaosError;
 use crate::files::{FileError, FileLock, OnPath, create_private_dir, remove_marked_dir, write_atomically};
 use crate::local::{ClusterDirs, LocalCluster, LocalSpec};
+use crate::netns;
 use crate::process::ProcessIdentity;
 use crate::supervisor::{Launcher, end_detached, read_identity};
 
@@ -173,6 +174,7 @@ impl Registry {
         let dir = self.dir(name);
         // Somebody may have started a new one before we had the lock.
         if !read_identity(&dir).is_some_and(ProcessIdentity::is_alive) {
+            netns::undo(&dir)?;
             remove_marked_dir(&dir)?;
         }
         Ok(())

@@ -1,6 +1,7 @@
-//! Faults of the network around one node, by the rules of the proxy in front of the cluster ([`crate::proxy`]).
+//! Faults of the network around one node, by the rules of the proxy in front of the cluster ([`crate::proxy`]) or, where nodes are in
+//! network namespaces, by what the kernel makes of the same rules ([`crate::netns`]).
 //!
-//! Each acts when the proxy has seen it act on bytes or a connection of that node; where clients are concerned, a connection of our
+//! Each acts when proxy or kernel has seen it act on bytes or a connection of that node; where clients are concerned, a connection of our
 //! own through the same port must also be treated as the fault says (`probe`), unless only some APIs are. It heals when its rules are gone, which is waited
 //! for as after any fault: the node answers, through the proxy, and is registered.
 //!

@@ -41,6 +41,7 @@ pub(super) fn node_command(
         env: BTreeMap::new(),
         work_dir: paths.work_dir.to_path_buf(),
         output: paths.log.to_path_buf(),
+        namespace: None,
     }
 }
 

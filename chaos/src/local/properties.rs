@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::security::Access;
 use super::spec::LocalSpec;
-use super::topology::{Node, Roles};
+use super::topology::{Node, Roles, own_ports};
 
 /// Renders the file for `node`, one of `nodes`.
 ///
@@ -20,7 +20,7 @@ pub(super) fn render(
     data_dir: &Path,
 ) -> String {
     let listener = access.listener();
-    let listeners = if node.behind.is_some() { vec![listener, BROKERS] } else { vec![listener] };
+    let listeners = if node.has_brokers_listener() { vec![listener, BROKERS] } else { vec![listener] };
     let mut properties = access.properties(&listeners);
     properties.extend(configured(spec));
     properties.extend(owned(listener, node, nodes, data_dir));
@@ -94,7 +94,7 @@ fn defaults(spec: &LocalSpec) -> BTreeMap<String, String> {
 fn owned(listener: &str, node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeMap<String, String> {
     let voters: Vec<String> = nodes
         .iter()
-        .filter_map(|voter| Some(format!("{}@127.0.0.1:{}", voter.id, voter.controller_port?)))
+        .filter_map(|voter| Some(format!("{}@{}:{}", voter.id, voter.host, voter.controller_port?)))
         .collect();
     let roles = match node.roles {
         Roles::Broker => "broker",
@@ -103,11 +103,11 @@ fn owned(listener: &str, node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeM
     };
     let ports = listeners(listener, node);
     let join = |port: fn(&Listener<'_>) -> Option<u16>| {
-        let addresses = ports.iter().filter_map(|l| Some(format!("{}://127.0.0.1:{}", l.name, port(l)?)));
+        let addresses = ports.iter().filter_map(|l| Some(format!("{}://{}:{}", l.name, node.host, port(l)?)));
         addresses.collect::<Vec<_>>().join(",")
     };
     let mut protocols = format!("CONTROLLER:PLAINTEXT,{listener}:{listener}");
-    if node.behind.is_some() {
+    if node.has_brokers_listener() {
         protocols = format!("{BROKERS}:{listener},{protocols}");
     }
     let mut owned = BTreeMap::from([
@@ -124,7 +124,7 @@ fn owned(listener: &str, node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeM
         owned.insert("advertised.listeners".to_owned(), advertised);
     }
     if node.client_port.is_some() {
-        let between = if node.behind.is_some() { BROKERS } else { listener };
+        let between = if node.has_brokers_listener() { BROKERS } else { listener };
         owned.insert("inter.broker.listener.name".to_owned(), between.to_owned());
     }
     owned
@@ -142,16 +142,18 @@ struct Listener<'a> {
     advertised: Option<u16>,
 }
 
-/// The listeners of `node`. Behind a proxy, brokers have one for each other, and what is advertised is the proxy's; controllers
+/// The listeners of `node`. Behind a proxy and in a namespace, brokers have one for each other; behind a proxy, what is advertised is the proxy's; controllers
 /// advertise theirs as well, since followers of the quorum learn of its leader's address from itself (KIP-853). Without one,
 /// that address is that of the voters.
 fn listeners<'a>(client_listener: &'a str, node: &Node) -> Vec<Listener<'a>> {
     let Some(behind) = node.behind else {
-        let client =
-            node.client_port.map(|own| Listener { name: client_listener, own, advertised: Some(own) });
+        let open = |name, own| Listener { name, own, advertised: Some(own) };
+        let client = node.client_port.map(|own| open(client_listener, own));
+        let is_broker = node.client_port.is_some() && node.has_brokers_listener();
+        let brokers = is_broker.then(|| open(BROKERS, own_ports::BROKERS));
         let controller =
             node.controller_port.map(|own| Listener { name: "CONTROLLER", own, advertised: None });
-        return [client, controller].into_iter().flatten().collect();
+        return [client, brokers, controller].into_iter().flatten().collect();
     };
     let listeners = [
         (client_listener, behind.client_port, node.client_port),
@@ -187,7 +189,8 @@ fn escaped(value: &str) -> String {
 mod tests {
     use super::*;
     use crate::local::spec::Controllers;
-    use crate::local::topology::lay_out;
+    use crate::local::topology::{lay_out, lay_out_in};
+    use crate::netns::Network;
 
     const PORTS: [u16; 8] = [20_001, 20_002, 20_003, 20_004, 20_005, 20_006, 20_007, 20_008];
 
@@ -253,6 +256,27 @@ unclean.leader.election.enable=true
         assert!(controller.contains("advertised.listeners=CONTROLLER://127.0.0.1:20005\n"), "{controller}");
         assert!(controller.contains("\nlisteners=CONTROLLER://127.0.0.1:20006\n"), "{controller}");
         assert!(!controller.contains("inter.broker"), "{controller}");
+    }
+
+    #[test]
+    fn in_a_namespace_links_are_told_by_their_ports() {
+        let spec = LocalSpec { brokers: 2, controllers: Controllers::Isolated(1), ..LocalSpec::default() };
+        let nodes = vec![1, 2, 101];
+        let network =
+            Network { name: "gnt1".to_owned(), subnet: std::net::Ipv4Addr::new(10, 3, 7, 0), nodes };
+        let nodes = lay_out_in(&spec, &network);
+        let broker = render(&spec, &Access::default(), &nodes[1], &nodes, Path::new("/b"));
+        for line in [
+            "advertised.listeners=PLAINTEXT://10.3.7.12:9092,BROKERS://10.3.7.12:9094",
+            "controller.quorum.voters=101@10.3.7.101:9093",
+            "inter.broker.listener.name=BROKERS",
+            "listeners=PLAINTEXT://10.3.7.12:9092,BROKERS://10.3.7.12:9094",
+        ] {
+            assert!(broker.lines().any(|one| one == line), "{line} in {broker}");
+        }
+        let controller = render(&spec, &Access::default(), &nodes[2], &nodes, Path::new("/c"));
+        assert!(controller.contains("\nlisteners=CONTROLLER://10.3.7.101:9093\n"), "{controller}");
+        assert!(!controller.contains("advertised"), "{controller}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! topic then gets fewer replicas than there are brokers.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ pub(super) fn wait_registered(
             return Err(not_ready(node, format!("it ended with {exit}")));
         }
         let missing = match node.node.client_addr() {
-            None => match listens(node.node.own_controller_port()) {
+            None => match listens(node.node.own_controller_addr()) {
                 Ok(()) => return Ok(monotonic_ns()),
                 Err(error) => format!("it does not listen: {error}"),
             },
@@ -188,10 +188,9 @@ pub(super) fn out_of_sync(witness: &LocalNode, operator: &Security) -> Result<Ve
         .collect())
 }
 
-/// Whether somebody takes connections on a port of 127.0.0.1.
-fn listens(port: Option<u16>) -> std::io::Result<()> {
-    let port = port.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+/// Whether somebody takes connections at an address.
+fn listens(addr: Option<SocketAddr>) -> std::io::Result<()> {
+    let addr = addr.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
     TcpStream::connect_timeout(&addr, ANSWER_LIMIT).map(drop)
 }
 

@@ -5,11 +5,12 @@
 //!   where it has not. PLAIN, because brokers must be able to talk to each other before there is metadata that a SCRAM
 //!   password could be in.
 //! - The load is the user `gauntlet`, by the mechanism that the spec names. It may do nothing until something is granted.
-//! - The listener of the KRaft quorum stays PLAINTEXT, on loopback, and whoever reaches it is a super user (`ANONYMOUS`).
+//! - The listener of the KRaft quorum stays PLAINTEXT, where only this host reaches it, and whoever reaches it is a super user (`ANONYMOUS`).
 
 mod authority;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -167,8 +168,12 @@ struct Stores {
 }
 
 impl Access {
-    /// Makes secrets for a cluster, and writes into `dir` what its brokers read.
-    pub(super) fn make(spec: Option<LocalSecurity>, dir: &Path) -> Result<Self, AccessError> {
+    /// Makes secrets for a cluster whose brokers listen at `hosts`, and writes into `dir` what they read.
+    pub(super) fn make(
+        spec: Option<LocalSecurity>,
+        hosts: &[Ipv4Addr],
+        dir: &Path,
+    ) -> Result<Self, AccessError> {
         let Some(spec) = spec else { return Ok(Self::default()) };
         let password = || Secret::new(hex(&random_bytes::<20>()));
         let (operator_password, load_password) = (password(), password());
@@ -176,7 +181,7 @@ impl Access {
         let mut stores = None;
         if spec.protocol.has_tls() {
             let authority = Authority::new()?;
-            let broker = authority.issue(BROKER, true)?;
+            let broker = authority.issue(BROKER, hosts)?;
             // With a log-in, certificates of clients are not asked for.
             let asks = spec.protocol.mechanism().is_none();
             let paths = Stores {
@@ -184,7 +189,7 @@ impl Access {
                 trust: dir.join("authority.pem"),
                 load: asks.then(|| dir.join("load.pem")),
             };
-            let load = authority.issue(LOAD, false)?;
+            let load = authority.issue(LOAD, &[])?;
             write_identity(&paths.key, &broker)?;
             write_atomically(&paths.trust, authority.pem().as_bytes())?;
             paths.load.as_ref().map_or(Ok(()), |path| write_identity(path, &load))?;
@@ -428,7 +433,9 @@ mod tests {
 
     fn make(protocol: Protocol) -> (Access, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
-        let access = Access::make(Some(LocalSecurity { protocol, acls: true }), dir.path()).unwrap();
+        let access =
+            Access::make(Some(LocalSecurity { protocol, acls: true }), &[Ipv4Addr::LOCALHOST], dir.path())
+                .unwrap();
         (access, dir)
     }
 

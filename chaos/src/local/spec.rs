@@ -8,7 +8,7 @@ use super::security::LocalSecurity;
 use crate::kafka_home::{KafkaSource, KafkaVersion};
 use crate::shim;
 
-/// A cluster of real brokers on 127.0.0.1, one JVM per node.
+/// A cluster of real brokers on this host, one JVM per node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalSpec {
     /// Number of brokers, ids 1 to N.
@@ -28,6 +28,8 @@ pub struct LocalSpec {
     pub config: BTreeMap<String, String>,
     /// How clients and brokers are kept apart from others; `None`: PLAINTEXT.
     pub security: Option<LocalSecurity>,
+    /// Where the nodes are.
+    pub isolation: Isolation,
     /// Whether a proxy stands in front of every node, which faults of the network need: every byte then takes one way more.
     pub proxied: bool,
     /// Whether nodes are started with a shim, which faults of disk and clock need ([`crate::shim`]).
@@ -47,6 +49,7 @@ impl Default for LocalSpec {
             heap_bytes: None,
             config: BTreeMap::new(),
             security: None,
+            isolation: Isolation::Process,
             proxied: false,
             shimmed: false,
             ready_within: Duration::from_secs(120),
@@ -61,6 +64,16 @@ pub enum Controllers {
     Combined,
     /// So many processes that are only controllers, ids 101 and up: brokers can all be down and the quorum lives.
     Isolated(u16),
+}
+
+/// Where the nodes of a local cluster are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// On 127.0.0.1, each with ports of its own. Needs no rights.
+    #[default]
+    Process,
+    /// Each in a network namespace of its own, with an address of its own ([`crate::netns`]). Needs root.
+    Netns,
 }
 
 /// How the JVMs are set.
@@ -146,6 +159,11 @@ pub enum SpecError {
         /// What it should become.
         to: KafkaVersion,
     },
+    /// A proxy where nodes have a real network.
+    #[error(
+        "nodes in network namespaces have no proxy in front of them: faults of their network are real ones"
+    )]
+    ProxiedNetns,
     /// A shim where there can't be one.
     #[error("faults of disk and clock need a library in front of the C library: {why}")]
     NoShim {
@@ -191,6 +209,9 @@ impl LocalSpec {
         }
         if let (KafkaSource::Maven(from), Some(to)) = (&self.kafka, &self.upgrade_to) {
             must_be_later(from, to)?;
+        }
+        if self.proxied && self.isolation == Isolation::Netns {
+            return Err(SpecError::ProxiedNetns);
         }
         if let Some(why) = shim::why_not().filter(|_| self.shimmed) {
             return Err(SpecError::NoShim { why });
@@ -262,6 +283,10 @@ mod tests {
             ),
             (LocalSpec { heap_bytes: Some(255 * MIB), ..base.clone() }, "from 256 MiB to 65536 MiB"),
             (LocalSpec { heap_bytes: Some(GIB_AND_A_BIT), ..base.clone() }, "not 1073741825 bytes"),
+            (
+                LocalSpec { proxied: true, isolation: Isolation::Netns, ..base.clone() },
+                "have no proxy in front",
+            ),
             (LocalSpec { config: with("node.id"), ..base.clone() }, "may not set node.id"),
             (LocalSpec { config: with("a=b\nnode.id"), ..base.clone() }, "no property name"),
             (

@@ -1,6 +1,9 @@
 //! Which nodes a cluster has: ids, roles and ports.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use super::spec::{Controllers, LocalSpec};
+use crate::netns::Network;
 use crate::proxy::{Front, Link};
 
 /// Id of the first isolated controller. Far from the brokers' ids, so that a log line tells them apart.
@@ -13,15 +16,30 @@ pub struct Node {
     pub id: i32,
     /// What it is.
     pub roles: Roles,
-    /// Port on 127.0.0.1 where clients, and without a proxy other brokers, reach it, if it is a broker.
+    /// Where all its ports are, and those of a proxy in front of it.
+    pub host: Ipv4Addr,
+    /// Port where clients, and without a proxy other brokers, reach it, if it is a broker.
     pub client_port: Option<u16>,
-    /// Port on 127.0.0.1 where the KRaft quorum reaches it, if it is a controller.
+    /// Port where the KRaft quorum reaches it, if it is a controller.
     pub controller_port: Option<u16>,
+    /// The network namespace that it is in, if it has its own.
+    pub(crate) namespace: Option<String>,
     /// Where it really listens, if a proxy has these ports.
     pub(crate) behind: Option<BehindProxy>,
 }
 
-/// Ports on 127.0.0.1 of a node behind a proxy.
+/// Ports of nodes that share no address with others: those that Kafka's own examples have, and one more, because links of each kind
+/// are told by their ports.
+pub(crate) mod own_ports {
+    /// Of clients.
+    pub(crate) const CLIENTS: u16 = 9092;
+    /// Of the KRaft quorum.
+    pub(crate) const CONTROLLERS: u16 = 9093;
+    /// Of other brokers.
+    pub(crate) const BROKERS: u16 = 9094;
+}
+
+/// Ports of a node behind a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BehindProxy {
     /// Where it listens for clients.
@@ -55,6 +73,11 @@ impl Node {
         }
     }
 
+    /// Whether brokers have a listener for each other, apart from that for clients.
+    pub(super) fn has_brokers_listener(&self) -> bool {
+        self.behind.is_some() || self.namespace.is_some()
+    }
+
     /// The proxy's ports in front of it.
     pub(crate) fn fronts(&self) -> Vec<Front> {
         let Some(behind) = self.behind else { return Vec::new() };
@@ -70,15 +93,47 @@ impl Node {
     }
 
     /// Where it listens itself for the quorum, whoever stands in front of it.
-    pub(crate) fn own_controller_port(&self) -> Option<u16> {
-        self.behind.map_or(self.controller_port, |behind| behind.controller_port)
+    pub(crate) fn own_controller_addr(&self) -> Option<SocketAddr> {
+        let port = self.behind.map_or(self.controller_port, |behind| behind.controller_port)?;
+        Some(SocketAddr::from((self.host, port)))
     }
 
     /// `host:port` for clients, if it is a broker.
     #[must_use]
     pub fn client_addr(&self) -> Option<String> {
-        self.client_port.map(|port| format!("127.0.0.1:{port}"))
+        self.client_port.map(|port| format!("{}:{port}", self.host))
     }
+}
+
+/// The ids of all nodes of `spec`: brokers first, then isolated controllers.
+pub(super) fn ids(spec: &LocalSpec) -> Vec<i32> {
+    let controllers = match spec.controllers {
+        Controllers::Combined => 0,
+        Controllers::Isolated(count) => i32::from(count),
+    };
+    let brokers = 1..=i32::from(spec.brokers);
+    brokers.chain(FIRST_CONTROLLER_ID..FIRST_CONTROLLER_ID + controllers).collect()
+}
+
+/// Gives every node of `spec` its place in `network`.
+pub(super) fn lay_out_in(spec: &LocalSpec, network: &Network) -> Vec<Node> {
+    let place = |id: i32| {
+        let roles = match (id < FIRST_CONTROLLER_ID, spec.controllers) {
+            (false, _) => Roles::Controller,
+            (true, Controllers::Combined) => Roles::Both,
+            (true, Controllers::Isolated(_)) => Roles::Broker,
+        };
+        Node {
+            id,
+            roles,
+            host: network.addr_of(id),
+            client_port: (roles != Roles::Controller).then_some(own_ports::CLIENTS),
+            controller_port: (roles != Roles::Broker).then_some(own_ports::CONTROLLERS),
+            namespace: Some(network.name_of(id)),
+            behind: None,
+        }
+    };
+    ids(spec).into_iter().map(place).collect()
 }
 
 /// How many ports a cluster of `spec` needs.
@@ -108,7 +163,15 @@ pub(super) fn lay_out(spec: &LocalSpec, ports: &[u16]) -> Vec<Node> {
             brokers_port: port_of(broker),
             controller_port: port_of(controller),
         });
-        nodes.push(Node { id, roles, client_port, controller_port, behind });
+        nodes.push(Node {
+            id,
+            roles,
+            host: Ipv4Addr::LOCALHOST,
+            client_port,
+            controller_port,
+            namespace: None,
+            behind,
+        });
     };
     for id in 1..=i32::from(spec.brokers) {
         node(id, if combined { Roles::Both } else { Roles::Broker });
@@ -144,6 +207,19 @@ mod tests {
             used.sort_unstable();
             assert_eq!(used, ports);
         }
+    }
+
+    #[test]
+    fn in_namespaces_ports_are_alike_and_addresses_differ() {
+        let spec = LocalSpec { brokers: 2, controllers: Controllers::Isolated(1), ..LocalSpec::default() };
+        let name = "gnt0a1b2c3d".to_owned();
+        let network = Network { name, subnet: Ipv4Addr::new(10, 3, 7, 0), nodes: ids(&spec) };
+        let nodes = lay_out_in(&spec, &network);
+        let ids = |nodes: &[Node]| -> Vec<(i32, Roles)> { nodes.iter().map(|n| (n.id, n.roles)).collect() };
+        assert_eq!(ids(&nodes), ids(&lay_out(&spec, &[1, 2, 3])));
+        assert_eq!(nodes[1].client_addr().as_deref(), Some("10.3.7.12:9092"));
+        assert_eq!(nodes[2].own_controller_addr().map(|a| a.to_string()).as_deref(), Some("10.3.7.101:9093"));
+        assert_eq!(nodes[2].namespace.as_deref(), Some("gnt0a1b2c3d-101"));
     }
 
     #[test]

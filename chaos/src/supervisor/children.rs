@@ -25,6 +25,7 @@ use nix::unistd::{Pid, getpid, getppid};
 use super::protocol::{ExitRecord, NodeCommand, NodeState, NodeStatus, SignalTimes};
 use super::server::Event;
 use crate::clock::monotonic_ns;
+use crate::netns;
 use crate::process::{ProcessIdentity, read_stat};
 use crate::proxy::Nodes;
 
@@ -172,6 +173,9 @@ fn spawn(command: &NodeCommand) -> io::Result<Child> {
         .stdout(output)
         .stderr(errors)
         .process_group(0);
+    if let Some(name) = &command.namespace {
+        netns::enter(&mut process, &netns::Namespace::Named(name.clone()))?;
+    }
     // SAFETY: the closure runs between fork and exec, where only async-signal-safe calls are allowed: prctl and getppid
     // are plain system calls, and building the error allocates nothing.
     unsafe {

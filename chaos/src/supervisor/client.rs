@@ -17,6 +17,7 @@ use super::protocol::{NodeCommand, NodeStatus, Reply, Request, SignalTimes};
 use super::server::READY;
 use crate::files::{FileError, OnPath, last_lines, write_atomically};
 use crate::hook::HookJob;
+use crate::netns::Network;
 use crate::process::ProcessIdentity;
 use crate::proxy::{Front, Rule};
 use crate::shim::{NodePage, Orders, Seen};
@@ -187,6 +188,14 @@ impl Supervisor {
         match self.ask(&Request::ReservePorts { count }, PROMPT)? {
             Reply::Ports { ports } => Ok(ports),
             other => Err(unexpected("reserve_ports", &other)),
+        }
+    }
+
+    /// Has network namespaces made for these nodes, for as long as the supervisor lives.
+    pub(crate) fn make_network(&self, nodes: Vec<i32>) -> Result<Network, SupervisorError> {
+        match self.ask(&Request::MakeNetwork { nodes }, PROMPT)? {
+            Reply::Network { network } => Ok(network),
+            other => Err(unexpected("make_network", &other)),
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::hook::HookJob;
+use crate::netns::Network;
 use crate::process::ProcessIdentity;
 use crate::proxy::{Front, Rule};
 use crate::shim::{NodePage, Orders, Seen};
@@ -16,6 +17,8 @@ use crate::shim::{NodePage, Orders, Seen};
 pub(crate) enum Request {
     /// Reserve ports for as long as the supervisor lives. Answered by [`Reply::Ports`].
     ReservePorts { count: usize },
+    /// Make network namespaces for these nodes, for as long as the supervisor lives. Answered by [`Reply::Network`].
+    MakeNetwork { nodes: Vec<i32> },
     /// Keep the logs below these `log.dirs` out of memory from now on. Answered by [`Reply::Done`].
     TrimPageCache { log_dirs: Vec<PathBuf> },
     /// Listen in front of the nodes that are to be started, for as long as the supervisor lives. Answered by [`Reply::Done`].
@@ -62,6 +65,7 @@ pub(crate) enum Reply {
     Done,
     Seen { times: SignalTimes },
     Ports { ports: Vec<u16> },
+    Network { network: Network },
     Nodes { nodes: Vec<NodeStatus> },
     FirstActed { at_ns: Option<u64> },
     Shim { seen: Seen },
@@ -92,6 +96,9 @@ pub struct NodeCommand {
     pub work_dir: PathBuf,
     /// File to which its stdout and stderr are appended.
     pub output: PathBuf,
+    /// The network namespace that it runs in, if not that of the supervisor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
 }
 
 /// A node as the supervisor sees it.

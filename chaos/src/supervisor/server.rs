@@ -25,6 +25,7 @@ use crate::foreign::{ForeignLogin, no_login};
 use crate::hook::{self, HookJob, Running};
 use crate::journal::{JournalError, PendingUndo, PlannedHook, PlannedOperation, UndoAction, UndoJournal};
 use crate::local::{ReservedPorts, operator_of};
+use crate::netns::{Faults, HeldNetwork};
 use crate::process::ProcessIdentity;
 use crate::proxy::{Front, Nodes, Proxy, ProxyError};
 use crate::shim::Shims;
@@ -123,6 +124,9 @@ fn supervise(config_path: &Path, login: ForeignLogin) -> Result<(), Box<dyn std:
     let mut supervisor = SupervisorProcess {
         children: Children::new(events, nodes.clone()),
         nodes,
+        state_dir: config.state_dir.clone(),
+        network: None,
+        network_faults: Faults::default(),
         proxy: None,
         shims: Shims::default(),
         waiters: Vec::new(),
@@ -146,6 +150,10 @@ struct SupervisorProcess {
     children: Children,
     /// Which process each node is, for the proxy.
     nodes: Nodes,
+    state_dir: PathBuf,
+    /// The namespaces of the nodes, if they have their own.
+    network: Option<HeldNetwork>,
+    network_faults: Faults,
     proxy: Option<Proxy>,
     shims: Shims,
     waiters: Vec<Waiter>,
@@ -188,6 +196,7 @@ impl SupervisorProcess {
     fn handle(&mut self, request: Request, reply: SyncSender<Reply>) {
         let now = match request {
             Request::ReservePorts { count } => self.reserve_ports(count),
+            Request::MakeNetwork { nodes } => self.make_network(nodes),
             Request::TrimPageCache { log_dirs } => PageCacheTrimmer::start(log_dirs)
                 .map(|trimmer| {
                     self.page_cache = Some(trimmer);
@@ -195,17 +204,9 @@ impl SupervisorProcess {
                 })
                 .map_err(|error| format!("cannot watch the logs: {error}")),
             Request::StartProxy { fronts } => self.start_proxy(&fronts),
-            Request::InstallRules { fault, rules } => {
-                log(&format!("fault {fault}: {rules:?}"));
-                self.seen_by_proxy(|proxy| proxy.install(&fault, &rules))
-            }
-            Request::RemoveRules { fault } => {
-                log(&format!("fault {fault}: its rules end"));
-                self.seen_by_proxy(|proxy| proxy.remove(Some(&fault)))
-            }
-            Request::FirstActed { fault } => {
-                self.by_proxy(|proxy| proxy.first_acted_ns(&fault)).map(|at_ns| Reply::FirstActed { at_ns })
-            }
+            request @ (Request::InstallRules { .. }
+            | Request::RemoveRules { .. }
+            | Request::FirstActed { .. }) => self.handle_rules(request),
             request @ (Request::UseShims { .. }
             | Request::OrderShim { .. }
             | Request::TakeBackShim { .. }
@@ -254,6 +255,36 @@ impl SupervisorProcess {
         }
     }
 
+    /// Rules of the network: of the namespaces, where nodes have these, else of the proxy.
+    fn handle_rules(&mut self, request: Request) -> Result<Reply, String> {
+        let sent_ns = monotonic_ns();
+        let seen_ns = match request {
+            Request::InstallRules { fault, rules } => {
+                log(&format!("fault {fault}: {rules:?}"));
+                match &self.network {
+                    Some(held) => self.network_faults.install(&held.network, &fault, &rules)?,
+                    None => self.by_proxy(|proxy| proxy.install(&fault, &rules))?,
+                }
+            }
+            Request::RemoveRules { fault } => {
+                log(&format!("fault {fault}: its rules end"));
+                match &self.network {
+                    Some(_) => self.network_faults.remove(&fault)?,
+                    None => self.by_proxy(|proxy| proxy.remove(Some(&fault)))?,
+                }
+            }
+            Request::FirstActed { fault } => {
+                let at_ns = match &self.network {
+                    Some(_) => self.network_faults.first_acted_ns(&fault)?,
+                    None => self.by_proxy(|proxy| proxy.first_acted_ns(&fault))?,
+                };
+                return Ok(Reply::FirstActed { at_ns });
+            }
+            other => return Err(format!("{other:?} is not about the network")),
+        };
+        Ok(Reply::Seen { times: SignalTimes { sent_ns, seen_ns } })
+    }
+
     fn handle_shims(&mut self, request: Request) -> Result<Reply, String> {
         let sent_ns = monotonic_ns();
         match request {
@@ -283,6 +314,17 @@ impl SupervisorProcess {
         Ok(Reply::Ports { ports })
     }
 
+    fn make_network(&mut self, nodes: Vec<i32>) -> Result<Reply, String> {
+        if self.network.is_some() {
+            return Err("there is a network already".to_owned());
+        }
+        let held = HeldNetwork::make(&self.state_dir, nodes).map_err(|error| error.to_string())?;
+        let network = held.network.clone();
+        log(&format!("a network {}, {}/24, of {} nodes", network.name, network.subnet, network.nodes.len()));
+        self.network = Some(held);
+        Ok(Reply::Network { network })
+    }
+
     fn start_proxy(&mut self, fronts: &[Front]) -> Result<Reply, String> {
         if self.proxy.is_some() {
             return Err("there is a proxy already".to_owned());
@@ -295,12 +337,6 @@ impl SupervisorProcess {
     fn by_proxy<T>(&self, act: impl FnOnce(&Proxy) -> Result<T, ProxyError>) -> Result<T, String> {
         let proxy = self.proxy.as_ref().ok_or("the nodes of this cluster have no proxy in front of them")?;
         act(proxy).map_err(|error| error.to_string())
-    }
-
-    fn seen_by_proxy(&self, act: impl FnOnce(&Proxy) -> Result<u64, ProxyError>) -> Result<Reply, String> {
-        let sent_ns = monotonic_ns();
-        let seen_ns = self.by_proxy(act)?;
-        Ok(Reply::Seen { times: SignalTimes { sent_ns, seen_ns } })
     }
 
     fn end_node(&mut self, node: i32, signal: Signal, deadline: Option<Instant>, reply: SyncSender<Reply>) {
@@ -404,6 +440,10 @@ impl SupervisorProcess {
                 KILL_LIMIT.as_secs()
             ));
         }
+        // Only now: a namespace lasts as long as somebody is in it.
+        if let Some(network) = self.network.take() {
+            network.remove().map_err(|error| error.to_string())?;
+        }
         // A cluster that is somebody else's did not end with us.
         if let Some(journal) = journal.filter(|_| !config.foreign) {
             mark_ended(&journal, config.remove_dir.is_none()).map_err(|error| error.to_string())?;
@@ -428,15 +468,15 @@ impl SupervisorProcess {
             }
             None => (None, Vec::new()),
         };
+        if self.network.is_some() {
+            log(&format!("healing: the network: {}", ok_or(&self.network_faults.remove_all())));
+        }
         if let Some(proxy) = &self.proxy {
             log(&format!("healing: the network: {:?}", proxy.remove(None)));
         }
         if !self.shims.is_empty() {
             let problems = self.shims.take_all_back();
-            log(&format!(
-                "healing: disks and clocks: {}",
-                if problems.is_empty() { "Ok".to_owned() } else { problems.join("; ") }
-            ));
+            log(&format!("healing: disks and clocks: {}", ok_or(&problems)));
         }
         let processes = pending.iter().filter_map(|pending| pending.planned.process());
         let paused = processes.filter(|planned| planned.undo == UndoAction::Resume);
@@ -548,6 +588,11 @@ fn mark_ended(journal: &UndoJournal, data_is_kept: bool) -> Result<(), JournalEr
         log(&format!("fault {fault} ended with its nodes"));
     }
     Ok(())
+}
+
+/// What went wrong, or that nothing did.
+fn ok_or(problems: &[String]) -> String {
+    if problems.is_empty() { "Ok".to_owned() } else { problems.join("; ") }
 }
 
 /// Whoever asked may be gone; that is its own affair.

@@ -6,6 +6,7 @@
 
 mod faults;
 mod matrix;
+mod netns;
 mod network;
 mod operations;
 mod shims;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
             a_detached_cluster_ends_when_its_time_is_over,
         ),
     ];
+    trials.extend(netns::trials());
     trials.extend(faults::trials(&shared));
     let clusters = Arc::new(matrix::Clusters::default());
     trials.extend(matrix::trials(&clusters));

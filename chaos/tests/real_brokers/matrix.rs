@@ -16,8 +16,8 @@ use gauntlet_chaos::fault::{FaultRecord, LossBy};
 use gauntlet_chaos::journal::{PendingUndo, PlannedUndo, Undo, UndoAction, read_pending};
 use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::{
-    Controllers, FaultAction, FaultEvent, FaultSpec, FaultStep, Injector, KafkaSource, KafkaVersion,
-    LocalCluster, LocalSpec, Operation, Target, UndoJournal,
+    Controllers, FaultAction, FaultEvent, FaultSpec, FaultStep, Injector, Isolation, KafkaSource,
+    KafkaVersion, LocalCluster, LocalSpec, Operation, Target, UndoJournal,
 };
 use gauntlet_wire::admin::{connect_first, wait_for_leaders};
 use gauntlet_wire::{ConnectOptions, Connection, ErrorCode, NewTopic};
@@ -27,7 +27,7 @@ use tempfile::TempDir;
 use super::support::{
     LIMIT, Run, TestResult, dirs, eventually, launcher, listed, process_of, produce, quick, report,
 };
-use super::{network, operations, shims};
+use super::{netns, network, operations, shims};
 
 /// Where rows are appended, one JSON object a line.
 const ROWS: &str = "GAUNTLET_FAULT_ROWS";
@@ -61,6 +61,8 @@ enum Shape {
     Isolated,
     /// As combined, with a proxy in front of every node.
     Proxied,
+    /// As combined, each node in a network namespace.
+    Netns,
     /// As combined, of a release that can be upgraded.
     Older,
     /// As combined, with a shim between every node and the C library.
@@ -68,13 +70,14 @@ enum Shape {
 }
 
 impl Shape {
-    const ALL: [Self; 5] = [Self::Combined, Self::Isolated, Self::Proxied, Self::Older, Self::Shimmed];
+    const ALL: [Self; 6] =
+        [Self::Combined, Self::Isolated, Self::Proxied, Self::Netns, Self::Older, Self::Shimmed];
     /// Those in which a controller is killed and stopped in every way.
     const DIRECT: [Self; 2] = [Self::Combined, Self::Isolated];
 
     fn brokers(self) -> u16 {
         match self {
-            Self::Combined | Self::Proxied | Self::Older | Self::Shimmed => 3,
+            Self::Combined | Self::Proxied | Self::Netns | Self::Older | Self::Shimmed => 3,
             Self::Isolated => 2,
         }
     }
@@ -84,6 +87,7 @@ impl Shape {
             Self::Combined => "3 brokers, combined controllers",
             Self::Isolated => "2 brokers, 3 controllers",
             Self::Proxied => "3 brokers, combined controllers, behind a proxy",
+            Self::Netns => "3 brokers, combined controllers, in network namespaces",
             Self::Older => "3 brokers of Kafka 3.9.1, combined controllers",
             Self::Shimmed => "3 brokers, combined controllers, with a shim",
         }
@@ -98,12 +102,15 @@ impl Shape {
         ];
         let config = fast.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let controllers = match self {
-            Self::Combined | Self::Proxied | Self::Older | Self::Shimmed => Controllers::Combined,
+            Self::Combined | Self::Proxied | Self::Netns | Self::Older | Self::Shimmed => {
+                Controllers::Combined
+            }
             Self::Isolated => Controllers::Isolated(3),
         };
         let (proxied, shimmed) = (self == Self::Proxied, self == Self::Shimmed);
         let spec = LocalSpec { config, controllers, proxied, shimmed, ..quick(self.brokers()) };
         match self {
+            Self::Netns => LocalSpec { isolation: Isolation::Netns, ..spec },
             Self::Older => LocalSpec { kafka: older(), upgrade_to: Some(KafkaVersion::DEFAULT), ..spec },
             _ => spec,
         }
@@ -160,6 +167,13 @@ fn rows() -> Vec<Row> {
     rows.push(row(upgrade, Target::NextOfRoll, Shape::Older));
     for network::NetworkRow { action, target, in_ci_test, killed_in_ci_test } in network::rows() {
         rows.push(Row { in_ci_test, killed_in_ci_test, ..row(action, target, Shape::Proxied) });
+    }
+    for network::NetworkRow { action, target, in_ci_test, killed_in_ci_test } in network::rows_in_netns() {
+        rows.push(Row { in_ci_test, killed_in_ci_test, ..row(action, target, Shape::Netns) });
+    }
+    // What is done to processes does not see where they are; one of a kind is enough.
+    for action in [Do::BrokerKill, Do::BrokerPause] {
+        rows.push(row(action, Target::ActiveController, Shape::Netns));
     }
     for shims::ShimRow { action, in_ci_test, killed_in_ci_test } in shims::rows() {
         rows.push(Row { in_ci_test, killed_in_ci_test, ..row(action, shims::victim(), Shape::Shimmed) });
@@ -254,6 +268,9 @@ impl Clusters {
 pub(crate) fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for row in rows() {
+        if row.shape == Shape::Netns && netns::is_skipped(&format!("catalogue: {}", row.name())) {
+            continue;
+        }
         let (name, in_ci_test, killed_in_ci_test) = (row.name(), row.in_ci_test, row.killed_in_ci_test);
         let (clusters, on) = (Arc::clone(clusters), row.clone());
         let acts =
@@ -285,7 +302,7 @@ fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
     let base = tempfile::tempdir()?;
     let journal = Arc::new(UndoJournal::open(base.path())?);
     let topic = topic_of(row, cluster)?;
-    if matches!(row.shape, Shape::Proxied | Shape::Shimmed) {
+    if matches!(row.shape, Shape::Proxied | Shape::Netns | Shape::Shimmed) {
         network::deal_leaders(cluster, &topic)?;
     }
     if let FaultAction::BrokerPowerLoss { .. } = row.action {
@@ -544,6 +561,9 @@ fn a_killed_run_leaves_nothing(row: &Row) -> TestResult {
     if let (FaultAction::Operation { .. }, true) = (&row.action, lasts) {
         let log = std::fs::read_to_string(base.path().join("logs/supervisor.log"))?;
         assert!(log.contains("healing: fault fault#1 is undone"), "{log}");
+    }
+    if row.shape == Shape::Netns {
+        netns::nothing_is_left(base.path())?;
     }
     append(&serde_json::json!({
         "row": "killed_run",

@@ -10,8 +10,8 @@ use gauntlet_chaos::clock::monotonic_ns;
 use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::supervisor::NodeState;
 use gauntlet_chaos::{
-    ClusterDirs, FaultAction, FaultSpec, FaultStep, Injector, Jvm, Launcher, LocalCluster, LocalSpec, Target,
-    UndoJournal, cache_dir,
+    ClusterDirs, FaultAction, FaultSpec, FaultStep, Injector, Isolation, Jvm, Launcher, LocalCluster,
+    LocalSpec, Target, UndoJournal, cache_dir,
 };
 use gauntlet_wire::batch::{BatchBuilder, BatchStamp, RecordSpec};
 use gauntlet_wire::codec::Codec;
@@ -25,6 +25,8 @@ pub(crate) const SUPERVISE: &str = "--hidden-supervise";
 pub(crate) const RUN: &str = "--hidden-run";
 /// The fault of a run that needs two brokers only.
 pub(crate) const PAUSE: &str = "pause";
+/// The same, in network namespaces.
+pub(crate) const PAUSE_IN_NETNS: &str = "pause in netns";
 /// Nothing here should take as long; it only has to end.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -62,7 +64,8 @@ impl Drop for Run {
 pub(crate) fn run_until_killed(base: &Path, fault: &str) -> ExitCode {
     let body = || -> Result<(), Failed> {
         let (cluster, _injector) = match fault {
-            PAUSE => begin_pause(base)?,
+            PAUSE => begin_pause(base, quick(2))?,
+            PAUSE_IN_NETNS => begin_pause(base, in_netns(2))?,
             row => super::matrix::begin(base, row)?,
         };
         let mut processes = vec![cluster.supervisor_process()];
@@ -82,10 +85,10 @@ pub(crate) fn run_until_killed(base: &Path, fault: &str) -> ExitCode {
 }
 
 /// Two brokers, the second one under a pause that lasts until the run ends.
-fn begin_pause(base: &Path) -> Result<(Arc<LocalCluster>, Injector), Failed> {
+fn begin_pause(base: &Path, spec: LocalSpec) -> Result<(Arc<LocalCluster>, Injector), Failed> {
     let journal = Arc::new(UndoJournal::open(base)?);
     let dirs = ClusterDirs { undo_journal: Some(journal.path().to_path_buf()), ..dirs(base)? };
-    let cluster = Arc::new(LocalCluster::start(&quick(2), &dirs, &launcher())?);
+    let cluster = Arc::new(LocalCluster::start(&spec, &dirs, &launcher())?);
     let pause = FaultSpec {
         name: "pause".to_owned(),
         action: FaultAction::BrokerPause,
@@ -106,6 +109,10 @@ pub(crate) fn launcher() -> Launcher {
 
 pub(crate) fn quick(brokers: u16) -> LocalSpec {
     LocalSpec { brokers, jvm: Jvm::Quick, ..LocalSpec::default() }
+}
+
+pub(crate) fn in_netns(brokers: u16) -> LocalSpec {
+    LocalSpec { isolation: Isolation::Netns, ..quick(brokers) }
 }
 
 pub(crate) fn dirs(base: &Path) -> Result<ClusterDirs, Failed> {

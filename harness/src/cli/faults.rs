@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use gauntlet_chaos::doctor::{Status, examine};
 use gauntlet_chaos::hook::HOOKED_ACTIONS;
 use gauntlet_chaos::journal::{Leftover, Planned, RunLeftovers, UndoAction, undo_run_with};
+use gauntlet_chaos::netns::{self, Unable};
 use gauntlet_chaos::{LocalSpec, cache_dir, shim};
 use gauntlet_reports::ExitReason;
 
@@ -53,15 +54,16 @@ pub(super) fn run(command: FaultsCommand, out: &mut impl Write) -> std::io::Resu
             let cache = cache_dir().map_err(std::io::Error::other)?;
             let checks = examine(&spec, &cache, Path::new("."));
             let failed = checks.iter().find(|check| check.status == Status::Fail);
-            list(out, failed.map(|check| format!("{}: {}", check.name, check.detail)).as_deref())?;
+            let lacking = failed.map(|check| format!("{}: {}", check.name, check.detail));
+            list(out, lacking.as_deref(), netns::why_not())?;
             Ok(ExitReason::Pass)
         }
         FaultsCommand::Undo(args) => undo(&args, out),
     }
 }
 
-/// The table of faults. `lacking` is what keeps local clusters from running here.
-fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
+/// The table of faults. `lacking` is what keeps local clusters from running here, `no_netns` what keeps them from network namespaces.
+fn list(out: &mut impl Write, lacking: Option<&str>, no_netns: Option<&Unable>) -> std::io::Result<()> {
     let local = if lacking.is_none() { "yes" } else { "no" };
     writeln!(out, "{:<23} {:<6} {:<18} what it does", "fault", "local", "bootstrap_servers")?;
     for action in ActionName::ALL {
@@ -84,6 +86,11 @@ fn list(out: &mut impl Write, lacking: Option<&str>) -> std::io::Result<()> {
     writeln!(
         out,
         "       network.*: through a proxy in front of every node, which only runs with such a fault have; by `api` not where there is TLS"
+    )?;
+    writeln!(
+        out,
+        "       with `isolation: netns` by nftables and HTB in the network namespaces of nodes; not network.delay, and nothing by `api`{}",
+        no_netns.map_or_else(String::new, |unable| format!("; not here: {}", unable.why))
     )?;
     writeln!(
         out,
@@ -179,7 +186,9 @@ fn how(action: ActionName) -> String {
         | ActionName::NetworkBlackHole
         | ActionName::NetworkDelay
         | ActionName::NetworkBandwidth
-        | ActionName::NetworkReset => "acts when a proxy was seen to do so, and a client of ours saw it",
+        | ActionName::NetworkReset => {
+            "acts when the proxy, or the kernel, has counted it, and a client of ours saw it"
+        }
         ActionName::DiskSlow => "acts when an operation of the node was late",
         ActionName::DiskFill | ActionName::DiskFail | ActionName::DiskReadOnly => {
             "acts when an operation of the node has failed, which may end it"
@@ -214,6 +223,18 @@ fn undo(args: &UndoArgs, out: &mut impl Write) -> std::io::Result<ExitReason> {
             // One that goes on was not meant; its owner is there.
             reasons.push(undo_one(run, out, ExitReason::Pass)?);
         }
+        // Series have no journal of their own.
+        match netns::undo_below(&args.out, DEPTH_MAX) {
+            Ok(networks) => {
+                for network in networks {
+                    writeln!(out, "the network {network} of a dead cluster is removed")?;
+                }
+            }
+            Err(error) => {
+                writeln!(std::io::stderr(), "error: {error}")?;
+                reasons.push(ExitReason::RollbackFailed);
+            }
+        }
         writeln!(out, "{} with faults below {}", counted(runs.len()), args.out.display())?;
     }
     for run in &args.runs {
@@ -238,6 +259,17 @@ fn counted(runs: usize) -> String {
 /// Undoes what is left of a run, and tells it. `if_it_goes_on` is what it means that nothing may be undone yet.
 fn undo_one(run: &Path, out: &mut impl Write, if_it_goes_on: ExitReason) -> std::io::Result<ExitReason> {
     let name = run.display();
+    // Of a series, clusters lie one level below it, as that of a run does.
+    let removed = netns::undo_below(run, 1);
+    if let Ok(networks) = &removed {
+        for network in networks {
+            writeln!(out, "{name}: the network {network} of its brokers is removed")?;
+        }
+    }
+    if let Err(error) = removed {
+        writeln!(std::io::stderr(), "error: {error}")?;
+        return Ok(ExitReason::RollbackFailed);
+    }
     match undo_run_with(run, &run.join(CLUSTER_DIR), foreign_login) {
         Ok(RunLeftovers::NoJournal) => {
             writeln!(out, "{name}: no faults")?;
@@ -277,7 +309,9 @@ fn told(leftover: &Leftover) -> String {
                 (UndoAction::Resume, true) => "resumed",
                 (UndoAction::Start, true) => "was not ended; marked as undone",
                 (UndoAction::TakeBack, true) => "its supervisor is gone; it ends with it; marked as undone",
-                (UndoAction::Reconnect, true) => "its proxy is gone and the fault with it; marked as undone",
+                (UndoAction::Reconnect, true) => {
+                    "its proxy or network is gone and the fault with it; marked as undone"
+                }
             };
             (what, undone)
         }
@@ -325,9 +359,10 @@ mod tests {
     fn the_list_as_it_is_printed() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminal/faults_list.txt");
         let mut printed = Vec::new();
-        list(&mut printed, None).unwrap();
+        list(&mut printed, None, None).unwrap();
         printed.extend(b"----\n");
-        list(&mut printed, Some("java: no Java 17 or newer was found")).unwrap();
+        let no_netns = Unable { why: "no root".to_owned(), next_step: "be root".to_owned() };
+        list(&mut printed, Some("java: no Java 17 or newer was found"), Some(&no_netns)).unwrap();
         let printed = String::from_utf8(printed).unwrap();
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&file, &printed).unwrap();

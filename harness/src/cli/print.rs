@@ -8,7 +8,7 @@ mod sweep;
 
 use std::io::Write;
 
-use gauntlet_chaos::{FaultAction, FaultSpec, Jvm, Operation};
+use gauntlet_chaos::{FaultAction, FaultSpec, Isolation, Jvm, Operation};
 use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;
@@ -102,13 +102,14 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     match &plan.cluster {
         ClusterPlan::Local(spec) => writeln!(
             out,
-            "brokers {} local, Kafka {}{}, jvm {}, heap {}{}{}{}",
+            "brokers {} local, Kafka {}{}, jvm {}, heap {}{}{}{}{}",
             spec.brokers,
             spec.kafka,
             spec.upgrade_to.as_ref().map_or_else(String::new, |to| format!(" (upgraded to {to})")),
             jvm(spec.jvm),
             Bytes::new(spec.heap_bytes()),
             spec.security.map_or_else(String::new, |s| format!(", {}", s.protocol.name())),
+            if spec.isolation == Isolation::Netns { ", each in a network namespace" } else { "" },
             if spec.proxied { ", behind a proxy for faults of the network" } else { "" },
             if spec.shimmed { ", with a shim for faults of disk and clock" } else { "" }
         )?,

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use gauntlet_chaos::{Controllers, FaultSpec, Jvm, KafkaSource, KafkaVersion, LocalSpec};
+use gauntlet_chaos::{
+    Controllers, FaultSpec, Isolation as LocalIsolation, Jvm, KafkaSource, KafkaVersion, LocalSpec,
+};
 use gauntlet_reports::{Capabilities, ExpectError, Expectation, metric};
 use gauntlet_verify::{Guarantee, Preset};
 use gauntlet_wire::LinkConfig;
@@ -295,8 +297,10 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
                 .map_err(|e| refuse("cluster.local.version", e.to_string(), "for example 4.3.0 or 3.9.1"))?,
         ),
     };
+    let isolation = isolation(local.isolation)?;
     let spec = LocalSpec {
         brokers: local.brokers,
+        isolation,
         controllers: match local.controllers {
             file::Controllers::Combined => Controllers::Combined,
             file::Controllers::Isolated(count) => Controllers::Isolated(count),
@@ -313,7 +317,8 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
             file::FaultAction::BrokerRollingUpgrade { to } => Some(to.clone()),
             _ => None,
         }),
-        proxied: scenario.faults.iter().any(|fault| matches!(fault.action, file::FaultAction::Network(_))),
+        proxied: isolation == LocalIsolation::Process
+            && scenario.faults.iter().any(|fault| matches!(fault.action, file::FaultAction::Network(_))),
         shimmed: scenario.faults.iter().any(|fault| {
             matches!(fault.action, file::FaultAction::Disk(_) | file::FaultAction::ClockSkew { .. })
         }),
@@ -321,6 +326,20 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
     };
     spec.validate().map_err(|e| refuse("cluster.local", e.to_string(), ""))?;
     Ok(ClusterPlan::Local(spec))
+}
+
+/// Where brokers are to be; refused if this machine has no such place.
+fn isolation(isolation: file::Isolation) -> Result<LocalIsolation, Refusal> {
+    match isolation {
+        file::Isolation::Process => Ok(LocalIsolation::Process),
+        file::Isolation::Netns => match gauntlet_chaos::netns::why_not() {
+            None => Ok(LocalIsolation::Netns),
+            Some(unable) => {
+                let message = format!("`isolation: netns` is not possible here: {}", unable.why);
+                Err(refuse("cluster.local.isolation", message, unable.next_step.clone()))
+            }
+        },
+    }
 }
 
 fn topics(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> Vec<TopicPlan> {

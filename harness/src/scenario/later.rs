@@ -2,10 +2,9 @@
 //! "unknown field" would send users looking for a typo.
 
 /// Fields of the scenario format by the block they belong to; `*` is any block. Sorted by block.
-const LATER_FIELDS: [(&str, &[&str]); 13] = [
+const LATER_FIELDS: [(&str, &[&str]); 12] = [
     ("", &["measure", "steady_state", "security", "transactions", "processors", "groups", "probes"]),
     ("cluster", &["docker", "kubernetes"]),
-    ("cluster.local", &["isolation"]),
     (
         "cluster.security",
         &[

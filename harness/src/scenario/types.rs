@@ -126,7 +126,7 @@ pub struct ForeignCluster {
 #[serde(
     deny_unknown_fields,
     default,
-    expecting = "a map with `brokers`, `controllers`, `version`, `jvm`, `heap`, `config`, or `security`"
+    expecting = "a map with `brokers`, `controllers`, `isolation`, `version`, `jvm`, `heap`, `config`, or `security`"
 )]
 pub struct LocalCluster {
     /// Number of brokers, ids 1 and up.
@@ -134,6 +134,8 @@ pub struct LocalCluster {
     pub brokers: u16,
     /// Who runs the KRaft quorum: the brokers themselves, or so many processes of their own.
     pub controllers: Controllers,
+    /// Where the brokers are.
+    pub isolation: Isolation,
     /// Version of Apache Kafka.
     pub version: String,
     /// How the JVMs are set.
@@ -201,6 +203,7 @@ impl Default for LocalCluster {
         Self {
             brokers: 3,
             controllers: Controllers::Combined,
+            isolation: Isolation::Process,
             version: "4.3.0".to_owned(),
             jvm: Jvm::Steady,
             heap: None,
@@ -224,6 +227,17 @@ pub enum Controllers {
     Combined,
     /// So many processes that are only controllers, ids 101 and up.
     Isolated(u16),
+}
+
+/// Where local brokers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// On 127.0.0.1. Faults of the network go through a proxy in front of every node.
+    Process,
+    /// Each in a network namespace of its own, on a bridge of the run. Needs root on Linux, iproute2 and nftables. Faults of the
+    /// network are those of the kernel, with all that TCP makes of them.
+    Netns,
 }
 
 /// How the JVMs of local brokers are set.

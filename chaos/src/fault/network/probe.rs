@@ -1,4 +1,4 @@
-//! A connection as any client would make it, through the proxy.
+//! A connection as any client would make it, through the proxy or the network of namespaces.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ pub(super) enum Seen {
     Answered { after: Duration },
     /// Nothing came for as long as anybody waited.
     Silence,
-    /// It was closed by force.
+    /// It was closed by force, or never opened: the kernel says so, too, of a reset that answers its first packet.
     Reset,
     /// Something else went wrong.
     Other(String),
@@ -31,7 +31,9 @@ fn understood(error: &WireError) -> Seen {
     use std::io::ErrorKind as Kind;
     match io_kind(error) {
         Some(Kind::TimedOut | Kind::WouldBlock) => Seen::Silence,
-        Some(Kind::ConnectionReset | Kind::BrokenPipe | Kind::ConnectionAborted) => Seen::Reset,
+        Some(
+            Kind::ConnectionReset | Kind::BrokenPipe | Kind::ConnectionAborted | Kind::ConnectionRefused,
+        ) => Seen::Reset,
         _ => Seen::Other(error.to_string()),
     }
 }

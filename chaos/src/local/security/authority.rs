@@ -1,13 +1,12 @@
 //! A certificate authority for one cluster.
 
+use std::net::Ipv4Addr;
+
 use gauntlet_wire::security::{ClientIdentity, Secret};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, Error,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
 };
-
-/// The only name that brokers listen by. `localhost` is left out on purpose: it may be another address.
-const HOST: &str = "127.0.0.1";
 
 /// Vouches for brokers and clients.
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -27,13 +26,14 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A key with a certificate for `CN=name`; one of a server is also for [`HOST`]. Brokers are each other's clients.
-    pub(super) fn issue(&self, name: &str, server: bool) -> Result<ClientIdentity, Error> {
-        let hosts = if server { vec![HOST.to_owned()] } else { Vec::new() };
-        let mut params = CertificateParams::new(hosts)?;
+    /// A key with a certificate for `CN=name`; one of a server is also for `hosts`, the only names that brokers listen by. `localhost` is
+    /// none on purpose: it may be another address. Brokers are each other's clients.
+    pub(super) fn issue(&self, name: &str, hosts: &[Ipv4Addr]) -> Result<ClientIdentity, Error> {
+        let names: Vec<String> = hosts.iter().map(Ipv4Addr::to_string).collect();
+        let mut params = CertificateParams::new(names)?;
         params.distinguished_name = named(name);
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
-        if server {
+        if !hosts.is_empty() {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         let key = KeyPair::generate()?;

@@ -3,8 +3,8 @@
 use super::faults::{CONTROLLER_ID_MIN, is_node};
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Cluster, Controllers, Fault, Link, LocalCluster, LocalProtocol, NetworkEffect, NetworkFault, Scenario,
-    Target,
+    Cluster, Controllers, Fault, Isolation, Link, LocalCluster, LocalProtocol, NetworkEffect, NetworkFault,
+    Scenario, Target,
 };
 
 pub(super) fn validate(
@@ -26,6 +26,9 @@ pub(super) fn validate(
             help: "leave `api` out, or use `protocol: SASL_PLAINTEXT`, or `link: controllers`, which has no TLS",
         });
     }
+    if local.isolation == Isolation::Netns {
+        in_namespaces(path, fault, network, problems);
+    }
     if let Some(peer) = network.peer {
         self::peer(&format!("{path}.args.peer"), peer, fault, local, problems);
     }
@@ -42,6 +45,27 @@ pub(super) fn validate(
             message,
             label: "there is no such link",
             help: "name another target, or other links with `args: { link: … }`",
+        });
+    }
+}
+
+/// What the network of namespaces does not do, or not yet.
+fn in_namespaces(path: &str, fault: &Fault, network: &NetworkFault, problems: &mut Problems<'_>) {
+    let name = fault.action.name();
+    if network.apis.is_some() {
+        problems.add(Finding {
+            path: &format!("{path}.args.api"),
+            message: format!("`{name}` of some APIs with `isolation: netns`"),
+            label: "the kernel can't tell requests of one API from others",
+            help: "leave `api` out, or use `isolation: process`, where a proxy reads what is asked",
+        });
+    }
+    if let NetworkEffect::Delay { .. } = network.effect {
+        problems.add(Finding {
+            path: &format!("{path}.action"),
+            message: format!("`{name}` with `isolation: netns`"),
+            label: "this takes the kernel's module sch_netem, which gauntlet does not use yet",
+            help: "use `isolation: process`, where a proxy delays",
         });
     }
 }

@@ -1,0 +1,228 @@
+//! What is done to the network of nodes in namespaces, as text for `nft`: pure, so that it can be read without root.
+//!
+//! Packets are told by addresses, which tell nodes and clients, and by ports, which tell links: every kind has a port of its own, the
+//! same on every node ([`own_ports`]). A rule is about one direction, so of a connection it sees requests (to the port) or
+//! responses (from it). It stands where the packets of its direction begin if that is a node, else where they end.
+//!
+//! Nodes have connections to themselves as well, through `lo`; no rule is about these, as no network carries them.
+
+use std::fmt::Write;
+
+use super::layout::{NODE_INTERFACE, Network};
+use crate::local::own_ports;
+use crate::proxy::{Effect, End, Ends, Link, Links, Rule};
+
+/// Class of the shaper that packets of a limited rule are given to.
+pub(super) const CLASS: &str = "1:1";
+
+/// A set of rules in one namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    /// The namespace.
+    pub(super) namespace: String,
+    /// `inet` in that of a node, `bridge` in that of the switch.
+    pub(super) family: &'static str,
+    /// Its name there.
+    pub(super) name: String,
+    /// The whole of it, as `nft -f` reads it.
+    pub(super) text: String,
+    /// The interface that sends what it limits, and at which rate, bytes a second.
+    pub(super) limit: Option<(String, u64)>,
+}
+
+/// Why a rule can't be put into tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoTable {
+    /// No node is at either end.
+    #[error("a rule about nobody in particular")]
+    NoNode,
+    /// Only something that reads what is sent could do it.
+    #[error("the kernel can't tell requests of one API from others")]
+    Apis,
+    /// Nothing does it here.
+    #[error("this needs the kernel's module sch_netem, which gauntlet does not use yet")]
+    Delay,
+}
+
+/// The tables that do what `rules` say, for the fault with this number.
+pub(super) fn tables(network: &Network, rules: &[Rule], number: u32) -> Result<Vec<Table>, NoTable> {
+    rules
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| table(network, rule, &format!("gauntlet_{number}_{index}")))
+        .collect()
+}
+
+fn table(network: &Network, rule: &Rule, name: &str) -> Result<Table, NoTable> {
+    if rule.apis.is_some() {
+        return Err(NoTable::Apis);
+    }
+    let name = name.to_owned();
+    let limit_of = |interface: String| match rule.effect {
+        Effect::Limit { bytes_per_s } => Some((interface, bytes_per_s)),
+        Effect::Hold | Effect::Reset | Effect::Delay { .. } => None,
+    };
+    match (rule.from, rule.to) {
+        (Ends::Only(End::Node(node)), _) => {
+            let lines = lines(rule, &about(network, "daddr", rule.to))?;
+            let text = text("inet", &name, "output", "oifname \"lo\" accept", &lines);
+            let limit = limit_of(NODE_INTERFACE.to_owned());
+            Ok(Table { namespace: network.name_of(node), family: "inet", name, text, limit })
+        }
+        // Only who sends can be slowed down, which is the bridge.
+        (from, Ends::Only(End::Node(node))) if matches!(rule.effect, Effect::Limit { .. }) => {
+            let port = Network::port_of(node);
+            let lines = lines(rule, &format!("oifname \"{port}\" {}", about(network, "saddr", from)))?;
+            let text = text("bridge", &name, "forward", "", &lines);
+            Ok(Table { namespace: network.switch(), family: "bridge", name, text, limit: limit_of(port) })
+        }
+        (from, Ends::Only(End::Node(node))) => {
+            let lines = lines(rule, &about(network, "saddr", from))?;
+            let text = text("inet", &name, "input", "iifname \"lo\" accept", &lines);
+            Ok(Table { namespace: network.name_of(node), family: "inet", name, text, limit: None })
+        }
+        (Ends::Any | Ends::Only(End::Client), Ends::Any | Ends::Only(End::Client)) => Err(NoTable::NoNode),
+    }
+}
+
+/// Which packets are from, or to, the other end; nothing if that is whoever.
+fn about(network: &Network, field: &str, end: Ends) -> String {
+    match end {
+        Ends::Any => String::new(),
+        Ends::Only(End::Client) => format!("ip {field} {} ", network.host_addr()),
+        Ends::Only(End::Node(node)) => format!("ip {field} {} ", network.addr_of(node)),
+    }
+}
+
+/// A line for requests and one for responses.
+fn lines(rule: &Rule, about: &str) -> Result<[String; 2], NoTable> {
+    let verdict = match rule.effect {
+        Effect::Hold => "drop".to_owned(),
+        Effect::Reset => "reject with tcp reset".to_owned(),
+        Effect::Limit { .. } => format!("meta priority set {CLASS}"),
+        Effect::Delay { .. } => return Err(NoTable::Delay),
+    };
+    let ports = ports(rule.links);
+    // What a reset passes by is a reset, the answer to what this rule was about in the other direction.
+    let but = if rule.effect == Effect::Reset { "tcp flags & rst == 0 " } else { "" };
+    Ok(["dport", "sport"].map(|side| format!("{about}tcp {side} {{ {ports} }} {but}counter {verdict}")))
+}
+
+fn ports(links: Links) -> String {
+    let all = [
+        (Link::Clients, own_ports::CLIENTS),
+        (Link::Controllers, own_ports::CONTROLLERS),
+        (Link::Brokers, own_ports::BROKERS),
+    ];
+    let ports: Vec<String> =
+        all.into_iter().filter(|(link, _)| links.has(*link)).map(|(_, port)| port.to_string()).collect();
+    ports.join(", ")
+}
+
+fn text(family: &str, name: &str, hook: &str, first: &str, lines: &[String; 2]) -> String {
+    let mut text = format!("table {family} {name} {{\n  chain {hook} {{\n");
+    // Writing to a String can't fail.
+    let _ = writeln!(text, "    type filter hook {hook} priority 0; policy accept;");
+    for line in std::iter::once(first).chain(lines.iter().map(String::as_str)).filter(|line| !line.is_empty())
+    {
+        let _ = writeln!(text, "    {line}");
+    }
+    text.push_str("  }\n}\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::fault::{Direction, NetworkFault, NetworkKind};
+
+    fn network() -> Network {
+        Network { name: "gnt1".to_owned(), subnet: Ipv4Addr::new(10, 3, 7, 0), nodes: vec![1, 2, 3] }
+    }
+
+    fn of(kind: NetworkKind, links: Links, direction: Direction, peer: Option<i32>) -> Vec<Table> {
+        let rules = NetworkFault { kind, links, direction, peer, apis: None }.rules(2);
+        tables(&network(), &rules, 7).unwrap()
+    }
+
+    #[test]
+    fn cut_off_from_everybody() {
+        let [to, from] = &of(NetworkKind::Isolate, Links::ALL, Direction::Both, None)[..] else { panic!() };
+        assert_eq!((to.namespace.as_str(), from.namespace.as_str()), ("gnt1-2", "gnt1-2"));
+        assert_eq!(
+            to.text,
+            "table inet gauntlet_7_0 {\n  chain input {\n    type filter hook input priority 0; policy accept;\n    \
+             iifname \"lo\" accept\n    tcp dport { 9092, 9093, 9094 } counter drop\n    \
+             tcp sport { 9092, 9093, 9094 } counter drop\n  }\n}\n"
+        );
+        assert!(
+            from.text.contains("hook output") && from.text.contains("oifname \"lo\" accept"),
+            "{}",
+            from.text
+        );
+        assert_eq!(from.name, "gauntlet_7_1");
+    }
+
+    #[test]
+    fn two_from_each_other_and_one_way() {
+        let pair = of(NetworkKind::Partition, Links::only(Link::Brokers), Direction::Both, Some(3));
+        let places: Vec<&str> = pair.iter().map(|table| table.namespace.as_str()).collect();
+        assert_eq!(places, ["gnt1-3", "gnt1-2"], "where packets begin");
+        assert!(
+            pair[0].text.contains("ip daddr 10.3.7.12 tcp dport { 9094 } counter drop"),
+            "{}",
+            pair[0].text
+        );
+        assert!(
+            pair[1].text.contains("ip daddr 10.3.7.13 tcp sport { 9094 } counter drop"),
+            "{}",
+            pair[1].text
+        );
+        let [from] = &of(NetworkKind::Partition, Links::NODES, Direction::From, None)[..] else { panic!() };
+        assert!(from.text.contains("output") && from.text.contains("{ 9093, 9094 }"), "{}", from.text);
+    }
+
+    #[test]
+    fn resets_are_not_reset() {
+        let [to, _] = &of(NetworkKind::Reset, Links::only(Link::Clients), Direction::Both, None)[..] else {
+            panic!()
+        };
+        let line = "tcp dport { 9092 } tcp flags & rst == 0 counter reject with tcp reset";
+        assert!(to.text.contains(line), "{}", to.text);
+    }
+
+    #[test]
+    fn what_a_node_is_sent_is_limited_on_the_bridge() {
+        let kind = NetworkKind::Bandwidth { bytes_per_s: 1000 };
+        let [to, from] = &of(kind, Links::only(Link::Clients), Direction::Both, None)[..] else { panic!() };
+        assert_eq!((to.namespace.as_str(), to.family), ("gnt1-sw", "bridge"));
+        assert!(
+            to.text.contains("    oifname \"n2\" tcp dport { 9092 } counter meta priority set 1:1\n"),
+            "{}",
+            to.text
+        );
+        assert_eq!(to.limit, Some(("n2".to_owned(), 1000)));
+        assert_eq!((from.namespace.as_str(), &from.limit), ("gnt1-2", &Some(("eth0".to_owned(), 1000))));
+    }
+
+    #[test]
+    fn what_the_kernel_can_not_do_is_refused() {
+        let delay = NetworkKind::Delay { latency_ns: 1, jitter_ns: 0 };
+        let mut fault = NetworkFault {
+            kind: delay,
+            links: Links::ALL,
+            direction: Direction::Both,
+            peer: None,
+            apis: None,
+        };
+        assert_eq!(tables(&network(), &fault.rules(2), 1), Err(NoTable::Delay));
+        fault.kind = NetworkKind::Reset;
+        fault.apis = crate::proxy::Apis::named(&["Fetch".to_owned()]).ok();
+        assert_eq!(tables(&network(), &fault.rules(2), 1), Err(NoTable::Apis));
+        let nobody =
+            Rule { from: Ends::Any, to: Ends::Any, apis: None, links: Links::ALL, effect: Effect::Hold };
+        assert_eq!(tables(&network(), &[nobody], 1), Err(NoTable::NoNode));
+    }
+}

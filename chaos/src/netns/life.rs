@@ -1,0 +1,237 @@
+//! Making a network and removing it. Removing is harmless when there is nothing, or only a part.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::enter::NAMES;
+use super::layout::Network;
+use super::subnet::{self, ReservedSubnet};
+use super::tools::{Tool, run};
+use super::{NETWORK_FILE, NetnsError};
+use crate::files::{OnPath, write_atomically};
+use crate::process::ProcessIdentity;
+use crate::supervisor::read_identity;
+
+/// The network of a cluster that runs. It outlives this value: [`HeldNetwork::remove`] ends it, or [`undo`].
+#[derive(Debug)]
+pub(crate) struct HeldNetwork {
+    pub(crate) network: Network,
+    state_dir: PathBuf,
+    _subnet: ReservedSubnet,
+}
+
+impl HeldNetwork {
+    /// Makes the network of the cluster whose state lies in `state_dir`, and which has these nodes. If that fails, nothing of it is left.
+    pub(crate) fn make(state_dir: &Path, nodes: Vec<i32>) -> Result<Self, NetnsError> {
+        let name = Network::name_for(state_dir);
+        let subnet = subnet::reserve()?;
+        let network = Network { name, subnet: subnet.subnet, nodes };
+        if network.is_there() {
+            return Err(NetnsError::Exists { name: network.name });
+        }
+        let path = state_dir.join(NETWORK_FILE);
+        let text = serde_json::to_vec_pretty(&network).map_err(std::io::Error::from).on("encode", &path)?;
+        write_atomically(&path, &text)?;
+        let held = Self { network, state_dir: state_dir.to_path_buf(), _subnet: subnet };
+        for command in held.network.commands() {
+            let args: Vec<&str> = command.split(' ').collect();
+            if let Err(error) = run(Tool::Ip, None, &args, "") {
+                // The first error is the one to tell; what can't be removed now is for whoever finds the file.
+                let _ = held.remove();
+                return Err(error.into());
+            }
+        }
+        Ok(held)
+    }
+
+    /// Removes it. Its nodes must be gone.
+    pub(crate) fn remove(&self) -> Result<(), NetnsError> {
+        remove(&self.network, &self.state_dir)
+    }
+}
+
+/// Removes the network of the cluster whose state lies in `cluster_dir`, if its supervisor did not: it was killed, and its nodes with it.
+/// Gives the name of the network; `None` if there is none, or the supervisor lives and will remove it. Harmless when repeated.
+///
+/// # Errors
+/// What could not be removed: it is left to the next call.
+pub fn undo(cluster_dir: &Path) -> Result<Option<String>, NetnsError> {
+    let path = cluster_dir.join(NETWORK_FILE);
+    let lives = || read_identity(cluster_dir).is_some_and(ProcessIdentity::is_alive);
+    if !path.is_file() || lives() {
+        return Ok(None);
+    }
+    let text = fs::read(&path).on("read", &path)?;
+    let network: Network = serde_json::from_slice(&text).map_err(std::io::Error::from).on("read", &path)?;
+    remove(&network, cluster_dir)?;
+    Ok(Some(network.name))
+}
+
+/// As [`undo`], for all clusters whose state lies in `dir` or at most `depth` levels below it; gives the names of the networks that were
+/// removed. Links are not followed.
+///
+/// # Errors
+/// The first that could not be removed; the others are.
+pub fn undo_below(dir: &Path, depth: usize) -> Result<Vec<String>, NetnsError> {
+    let (mut names, mut failure) = (Vec::new(), None);
+    let mut level = vec![dir.to_path_buf()];
+    for _ in 0..=depth {
+        let mut next = Vec::new();
+        for dir in level {
+            match undo(&dir) {
+                Ok(name) => names.extend(name),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+            let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+            next.extend(entries.filter(is_dir).map(|entry| entry.path()));
+        }
+        level = next;
+    }
+    failure.map_or(Ok(names), Err)
+}
+
+fn remove(network: &Network, state_dir: &Path) -> Result<(), NetnsError> {
+    let mut problems = Vec::new();
+    let mut ip = |args: &[&str]| {
+        if let Err(error) = run(Tool::Ip, None, args, "") {
+            problems.push(error.to_string());
+        }
+    };
+    // By itself it would go with its other end, but some time later.
+    if has_interface(&network.name) {
+        ip(&["link", "del", &network.name]);
+    }
+    for namespace in network.namespaces().iter().filter(|name| has_namespace(name)) {
+        ip(&["netns", "del", namespace]);
+    }
+    if network.is_there() {
+        return Err(NetnsError::Left { name: network.name.clone(), problems });
+    }
+    let path = state_dir.join(NETWORK_FILE);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => Ok(removed.on("remove", &path)?),
+    }
+}
+
+impl Network {
+    /// Whether anything of it is on this host.
+    fn is_there(&self) -> bool {
+        has_interface(&self.name) || self.namespaces().iter().any(|name| has_namespace(name))
+    }
+}
+
+fn has_interface(name: &str) -> bool {
+    nix::net::if_::if_nametoindex(name).is_ok()
+}
+
+fn has_namespace(name: &str) -> bool {
+    Path::new(NAMES).join(name).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fault::{Direction, NetworkFault, NetworkKind};
+    use crate::netns::{Faults, why_not};
+    use crate::proxy::Links;
+
+    /// What becomes of a connection to a node. Nobody listens in these tests: one that is reached refuses.
+    fn connected(network: &Network, node: i32, limit: Duration) -> io::ErrorKind {
+        let addr = SocketAddr::from((network.addr_of(node), crate::local::own_ports::CLIENTS));
+        let Err(error) = TcpStream::connect_timeout(&addr, limit) else {
+            panic!("somebody listens at {addr}")
+        };
+        error.kind()
+    }
+
+    /// The bridge passes nothing on before it has noticed that somebody is plugged in, which takes a busy kernel a while.
+    fn is_reached(network: &Network, node: i32) -> bool {
+        connected(network, node, Duration::from_secs(30)) == io::ErrorKind::ConnectionRefused
+    }
+
+    fn is_silent(network: &Network, node: i32) -> bool {
+        connected(network, node, Duration::from_millis(300)) == io::ErrorKind::TimedOut
+    }
+
+    /// A network in a directory of its own, which does not outlive its test.
+    struct Made {
+        held: HeldNetwork,
+        dir: tempfile::TempDir,
+    }
+
+    impl Drop for Made {
+        fn drop(&mut self) {
+            let _ = self.held.remove();
+        }
+    }
+
+    /// `None`, which is said, where this machine can have none.
+    fn made(nodes: Vec<i32>) -> Option<Made> {
+        if let Some(unable) = why_not() {
+            println!("skipped: {}", unable.why);
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let held = HeldNetwork::make(dir.path(), nodes).unwrap();
+        Some(Made { held, dir })
+    }
+
+    #[test]
+    fn what_a_dead_supervisor_left_is_removed_by_its_file() {
+        let Some(made) = made(vec![1, 101]) else { return };
+        let (held, dir) = (&made.held, &made.dir);
+        assert!(held.network.is_there());
+        assert!(is_reached(&held.network, 101));
+        let again = HeldNetwork::make(dir.path(), vec![1]).unwrap_err().to_string();
+        assert!(again.contains("there is a network gnt"), "{again}");
+        assert!(held.network.is_there(), "what is there is left alone");
+        // Part of it is gone already, as when somebody was killed while removing it.
+        run(Tool::Ip, None, &["netns", "del", &held.network.name_of(1)], "").unwrap();
+        assert_eq!(undo_below(dir.path(), 0).unwrap(), std::slice::from_ref(&held.network.name));
+        assert!(!held.network.is_there());
+        assert_eq!(undo(dir.path()).unwrap(), None);
+        held.remove().unwrap();
+    }
+
+    #[test]
+    fn rules_act_are_counted_and_go() {
+        let Some(made) = made(vec![1, 2]) else { return };
+        let network = &made.held.network;
+        let of = |kind, direction| {
+            NetworkFault { kind, links: Links::ALL, direction, peer: None, apis: None }.rules(2)
+        };
+        // So that silence and counts below are the rules' doing.
+        assert!(is_reached(network, 1) && is_reached(network, 2));
+        let mut faults = Faults::default();
+        faults.install(network, "cut#1", &of(NetworkKind::Isolate, Direction::Both)).unwrap();
+        assert_eq!(faults.first_acted_ns("cut#1"), Ok(None));
+        assert!(is_silent(network, 2));
+        assert!(is_reached(network, 1), "the other one is not hit");
+        assert!(faults.first_acted_ns("cut#1").unwrap().is_some());
+        // In place of what it was, and beside another fault.
+        faults.install(network, "cut#1", &of(NetworkKind::Isolate, Direction::From)).unwrap();
+        assert_eq!(faults.first_acted_ns("cut#1"), Ok(None), "other rules, other counts");
+        assert!(is_silent(network, 2));
+        let slow = of(NetworkKind::Bandwidth { bytes_per_s: 1000 }, Direction::Both);
+        faults.install(network, "slow", &slow).unwrap();
+        let error = faults.install(network, "slower", &slow).unwrap_err();
+        assert_eq!(error, "fault slow limits the rate there already");
+        faults.remove("cut#1").unwrap();
+        faults.remove("cut#1").unwrap();
+        assert!(is_reached(network, 2));
+        assert!(faults.first_acted_ns("slow").unwrap().is_some(), "both ways, on the bridge as well");
+        assert_eq!(faults.remove_all(), Vec::<String>::new());
+        faults.install(network, "slow", &slow).unwrap();
+        assert_eq!(faults.remove_all(), Vec::<String>::new());
+        made.held.remove().unwrap();
+        assert!(!network.is_there());
+    }
+}
