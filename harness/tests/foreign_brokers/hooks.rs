@@ -227,12 +227,14 @@ fn a_hook_kills_a_broker_and_another_starts_it() {
 
 #[test]
 #[ignore = "over the time budget of ci/test; ci/faults runs it"]
-fn a_check_that_never_says_yes_is_inconclusive_and_healed() {
+fn a_check_that_never_says_yes_is_no_effect_and_healed() {
     let _alone = alone();
-    let more = "      check: [/bin/false]\n      within: 5s\n";
+    let more = "      check: [/bin/false]\n      within: 4s\n";
     let hooked = Hooked::new("hooked-check", PAUSE, more, "for: 1s, target: { id: 1 }");
     let output = hooked.command("run").arg("--yes").output().unwrap();
-    assert_eq!(output.status.code(), Some(5), "{}", text(&output));
+    // The only broker is away for much of the load: its rate may be broken as well, which weighs more.
+    assert!(matches!(output.status.code(), Some(5 | 99)), "{}", text(&output));
+    assert!(text(&output).contains("fault hooked did not take effect"), "{}", text(&output));
     let error = hooked.fault()["error"].to_string();
     assert!(error.contains("check command, /bin/false: exit status: 1"), "{error}");
     assert_eq!(hooked.calls(), ["pause", "resume"]);
