@@ -2,9 +2,9 @@
 //!
 //! The edges of windows are rounded to slots (100 ms), a fault's outwards: a slot that a fault touches belongs to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::hlog::{Series, SlotHistograms};
+use crate::hlog::{Series, SlotHistograms, SlotLog};
 use crate::recorder::{Counts, LatencyHistogram, SLOT_NS, Slip, add_histogram, latency_histogram};
 
 /// The moments of a fault that decide about windows; CLOCK_MONOTONIC.
@@ -106,7 +106,7 @@ pub struct Slots<'a> {
     /// Counters.
     pub counts: &'a BTreeMap<u64, (Counts, Slip)>,
     /// Histograms.
-    pub histograms: &'a BTreeMap<u64, SlotHistograms>,
+    pub histograms: &'a SlotLog<'a>,
     /// Whether there is a schedule.
     pub scheduled: bool,
 }
@@ -114,6 +114,22 @@ pub struct Slots<'a> {
 impl Slots<'_> {
     /// Measures a window.
     pub fn measure(&self, spans: &[(u64, u64)]) -> Measured {
+        let mut measured = self.count(spans);
+        self.add_histograms(&mut [(spans, &mut measured)]);
+        measured
+    }
+
+    /// Measures all windows, in one pass over the histograms.
+    pub fn measure_all(&self, windows: &Windows) -> BTreeMap<String, Measured> {
+        let count = |(name, spans): (&String, &Vec<(u64, u64)>)| (name.clone(), self.count(spans));
+        let mut all: BTreeMap<String, Measured> = windows.iter().map(count).collect();
+        let spans = windows.values().map(Vec::as_slice);
+        self.add_histograms(&mut spans.zip(all.values_mut()).collect::<Vec<_>>());
+        all
+    }
+
+    /// All of a window but its histograms.
+    fn count(&self, spans: &[(u64, u64)]) -> Measured {
         let mut measured = Measured {
             seconds: spans.iter().map(|(a, b)| (b - a) as f64).sum::<f64>() * SLOT_NS as f64 / 1e9,
             counts: Counts::default(),
@@ -122,20 +138,9 @@ impl Slots<'_> {
             acked_in_time: 0,
             series: BTreeMap::new(),
         };
-        for &(from, to) in spans {
-            for (_, (counts, slip)) in self.counts.range(from..to) {
-                measured.counts.add(counts);
-                measured.slip.join(slip);
-            }
-            for (slot, histograms) in self.histograms.range(from..to) {
-                measured.acked_in_time += acked_by(histograms, *slot, to * SLOT_NS);
-                for (series, histogram) in histograms {
-                    add_histogram(
-                        measured.series.entry(*series).or_insert_with(latency_histogram),
-                        histogram,
-                    );
-                }
-            }
+        for (_, (counts, slip)) in spans.iter().flat_map(|&(from, to)| self.counts.range(from..to)) {
+            measured.counts.add(counts);
+            measured.slip.join(slip);
         }
         let Counts { acked, failed, indeterminate, unacknowledged, dropped, .. } = measured.counts;
         let intended = acked + failed + indeterminate + unacknowledged + dropped;
@@ -143,20 +148,35 @@ impl Slots<'_> {
         measured
     }
 
+    fn add_histograms(&self, windows: &mut [(&[(u64, u64)], &mut Measured)]) {
+        let spans = || windows.iter().flat_map(|(spans, _)| spans.iter());
+        let from = spans().map(|span| span.0).min().unwrap_or(0);
+        let to = spans().map(|span| span.1).max().unwrap_or(0).max(from);
+        for (slot, histograms) in self.histograms.range(from..to) {
+            for (spans, measured) in windows.iter_mut() {
+                let Some((_, to)) = spans.iter().find(|(from, to)| (*from..*to).contains(&slot)) else {
+                    continue;
+                };
+                measured.acked_in_time += acked_by(&histograms, slot, to * SLOT_NS);
+                for (series, histogram) in &histograms {
+                    add_histogram(
+                        measured.series.entry(*series).or_insert_with(latency_histogram),
+                        histogram,
+                    );
+                }
+            }
+        }
+    }
+
     /// p99 of one series over the slots of one second from `slot` on, in microseconds.
     pub fn p99_of_second(&self, slot: u64, series: Series) -> Option<u64> {
         let mut sum: Option<LatencyHistogram> = None;
-        for histograms in self.histograms.range(slot..slot + 1_000_000_000 / SLOT_NS).map(|(_, h)| h) {
+        for (_, histograms) in self.histograms.range(slot..slot + 1_000_000_000 / SLOT_NS) {
             if let Some(histogram) = histograms.get(&series) {
                 add_histogram(sum.get_or_insert_with(latency_histogram), histogram);
             }
         }
         sum.map(|h| h.value_at_quantile(0.99))
-    }
-
-    /// The slots that have histograms.
-    pub fn slots(&self) -> BTreeSet<u64> {
-        self.histograms.keys().copied().collect()
     }
 }
 
@@ -244,11 +264,12 @@ mod tests {
 
     #[test]
     fn an_ack_after_the_window_does_not_count_for_it() {
-        let mut histograms = BTreeMap::new();
-        let mut latency = latency_histogram();
-        latency.record_n(10_000, 90).unwrap();
-        latency.record_n(5_000_000, 10).unwrap();
-        histograms.insert(100, SlotHistograms::from([(Series::Latency, latency)]));
+        let mut slot = crate::recorder::Slot::default();
+        slot.latency.record_n(10_000, 90).unwrap();
+        slot.latency.record_n(5_000_000, 10).unwrap();
+        let mut log = Vec::new();
+        crate::hlog::write_slots(&mut log, 0, std::iter::once((30, &slot))).unwrap();
+        let histograms = SlotLog::read(&log, 70).unwrap();
         let ended = Counts { acked: 100, failed: 3, indeterminate: 2, ..Counts::default() };
         let counts = BTreeMap::from([(100, (ended, Slip::default()))]);
         let slots = Slots { counts: &counts, histograms: &histograms, scheduled: true };
@@ -256,5 +277,16 @@ mod tests {
         assert_eq!((measured.intended, measured.acked_in_time), (Some(105), 90));
         assert_eq!(slots.measure(&[(100, 200)]).acked_in_time, 100);
         assert_eq!(measured.seconds, 1.0);
+        // Several windows at once are as one after the other.
+        let windows = Windows::from([
+            ("all".to_owned(), vec![(0, 50), (100, 110)]),
+            ("before".to_owned(), vec![(0, 100)]),
+            ("none".to_owned(), Vec::new()),
+        ]);
+        for (name, all) in slots.measure_all(&windows) {
+            let one = slots.measure(&windows[&name]);
+            assert_eq!(all.series, one.series, "{name}");
+            assert_eq!((all.acked_in_time, all.intended), (one.acked_in_time, one.intended), "{name}");
+        }
     }
 }

@@ -514,7 +514,7 @@ fn a_gauntlet_that_is_killed_leaves_a_readable_directory_and_no_broker() {
     let record = case.record();
     assert_eq!(record["state"], "running", "nobody was left to say more");
     let log = std::fs::read(case.latest().join("histograms.hlog")).unwrap();
-    assert!(!gauntlet::hlog::read(&log).unwrap().is_empty());
+    assert!(gauntlet::hlog::SlotLog::read(&log, 0).unwrap().range(0..u64::MAX).count() > 0);
     assert!(!case.latest().join("report.html").exists());
     let report = Command::new(GAUNTLET).arg("report").arg(case.latest()).output().unwrap();
     let shown = String::from_utf8_lossy(&report.stdout);

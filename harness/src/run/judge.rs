@@ -1,7 +1,5 @@
 //! The verdict: findings against the guarantee, expectations against what was measured, and what is unknown.
 
-use std::collections::BTreeMap;
-
 use gauntlet_chaos::clocks::RecoveryTime;
 use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_reports::record::{
@@ -16,7 +14,7 @@ use super::findings::{Checked, Judged, not_looked_for};
 use super::measure::{FaultSeen, Measurement, Raw, ours_ratio};
 use super::{History, Loaded, Progress, Run, RunError};
 use crate::fault_words;
-use crate::hlog::{self, Series, SlotHistograms};
+use crate::hlog::{self, Series, SlotLog};
 use crate::recorder::LatencyHistogram;
 use crate::rundir::{HISTOGRAMS, VIOLATIONS};
 use crate::windows::Measured;
@@ -35,7 +33,8 @@ impl Run<'_> {
         record: &mut RunRecord,
     ) -> Result<(), RunError> {
         (self.tell)(Progress::Phase("judging"));
-        let histograms = self.read_histograms(&loaded)?;
+        let log = self.options.dir.read(HISTOGRAMS)?;
+        let histograms = SlotLog::read(&log, loaded.base_slot)?;
         let checked = Checked::of(&loaded.readers, self.plan.verify.map_or(0, |v| v.examples_max));
         let Loaded {
             collected, records, times, warm, guards, mut reasons, mut unknowns, not_read_again, ..
@@ -87,12 +86,6 @@ impl Run<'_> {
         record.state = if aborted { RunState::Aborted } else { RunState::Done };
         record.reasons = reasons;
         Ok(())
-    }
-
-    /// Reads the histogram log back, with absolute slots.
-    fn read_histograms(&self, loaded: &Loaded<'_>) -> Result<BTreeMap<u64, SlotHistograms>, RunError> {
-        let log = hlog::read(&self.options.dir.read(HISTOGRAMS)?)?;
-        Ok(log.into_iter().map(|(slot, h)| (slot + loaded.base_slot, h)).collect())
     }
 
     /// Judges what the checkers found. Returns the number of violations.

@@ -12,7 +12,7 @@ use gauntlet_verify::Summary;
 
 use super::collect::Collected;
 use crate::cluster_levels::{ClusterLevels, Levels, LevelsSeen};
-use crate::hlog::{Series, SlotHistograms};
+use crate::hlog::{Series, SlotLog};
 use crate::intervals::ClientSecond;
 use crate::plan::{Plan, fault_of};
 use crate::recorder::{Counts, LatencyHistogram, SLOT_NS};
@@ -73,7 +73,7 @@ pub(super) struct Measurement {
 pub(super) struct Raw<'a> {
     pub(super) plan: &'a Plan,
     pub(super) collected: &'a Collected,
-    pub(super) histograms: &'a BTreeMap<u64, SlotHistograms>,
+    pub(super) histograms: &'a SlotLog<'a>,
     pub(super) records: Vec<FaultRecord>,
     pub(super) history: &'a ClusterHistory,
     pub(super) summary: Option<Summary>,
@@ -102,7 +102,7 @@ impl Measurement {
             .collect();
         let moments: Vec<FaultMoments> = faults.iter().filter_map(moments_of).collect();
         let windows = lay_out(raw.times.zero_ns, raw.times.end_ns, &moments);
-        let measured = windows.iter().map(|(name, spans)| (name.clone(), slots.measure(spans))).collect();
+        let measured = slots.measure_all(&windows);
         Measurement {
             windows,
             measured,
@@ -584,24 +584,26 @@ mod tests {
         assert_eq!(lag_drained(&[], times, 10 * S, 15 * S), RecoveryTime::NotAffected);
     }
 
-    fn slots_with(p99_ms: impl Fn(u64) -> u64) -> BTreeMap<u64, SlotHistograms> {
-        (0..400)
-            .map(|slot| {
-                let mut h = crate::recorder::latency_histogram();
-                h.record_n(p99_ms(slot) * 1_000, 100).unwrap();
-                (slot, SlotHistograms::from([(Series::Latency, h)]))
-            })
-            .collect()
+    /// A log of 400 slots.
+    fn log_with(p99_ms: impl Fn(u64) -> u64) -> Vec<u8> {
+        let mut log = Vec::new();
+        for at in 0..400 {
+            let mut slot = crate::recorder::Slot::default();
+            slot.latency.record_n(p99_ms(at) * 1_000, 100).unwrap();
+            crate::hlog::write_slots(&mut log, 0, std::iter::once((at, &slot))).unwrap();
+        }
+        log
     }
 
     #[test]
     fn p99_has_to_stay_down_for_five_seconds() {
-        let histograms = slots_with(|slot| match slot {
+        let log = log_with(|slot| match slot {
             0..100 => 10,
             100..200 => 900,
             230..235 => 500,
             _ => 15,
         });
+        let histograms = SlotLog::read(&log, 0).unwrap();
         let counts = BTreeMap::new();
         let slots = Slots { counts: &counts, histograms: &histograms, scheduled: false };
         let before = slots.measure(&[(0, 100)]);
