@@ -15,21 +15,22 @@ pub fn run_producers<W: Workload>(fleet: Vec<(ProducerConfig, W)>) -> Result<Vec
     for (i, (config, workload)) in fleet.into_iter().enumerate() {
         producers.push(Producer::new(config, workload, event_loop.registry()?, i * TOKENS_PER_CLIENT));
     }
-    // When each has something to do next; `None`: it is done.
-    let mut wakeups: Vec<Option<u64>> = vec![Some(0); producers.len()];
-    while let Some(wakeup_ns) = wakeups.iter().flatten().min() {
-        let now_ns = event_loop.sleep_until(*wakeup_ns)?;
+    // When each has something to do next, and when it was looked at last; `None`: it is done.
+    let mut turns: Vec<Option<(u64, u64)>> = vec![Some((0, 0)); producers.len()];
+    while let Some(due_ns) = turns.iter().flatten().map(|(due_ns, _)| *due_ns).min() {
+        let now_ns = event_loop.sleep_until(due_ns)?;
         let EventLoop { events, lateness, scratch, .. } = &mut event_loop;
         let turn = Turn { now_ns, lateness };
         for event in &*events {
             let index = event.token().0 / TOKENS_PER_CLIENT;
             if let Some(producer) = producers.get_mut(index) {
                 producer.drive(event.token(), turn, scratch);
-                wakeups[index] = wakeups[index].map(|_| now_ns);
+                turns[index] = turns[index].map(|(_, seen_ns)| (now_ns, seen_ns));
             }
         }
-        for (producer, wakeup_ns) in producers.iter_mut().zip(&mut wakeups) {
-            if wakeup_ns.is_none_or(|at| at > now_ns) {
+        for (producer, its_turn) in producers.iter_mut().zip(&mut turns) {
+            let is_due = |(due_ns, seen_ns)| due_ns <= now_ns || seen_ns + LONGEST_SLEEP_NS <= now_ns;
+            if !its_turn.is_some_and(is_due) {
                 continue;
             }
             producer.turn(turn);
@@ -38,8 +39,8 @@ pub fn run_producers<W: Workload>(fleet: Vec<(ProducerConfig, W)>) -> Result<Vec
                 producer.abandon(turn);
             }
             let call_again_ns = producer.workload.turned(turn, &producer.stats);
-            let next_ns = || producer.wakeup_ns(now_ns).min(call_again_ns).min(now_ns + LONGEST_SLEEP_NS);
-            *wakeup_ns = (!over && !producer.is_finished()).then(next_ns);
+            let next = || (producer.wakeup_ns(now_ns).min(call_again_ns), now_ns);
+            *its_turn = (!over && !producer.is_finished()).then(next);
         }
     }
     Ok(producers.into_iter().map(|p| p.workload).collect())
