@@ -47,7 +47,7 @@ fn nobody(path: &str, whom: &ClientTarget, blocks: &[Block<'_>], problems: &mut 
     };
     problems.unknown(
         &format!("{path}.client_id"),
-        &format!("client.id of {}s", whom.role),
+        &format!("{} client.id", whom.role),
         client_id,
         blocks.iter().map(|block| block.client_id),
     );
