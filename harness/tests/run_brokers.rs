@@ -444,12 +444,12 @@ fn a_guardrail_ends_the_load_and_heals_the_fault() {
          faults: [{ name: freeze, at: 3s, action: broker.pause, target: { id: 1 }, for: 90s }]\n\
          expect: [verify.lost == 0, verify.duplicates == 0]\n\
          abort_when:\n\
-         \x20 - { that: cluster.under_replicated_partitions > 0, for: 2s }\n\
+         \x20 - { that: cluster.under_replicated_partitions max > 0, for: 2s }\n\
          \x20 - { that: produce.failed > 1_000_000, for: 1s }\n",
     );
     let plan = case.command("plan").output().unwrap();
     let planned = String::from_utf8_lossy(&plan.stdout);
-    assert!(planned.contains("  abort_when cluster.under_replicated_partitions > 0 for 2 s\n"), "{planned}");
+    assert!(planned.contains("  abort_when cluster.under_replicated_partitions max > 0 for 2 s\n"), "{planned}");
     let (output, record) = case.run();
     assert_verdict(&output, &record, "FAIL", 99);
     assert_eq!(record["state"], "done", "it came to its verdict");
@@ -457,7 +457,7 @@ fn a_guardrail_ends_the_load_and_heals_the_fault() {
         let rows = record["expect"].as_array().unwrap();
         rows.iter().find(|row| row["rule"] == rule).map(|row| row["ok"].clone())
     };
-    assert_eq!(judged("abort_when cluster.under_replicated_partitions > 0 for 2 s"), Some(false.into()));
+    assert_eq!(judged("abort_when cluster.under_replicated_partitions max > 0 for 2 s"), Some(false.into()));
     assert_eq!(judged("abort_when produce.failed > 1_000_000 for 1 s"), Some(true.into()));
     let at = |moment: &str| record["faults"][0]["at_s"][moment].as_f64().unwrap();
     assert!(at("heal_began") - at("took_effect") < 60.0, "long before its time: {:#}", record["faults"]);

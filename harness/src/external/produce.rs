@@ -295,6 +295,7 @@ impl Driver {
 
     /// What follows is another program's.
     fn start_over(&mut self, turn: Turn<'_>) {
+        self.load.client_lost(turn.now_ns);
         self.let_go(turn);
         self.sending.restart();
         self.incarnation = self.incarnation.saturating_add(1);

@@ -1,5 +1,6 @@
 //! The loop with shell scripts in place of a client: they keep the contract, or break it on purpose. No broker is started.
 
+use std::collections::BTreeSet;
 use std::io::BufWriter;
 use std::sync::Arc;
 use std::time::Instant;
@@ -36,6 +37,8 @@ const GOOD: &str = "read -r plan; echo ready; a=0; b=0
 struct Ran {
     settlements: Vec<Settlement>,
     slots_failed: u64,
+    /// Slots in which records are counted as indeterminate.
+    slots_open: BTreeSet<u64>,
     programs: Arc<Programs>,
     log: String,
     result: Result<(), ExternalError>,
@@ -128,13 +131,11 @@ fn run_of(programs: Arc<Programs>, records: u64, command: Vec<String>, control: 
         })
         .map(ProducerLoad::finish);
     assert!(programs.wait_for_the_last(Duration::ZERO), "nothing may be left");
+    let slots: Vec<_> = received.try_iter().flat_map(|interval| interval.slots).collect();
     Ran {
         settlements: settled.try_iter().map(|(_, settlement, _)| settlement).collect(),
-        slots_failed: received
-            .try_iter()
-            .flat_map(|i| i.slots.into_values())
-            .map(|slot| slot.counts.failed)
-            .sum(),
+        slots_failed: slots.iter().map(|(_, slot)| slot.counts.failed).sum(),
+        slots_open: slots.iter().filter(|(_, slot)| slot.counts.indeterminate > 0).map(|(at, _)| *at).collect(),
         programs,
         log: std::fs::read_to_string(path).unwrap(),
         result,
@@ -225,7 +226,7 @@ fn a_programs_word_counts_where_a_broker_could_know() {
 
 #[test]
 fn one_that_ends_is_followed_by_another_and_nobody_guesses() {
-    // The first one acks 100 records, keeps 50, and is gone; the second one is as it should be.
+    // The first one acks 100 records, keeps 350 (of two slots), and is gone; the second one is as it should be.
     let dir = tempfile::tempdir().unwrap();
     let mark = dir.path().join("mark").display().to_string();
     let script = format!(
@@ -233,7 +234,7 @@ fn one_that_ends_is_followed_by_another_and_nobody_guesses() {
             touch {mark}; read -r plan; echo ready
             while read -r word id rest; do
                 if [ $id -lt 100 ]; then echo acked $id -1; fi
-                if [ $id = 149 ]; then exit 3; fi
+                if [ $id = 449 ]; then exit 3; fi
             done
         fi
         {GOOD}"
@@ -242,7 +243,8 @@ fn one_that_ends_is_followed_by_another_and_nobody_guesses() {
     ran.result.as_ref().unwrap();
     let (acked, failed, open) = count(&ran.settlements, 0);
     assert_eq!((acked, failed), (100, 0));
-    assert!(open >= 50, "what was on its way: {open}");
+    assert!(open >= 350, "what was on its way: {open}");
+    assert_eq!(ran.slots_open.len(), 1, "all of it is counted where it was lost: {:?}", ran.slots_open);
     assert_eq!(count(&ran.settlements, 1), (2_000 - 100 - open, 0, 0), "all that was left");
     // Numbers are dense in both.
     assert_eq!(pseqs(&ran.settlements, 0).len() as u64, 100 + open);
