@@ -196,8 +196,7 @@ fn cores(available: usize, nodes: usize) -> Check {
 }
 
 fn memory(spec: &LocalSpec) -> Check {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    match parse_available_bytes(&text) {
+    match available_memory_bytes() {
         Some(available) => judge_memory(available, spec.node_count() as u64 * node_bytes(spec)),
         None => Check::warn("memory", "no MemAvailable in /proc/meminfo".to_owned(), "check free -g"),
     }
@@ -233,6 +232,12 @@ fn namespaces(unable: Option<&netns::Unable>) -> Check {
             format!("no `isolation: netns`, which nothing else needs: {}", unable.why),
         ),
     }
+}
+
+/// Memory that the kernel could still give, bytes; `None` where it does not tell.
+#[must_use]
+pub fn available_memory_bytes() -> Option<u64> {
+    parse_available_bytes(&fs::read_to_string("/proc/meminfo").ok()?)
 }
 
 fn parse_available_bytes(meminfo: &str) -> Option<u64> {

@@ -4,7 +4,7 @@
 //! and `heal` brings the victim back from whatever state it is in: before the effect, after half of it, or healed already.
 //! So healing twice is harmless, and so is healing what never acted. A fault of nodes is one of these, done to one node or to
 //! several (`all_at_once`), and left for a time or healed at once. The others are operations of the cluster (`operations`), of the same
-//! shape, that hit no node.
+//! shape, that hit no node; or they hit clients of the run (`client`).
 //!
 //! These functions do not know of schedule or journal; [`crate::injector`] keeps "journal first" and "one fault per node" (`claim`).
 
@@ -15,9 +15,11 @@ mod broker_slow_start;
 mod broker_stop;
 mod broker_upgrade;
 mod claim;
+mod client;
 mod clock_skew;
 mod cpu_starve;
 mod disk;
+mod full_disk;
 mod hooked;
 mod network;
 mod operations;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use claim::Claim;
+pub use client::ClientFault;
 pub use clock_skew::OFFSET_NS_MIN as CLOCK_OFFSET_NS_MIN;
 pub use cpu_starve::SHARE_PERCENT_MAX as CPU_SHARE_PERCENT_MAX;
 pub(crate) use cpu_starve::Starving;
@@ -148,6 +151,11 @@ pub enum FaultAction {
         /// What is added, nanoseconds.
         offset_ns: i64,
     },
+    /// Something is done to clients of the run that are programs.
+    Client {
+        /// What.
+        fault: ClientFault,
+    },
     /// Brokers are told to do or to be something, as by Kafka's tools. Acts when they show it; heals when they show what was
     /// before.
     Operation {
@@ -170,6 +178,7 @@ pub enum LossBy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Aim<'a> {
     Nodes(Means),
+    Clients(ClientFault),
     Cluster(&'a Operation),
 }
 
@@ -222,6 +231,7 @@ impl FaultAction {
             Self::Disk { fault } => fault.name(),
             Self::CpuStarve { .. } => "cpu.starve",
             Self::ClockSkew { .. } => "clock.skew",
+            Self::Client { fault } => fault.name(),
             Self::Operation { operation } => operation.name(),
         }
     }
@@ -244,18 +254,26 @@ impl FaultAction {
             | Self::Network { .. }
             | Self::Disk { .. }
             | Self::CpuStarve { .. }
-            | Self::ClockSkew { .. } => false,
+            | Self::ClockSkew { .. }
+            | Self::Client { .. } => false,
             Self::Operation { operation } => operation.is_momentary(),
         }
     }
 
-    /// What the journal must say of each victim before this is done; `None` for operations, whose journal says what was before.
+    /// What the journal must say of each victim before this is done; `None` for operations, whose journal says what was before, and for
+    /// faults of clients, which end with this process.
     #[must_use]
     pub fn undo(&self) -> Option<UndoAction> {
         match self.aim() {
             Aim::Nodes(means) => Some(means.undo()),
-            Aim::Cluster(_) => None,
+            Aim::Cluster(_) | Aim::Clients(_) => None,
         }
+    }
+
+    /// Whether it is something of the cluster's, and not of the run's own clients.
+    #[must_use]
+    pub fn is_of_cluster(&self) -> bool {
+        !matches!(self, Self::Client { .. })
     }
 
     pub(crate) fn aim(&self) -> Aim<'_> {
@@ -282,6 +300,7 @@ impl FaultAction {
             Self::Network { fault } => Means::Network(*fault),
             Self::Disk { fault } => Means::Disk(*fault),
             Self::ClockSkew { offset_ns } => Means::ClockSkew { offset_ns: *offset_ns },
+            Self::Client { fault } => return Aim::Clients(*fault),
             Self::Operation { operation } => return Aim::Cluster(operation),
         })
     }

@@ -23,8 +23,9 @@ use std::time::Duration;
 
 pub use events::{FaultEvent, FaultStep};
 
+use crate::client::Clients;
 use crate::clock::monotonic_ns;
-use crate::fault::{Claim, FaultAction, FaultRecord, FaultSpec};
+use crate::fault::{Aim, Claim, FaultRecord, FaultSpec};
 use crate::foreign::{FaultCluster, ForeignCluster};
 use crate::journal::{UndoJournal, undo_pending};
 use crate::target::Target;
@@ -56,7 +57,7 @@ pub enum InjectorError {
         /// Its name.
         name: String,
     },
-    /// An operation hits no node, and everything else hits some.
+    /// An operation hits no node, faults of clients hit those, and everything else hits nodes.
     #[error("fault {name}, {action}, does not fit its target")]
     Misaimed {
         /// Its name.
@@ -110,6 +111,8 @@ pub struct Injector {
 #[derive(Debug)]
 struct Shared {
     cluster: FaultCluster,
+    /// Whoever runs the clients that faults may hit.
+    clients: Option<Arc<dyn Clients>>,
     journal: Arc<UndoJournal>,
     state: Mutex<State>,
     /// Notified at every change of `state` that somebody may wait for.
@@ -153,11 +156,24 @@ impl Injector {
         journal: Arc<UndoJournal>,
         events: Sender<FaultEvent>,
     ) -> Result<Self, InjectorError> {
+        Self::start_beside(None, cluster, specs, origin_ns, journal, events)
+    }
+
+    /// The same beside clients that faults may hit, too.
+    pub fn start_beside(
+        clients: Option<Arc<dyn Clients>>,
+        cluster: impl Into<FaultCluster>,
+        specs: Vec<FaultSpec>,
+        origin_ns: u64,
+        journal: Arc<UndoJournal>,
+        events: Sender<FaultEvent>,
+    ) -> Result<Self, InjectorError> {
         check(&specs)?;
         let cluster = cluster.into();
         let out_of_reach = |spec: &&FaultSpec| {
             let hooked = |foreign: &ForeignCluster| foreign.hook(spec.action.name()).is_some();
-            spec.target != Target::Cluster && cluster.foreign().is_some_and(|foreign| !hooked(foreign))
+            matches!(spec.action.aim(), Aim::Nodes(_))
+                && cluster.foreign().is_some_and(|foreign| !hooked(foreign))
         };
         if let Some(spec) = specs.iter().find(out_of_reach) {
             return Err(InjectorError::NeedsLocal { name: spec.name.clone(), action: spec.action.name() });
@@ -177,7 +193,8 @@ impl Injector {
             records,
             follows,
         };
-        let shared = Arc::new(Shared { cluster, journal, state: Mutex::new(state), changed: Condvar::new() });
+        let shared =
+            Arc::new(Shared { cluster, clients, journal, state: Mutex::new(state), changed: Condvar::new() });
         let injector =
             Self { shared: Arc::clone(&shared), threads: Mutex::default(), backstop: Mutex::default() };
         for (index, spec) in specs.into_iter().enumerate() {
@@ -305,7 +322,12 @@ fn check(specs: &[FaultSpec]) -> Result<(), InjectorError> {
         if spec.action.is_momentary() && spec.recover_after != Some(Duration::ZERO) {
             return Err(InjectorError::MomentLasts { name: name() });
         }
-        if matches!(spec.action, FaultAction::Operation { .. }) != (spec.target == Target::Cluster) {
+        let fits = match spec.action.aim() {
+            Aim::Nodes(_) => !matches!(spec.target, Target::Cluster | Target::Clients(_)),
+            Aim::Clients(_) => matches!(spec.target, Target::Clients(_)),
+            Aim::Cluster(_) => spec.target == Target::Cluster,
+        };
+        if !fits {
             return Err(InjectorError::Misaimed { name: name(), action: spec.action.name() });
         }
         if let Some(before) = &spec.follows
@@ -323,7 +345,7 @@ fn check(specs: &[FaultSpec]) -> Result<(), InjectorError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{ElectionPreferred, Operation};
+    use crate::fault::{ClientFault, ElectionPreferred, FaultAction, Operation};
 
     #[test]
     fn faults_that_can_not_be_told_apart_are_refused() {
@@ -353,6 +375,9 @@ mod tests {
         let error = check(std::slice::from_ref(&misaimed)).unwrap_err().to_string();
         assert_eq!(error, "fault a, election.preferred, does not fit its target");
         assert!(check(&[FaultSpec { target: Target::Cluster, ..misaimed }]).is_ok());
+        let kill = FaultAction::Client { fault: ClientFault::Kill };
+        let error = check(&[FaultSpec { action: kill, ..spec.clone() }]).unwrap_err().to_string();
+        assert_eq!(error, "fault a, client.kill, does not fit its target");
         let error = check(&[spec.clone(), spec.clone()]).unwrap_err().to_string();
         assert_eq!(error, "two faults are named a");
         let error = check(&vec![spec; 257]).unwrap_err().to_string();

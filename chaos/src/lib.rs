@@ -17,8 +17,10 @@
 //! - [`process`], [`clock`], `files`, `cache`, `random`: what they stand on
 
 mod cache;
+pub mod client;
 pub mod clock;
 pub mod clocks;
+pub mod disks;
 pub mod doctor;
 mod error;
 pub mod fault;
@@ -41,10 +43,11 @@ pub mod target;
 pub mod watcher;
 
 pub use cache::{NoCacheDir, cache_dir};
+pub use client::{ClientRole, ClientTarget};
 pub use error::ChaosError;
 pub use fault::{
-    DiskFault, DiskOperations, FaultAction, FaultRecord, FaultSpec, LogLoss, LossBy, NetworkFault,
-    NetworkKind, Operation,
+    ClientFault, DiskFault, DiskOperations, FaultAction, FaultRecord, FaultSpec, LogLoss, LossBy,
+    NetworkFault, NetworkKind, Operation,
 };
 pub use files::FileError;
 pub use foreign::{FaultCluster, ForeignCluster, ForeignLogin};

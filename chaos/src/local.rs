@@ -76,6 +76,8 @@ pub struct LocalCluster {
     starving: Starving,
     /// Nodes that are started from the jars of the later release.
     upgraded: Mutex<BTreeSet<i32>>,
+    /// Every node has a disk of a stated size.
+    own_disks: bool,
 }
 
 /// A node and where its traces are.
@@ -122,6 +124,9 @@ impl LocalCluster {
         if let Some(later) = releases.later {
             spec::must_be_later(&release.home.version, &later.home.version)?;
         }
+        if spec.disk_bytes.is_some() && dirs.keep_data {
+            return Err(SpecError::DisksKept.into());
+        }
         let dirs = prepare(dirs, releases)?;
         let started = Self::start_in(spec, &dirs, launcher, releases);
         if started.is_err() && !dirs.keep_data {
@@ -156,6 +161,10 @@ impl LocalCluster {
                 topology::lay_out_in(spec, &network)
             }
         };
+        if let Some(bytes) = spec.disk_bytes {
+            let of_node = |node: &Node| data_dir_of(&dirs.data, node);
+            supervisor.make_disks(nodes.iter().map(of_node).collect(), bytes)?;
+        }
         let cluster_id = kafka_uuid();
         let hosts: BTreeSet<Ipv4Addr> = nodes.iter().map(|node| node.host).collect();
         let access = Access::make(spec.security, &Vec::from_iter(hosts), &dirs.data)?;
@@ -172,7 +181,8 @@ impl LocalCluster {
         let version = releases.first.home.version.clone();
         let upgraded = Mutex::default();
         let starving = Starving::default();
-        let cluster = Self { nodes, cluster_id, version, access, supervisor, starving, upgraded };
+        let own_disks = spec.disk_bytes.is_some();
+        let cluster = Self { nodes, cluster_id, version, access, supervisor, starving, upgraded, own_disks };
         for node in &cluster.nodes {
             cluster.supervisor.start(node.node.id, &node.command)?;
         }
@@ -332,6 +342,21 @@ impl LocalCluster {
         Ok(self.supervisor.shim_seen(id)?)
     }
 
+    /// Whether node `id` runs with a shim.
+    pub(crate) fn has_shim(&self, id: i32) -> Result<bool, ChaosError> {
+        Ok(self.node(id)?.page.is_some())
+    }
+
+    /// Whether every node has a disk of a stated size.
+    pub(crate) fn has_own_disks(&self) -> bool {
+        self.own_disks
+    }
+
+    /// The node of this id.
+    pub(crate) fn local_node(&self, id: i32) -> Result<&LocalNode, ChaosError> {
+        self.node(id)
+    }
+
     /// A library that can't be preloaded is left out with a warning: better no run than one whose faults do nothing.
     fn refuse_without_shim(&self) -> Result<(), ChaosError> {
         for node in self.nodes.iter().filter(|node| node.page.is_some()) {
@@ -447,6 +472,11 @@ fn prepare(dirs: &ClusterDirs, releases: Releases<'_>) -> Result<ClusterDirs, Ch
     Ok(dirs)
 }
 
+/// `log.dirs` of a node.
+fn data_dir_of(data: &Path, node: &Node) -> PathBuf {
+    data.join(node.name()).join("data")
+}
+
 /// Refuses paths that can't be said to a broker: `log.dirs` is split at commas, a class path at colons, JVM logs expand `%`
 /// and take quotes, and a configuration file is text.
 fn refuse_awkward(path: &Path) -> Result<(), ChaosError> {
@@ -500,7 +530,7 @@ impl NodeFiles<'_> {
 
     fn write_node(&self, node: &Node, nodes: &[Node], checkpoint: &[u8]) -> Result<LocalNode, FileError> {
         let work_dir = self.dirs.data.join(node.name());
-        let data_dir = work_dir.join("data");
+        let data_dir = data_dir_of(&self.dirs.data, node);
         format::format_node(&data_dir, self.cluster_id, node.id, checkpoint)?;
         let temp_dir = work_dir.join("tmp");
         create_private_dir(&temp_dir)?;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,55 @@ impl ProcessIdentity {
     }
 }
 
+/// A process that leads a group, and all that it has started in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProcessGroup {
+    /// The process that it is named by.
+    pub leader: ProcessIdentity,
+}
+
+impl ProcessGroup {
+    /// Sends `signal` to all of its processes; `Ok(false)` if none is left. The caller knows that its leader was not reaped: the number of
+    /// the group is nobody else's until then.
+    pub fn signal(self, signal: Signal) -> io::Result<bool> {
+        match killpg(Pid::from_raw(self.leader.pid), signal) {
+            Ok(()) => Ok(true),
+            Err(nix::errno::Errno::ESRCH) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Whether every thread of every process is stopped (state `T`), and there is one.
+    #[must_use]
+    pub fn is_stopped(self) -> bool {
+        let members = self.members();
+        !members.is_empty() && members.iter().all(|one| one.all_threads_stopped().unwrap_or(true))
+    }
+
+    /// Whether some process is stopped.
+    #[must_use]
+    pub fn any_stopped(self) -> bool {
+        self.members().iter().any(|one| one.all_threads_stopped().unwrap_or(false))
+    }
+
+    /// Whether no process is left but zombies, which hold no socket, file or memory.
+    #[must_use]
+    pub fn is_gone(self) -> bool {
+        self.members().is_empty()
+    }
+
+    /// Its processes that are not dead.
+    fn members(self) -> Vec<ProcessIdentity> {
+        let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let member = |pid| {
+            let stat = read_stat(pid).ok().filter(|stat| stat.group == self.leader.pid && !stat.is_dead())?;
+            Some(ProcessIdentity { pid, start_ticks: stat.start_ticks })
+        };
+        pids.filter_map(member).collect()
+    }
+}
+
 impl fmt::Display for ProcessIdentity {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "pid {} (started at tick {})", self.pid, self.start_ticks)
@@ -94,6 +143,8 @@ impl fmt::Display for ProcessIdentity {
 pub(crate) struct ProcessStat {
     /// `R` running, `S`/`D` sleeping, `T` stopped by a signal, `t` by a tracer, `Z` zombie, `X` dead.
     state: char,
+    /// Number of its process group.
+    group: i32,
     start_ticks: u64,
     /// User and system time.
     cpu_ticks: u64,
@@ -122,11 +173,12 @@ fn parse_stat(line: &str) -> Option<ProcessStat> {
     let after_name = &line[line.rfind(')')? + 1..];
     let mut fields = after_name.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
-    // `state` is field 3; user time is field 14, system time 15, the start time 22.
-    let user_ticks: u64 = fields.nth(10)?.parse().ok()?;
+    // `state` is field 3 and the group 5; user time is field 14, system time 15, the start time 22.
+    let group = fields.nth(1)?.parse().ok()?;
+    let user_ticks: u64 = fields.nth(8)?.parse().ok()?;
     let system_ticks: u64 = fields.next()?.parse().ok()?;
     let start_ticks = fields.nth(6)?.parse().ok()?;
-    Some(ProcessStat { state, start_ticks, cpu_ticks: user_ticks + system_ticks })
+    Some(ProcessStat { state, group, start_ticks, cpu_ticks: user_ticks + system_ticks })
 }
 
 #[cfg(test)]
@@ -136,7 +188,10 @@ mod tests {
     #[test]
     fn a_hostile_command_name_does_not_shift_the_fields() {
         let line = "77 (a) T (b) 1 2) S 1 77 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 9 0 123456 1 2 3";
-        assert_eq!(parse_stat(line), Some(ProcessStat { state: 'S', start_ticks: 123_456, cpu_ticks: 11 }));
+        assert_eq!(
+            parse_stat(line),
+            Some(ProcessStat { state: 'S', group: 77, start_ticks: 123_456, cpu_ticks: 11 })
+        );
     }
 
     #[test]

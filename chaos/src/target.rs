@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use gauntlet_wire::{ConnectOptions, Connection, PartitionMetadata, TopicMetadata, WireError};
 use serde::{Deserialize, Serialize};
 
+use crate::client::ClientTarget;
 use crate::local::{FIRST_CONTROLLER_ID, LocalCluster, LocalNode};
 
 /// How long a role may be vacant (an election goes on, a broker is slow) before the fault is given up. The default quorum
@@ -65,6 +66,8 @@ pub enum Target {
     NextOfRoll,
     /// So many voters that no majority is left: the active controller and, in the order of their ids, as many more as it takes.
     EnoughVoters,
+    /// No node: clients of the run.
+    Clients(ClientTarget),
     /// No node: the cluster as a whole, which an operation is about.
     Cluster,
 }
@@ -87,6 +90,7 @@ impl fmt::Display for Target {
             Self::EnoughVoters => {
                 out.write_str("the active controller and as many voters that the others elect nobody")
             }
+            Self::Clients(clients) => clients.fmt(out),
             Self::Cluster => out.write_str("the cluster"),
         }
     }
@@ -96,9 +100,9 @@ impl fmt::Display for Target {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResolvedTarget {
-    /// Kafka's `node.id` of each victim, ascending; none for an operation.
+    /// Kafka's `node.id` of each victim, ascending; none for an operation, and for clients.
     pub nodes: Vec<i32>,
-    /// Their role at that moment, e.g. `leader of orders-0`; or what the operation changes.
+    /// Their role at that moment, e.g. `leader of orders-0`; or what the operation changes, or which clients are hit.
     pub why: String,
 }
 
@@ -216,6 +220,7 @@ impl Target {
             | Self::AllBrokers
             | Self::NextOfRoll
             | Self::EnoughVoters
+            | Self::Clients(_)
             | Self::Cluster => None,
         }
     }
@@ -223,7 +228,10 @@ impl Target {
     /// Asks the brokers one after the other until one has answered everything.
     fn look(&self, cluster: &impl Electorate) -> Result<View, TargetError> {
         let (nodes, brokers) = (cluster.node_ids(), cluster.broker_ids());
-        if matches!(self, Self::Broker { .. } | Self::Drawn { .. } | Self::AllBrokers | Self::Cluster) {
+        if matches!(
+            self,
+            Self::Broker { .. } | Self::Drawn { .. } | Self::AllBrokers | Self::Clients(_) | Self::Cluster
+        ) {
             // Named nodes need no answer from a cluster that may be down.
             return Ok(View { nodes, brokers, ..View::default() });
         }
@@ -248,6 +256,7 @@ impl Target {
             | Self::Broker { .. }
             | Self::Drawn { .. }
             | Self::AllBrokers
+            | Self::Clients(_)
             | Self::Cluster => None,
             Self::ActiveController
             | Self::NotController
@@ -290,7 +299,9 @@ impl Target {
             Self::AllBrokers => {
                 Ok(ResolvedTarget { nodes: view.brokers.clone(), why: "all brokers".to_owned() })
             }
-            Self::Cluster => Ok(ResolvedTarget { nodes: Vec::new(), why: "the cluster".to_owned() }),
+            Self::Clients(_) | Self::Cluster => {
+                Ok(ResolvedTarget { nodes: Vec::new(), why: self.to_string() })
+            }
             Self::NextOfRoll => next_of_roll(view, rolled),
             Self::EnoughVoters => enough_voters(view),
             Self::LeaderOf { topic, partition } => {

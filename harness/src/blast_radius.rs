@@ -71,6 +71,11 @@ pub(crate) fn brokers_are_there(foreign: &ForeignPlan, cluster: &ForeignCluster)
     if missing.is_empty() { Ok(()) } else { Err(NoSuchBroker(missing)) }
 }
 
+/// Whether anything is done to the cluster: for what is done to the run's own clients, nobody has to be asked.
+pub(crate) fn needs_consent(faults: &[FaultSpec]) -> bool {
+    faults.iter().any(|fault| fault.action.is_of_cluster())
+}
+
 /// The cluster, its brokers, and each fault with what it changes and how that ends.
 pub(crate) fn lines(cluster: &ForeignCluster, faults: &[FaultSpec]) -> Vec<String> {
     let brokers: Vec<String> = cluster.brokers().iter().map(|(id, addr)| format!("{id} ({addr})")).collect();
@@ -81,6 +86,14 @@ pub(crate) fn lines(cluster: &ForeignCluster, faults: &[FaultSpec]) -> Vec<Strin
 fn fault(cluster: &ForeignCluster, spec: &FaultSpec) -> Vec<String> {
     match (&spec.action, cluster.hook(spec.action.name())) {
         (FaultAction::Operation { operation }, _) => vec![operation_line(spec, operation)],
+        (FaultAction::Client { .. }, _) => {
+            vec![format!(
+                "blast radius: {}: {} of {}, of this run",
+                spec.name,
+                spec.action.name(),
+                spec.target
+            )]
+        }
         (_, Some(hook)) => hooked(spec, hook, cluster.brokers()),
         (_, None) => vec![format!("blast radius: {}: {}", spec.name, spec.action.name())],
     }

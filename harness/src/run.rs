@@ -377,7 +377,9 @@ impl Run<'_> {
         for line in blast_radius::lines(&cluster, faults) {
             (self.tell)(Progress::Note(&line));
         }
-        blast_radius::consent(foreign, cluster.cluster_id(), self.options.consent)?;
+        if blast_radius::needs_consent(faults) {
+            blast_radius::consent(foreign, cluster.cluster_id(), self.options.consent)?;
+        }
         let cluster = cluster.guard(&dirs, &self.options.launcher)?;
         Ok(Brokers::Foreign(foreign.clone(), Some(Arc::new(cluster))))
     }

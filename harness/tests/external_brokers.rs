@@ -175,6 +175,48 @@ fn a_program_that_is_killed_is_followed_by_another_and_nothing_is_lost() {
     ran.assert_gone();
 }
 
+/// The brokers are somebody else's, and nobody has to consent: only clients of the run are hit.
+#[test]
+fn clients_that_crash_hang_and_come_back_as_zombies_cost_nothing() {
+    let _alone = alone();
+    let ran = Ran::on_shared(
+        "client-faults",
+        "topics: [{ name: client-faults, partitions: 3 }]\n\
+         workload:\n  payload: { size: 100B }\n  producers: { count: 2, driver: external, command: [drivers/java/run, -Xmx256m], \
+         config: { client.id: till } }\n\
+         \x20 consumers: { driver: external, command: [drivers/java/run, -Xmx256m] }\n\
+         load: { shape: constant, rate: 2k/s, warmup: 0s, duration: 30s, drain: 60s }\n\
+         faults:\n\
+         - { name: crash, at: 2s, for: 3s, action: client.kill, target: { role: producer, client_id: till-producer-0 } }\n\
+         - { name: hang, at: 3s, for: 4s, action: client.pause, target: { role: consumer } }\n\
+         - { name: zombie, at: 4s, for: 3s, action: client.zombie, target: { role: producer, client_id: till-producer-1 } }\n",
+    );
+    let (record, log) = (ran.record("run.json"), ran.log());
+    let faults = record["faults"].as_array().unwrap();
+    let whom = ["producer-0 (pid ", "reader-0 (pid ", "producer-1 (pid "];
+    for (fault, whom) in faults.iter().zip(whom) {
+        assert_eq!(fault["took_effect"], true, "{fault:#}\n{log}");
+        assert_eq!(fault["error"], Value::Null, "{fault:#}");
+        assert!(fault["target"].as_str().unwrap().starts_with(whom), "{fault:#}");
+        assert!(
+            fault["at_s"]["healed"].as_f64().unwrap() > fault["at_s"]["took_effect"].as_f64().unwrap(),
+            "{fault:#}"
+        );
+    }
+    assert_eq!(faults.len(), 3);
+    assert_eq!(pids(&log).len(), 5, "three, one for the killed and one for the zombie: {log}");
+    let (verify, produce) = (&record["verify"], &record["produce"]);
+    for field in ["lost", "reordered", "corrupt", "phantom", "duplicates", "unseen"] {
+        assert_eq!(verify[field], 0, "{field}: {verify:#}\n{log}");
+    }
+    let count = |name: &str| produce[name].as_u64().unwrap();
+    assert_eq!(count("acked") + count("indeterminate"), 60_000, "the others were sent later: {produce:#}");
+    assert!(count("indeterminate") < 20_000, "{produce:#}");
+    // Nobody read for four seconds: those records were late, and were read all the same.
+    assert!(record["e2e"]["latency_ms"]["max"].as_f64().unwrap() > 2_000.0, "{:#}", record["e2e"]);
+    ran.assert_gone();
+}
+
 #[test]
 fn a_program_that_breaks_the_contract_ends_the_run_without_a_verdict() {
     let _alone = alone();

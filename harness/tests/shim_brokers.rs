@@ -21,6 +21,33 @@ use serde_json::Value;
 use wait::wait_for;
 
 /// With its profile for small machines.
+/// With its profile for small machines. Each broker has a disk of its own, and nothing is imitated.
+#[test]
+fn what_was_acked_survives_a_disk_that_is_really_full_and_no_disk_is_left() {
+    if let Some(why) = gauntlet_chaos::disks::why_not() {
+        println!("skipped: {why}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/disk-full.yaml");
+    let mut command = Command::new(GAUNTLET);
+    command.arg("run").arg(scenario).args(["--profile", "ci"]).arg("--out").arg(dir.path().join("out"));
+    let ran = Ran::by((dir, command));
+    let record = ran.expect("PASS", 0);
+    assert_flawless(&record, 72_000);
+    assert!(record["faults"][0]["recovery_s"]["isr_full"].as_f64().is_some(), "{:#}", record["faults"]);
+    let supervisor = ran.file("logs/supervisor.log");
+    assert!(
+        supervisor.contains("3 disks of 268435456 bytes") && !supervisor.contains("shims of"),
+        "{supervisor}"
+    );
+    let broker = ran.file("logs/broker-1.log");
+    assert!(broker.contains("No space left on device"), "the broker itself says what it met");
+    assert!(!ran.file("logs/broker-2.log").contains("No space left"), "its disk is another one");
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(ran.dir.path().to_str().unwrap()), "{mounts}");
+}
+
 #[test]
 fn what_was_acked_survives_a_slow_disk_a_full_one_and_a_wrong_clock() {
     let dir = tempfile::tempdir().unwrap();

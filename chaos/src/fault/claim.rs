@@ -9,6 +9,8 @@ use gauntlet_wire::{ConfigResource, QuotaEntity};
 pub enum Claim {
     /// A node: its process, and the network around it.
     Node(i32),
+    /// A client of the run, by its name.
+    Client(String),
     /// A property.
     Config {
         /// Of what.
@@ -36,6 +38,7 @@ impl fmt::Display for Claim {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node(id) => write!(out, "node {id}"),
+            Self::Client(name) => out.write_str(name),
             Self::Config { of, name } => write!(out, "{name} of {of}"),
             Self::Replicas { topic } => write!(out, "the placement of topic {topic}"),
             Self::ReplicationThrottle => write!(out, "the throttle of replication"),

@@ -1,5 +1,5 @@
 //! Faults of the disk under a node: what it does to files below its `log.dirs` is late, or fails, by the shim that it was started with
-//! ([`crate::shim`]).
+//! ([`crate::shim`]). Where its disk is one of a stated size, it is really filled (`full_disk`).
 //!
 //! Each acts when an operation of the node itself was late or has failed. Kafka ends a broker whose only log directory has failed, so
 //! what fails usually ends its victim as well: healing starts it again. It does so, too, with one that still lives but has met an error:
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{all_at_once, broker_stop, start_if_gone};
+use super::{all_at_once, broker_stop, full_disk, start_if_gone};
 use crate::error::ChaosError;
 use crate::local::LocalCluster;
 use crate::process::ProcessIdentity;
@@ -107,6 +107,9 @@ impl DiskFault {
 
     /// Does it to all `nodes`; returns when it was seen to act on each.
     pub(super) fn apply(&self, cluster: &LocalCluster, nodes: &[i32]) -> Result<SignalTimes, ChaosError> {
+        if *self == Self::Fill && cluster.has_own_disks() {
+            return all_at_once::apply(nodes, |node| full_disk::apply(cluster, node));
+        }
         let orders = self.orders();
         all_at_once::apply(nodes, |node| {
             let ordered = cluster.order_shim(node, orders)?;
@@ -132,9 +135,16 @@ fn wait_until_acted(cluster: &LocalCluster, node: i32, limit: Duration) -> Resul
     }
 }
 
-/// Takes back what the shim of `node` was ordered. A node that is gone is started again, as is the very process that was the `victim` if an
+/// Makes room again, and takes back what the shim of `node` was ordered. A node that is gone is started again, as is the very process that was the `victim` if an
 /// operation of it has failed. Harmless if nothing is ordered and a process of it runs.
 pub(super) fn heal(cluster: &LocalCluster, node: i32, victim: ProcessIdentity) -> Result<(), ChaosError> {
+    // What met a disk without room may have ended, be about to, or go on without its log.
+    if full_disk::empty(cluster, node)? {
+        return broker_stop::heal(cluster, node, victim);
+    }
+    if !cluster.has_shim(node)? {
+        return start_if_gone(cluster, node);
+    }
     cluster.take_back_shim(node)?;
     match cluster.shim_seen(node)?.failed {
         0 => start_if_gone(cluster, node),

@@ -7,17 +7,18 @@ use std::thread;
 use std::time::Duration;
 
 use super::{FaultEvent, FaultStep, Shared, Waited};
+use crate::client::{Client, Clients};
 use crate::clock::monotonic_ns;
 use crate::error::ChaosError;
 use crate::fault::{
-    ACT_LIMIT, Acted, Aim, Claim, FaultRecord, FaultSpec, Hooked, Means, Operation, OperationUndo,
-    UNDO_LIMIT, status_of,
+    ACT_LIMIT, Acted, Aim, Claim, ClientFault, FaultRecord, FaultSpec, Hooked, Means, Operation,
+    OperationUndo, UNDO_LIMIT, status_of,
 };
 use crate::foreign::ForeignCluster;
 use crate::journal::{BrokerAddress, JournalError, Planned, PlannedOperation, PlannedUndo};
 use crate::process::ProcessIdentity;
 use crate::supervisor::{NodeState, NodeStatus};
-use crate::target::{ResolvedTarget, TargetError};
+use crate::target::{ResolvedTarget, Target, TargetError};
 
 /// How long a victim may take to be whole again. Starting a broker takes 3 to 15 s here, longer after an unclean stop of large
 /// logs.
@@ -39,6 +40,8 @@ enum NotInjected {
     Target(#[from] TargetError),
     #[error("{claim} is under fault {other} already")]
     Claimed { claim: Claim, other: String },
+    #[error("{0} can't be hit: none that is a program takes work now")]
+    NoClient(Target),
     #[error("node {} can't be a victim: it is {}", .0.node, .0.state)]
     NotRunning(NodeStatus),
     #[error(transparent)]
@@ -58,6 +61,8 @@ struct Victim {
 enum Hit {
     /// Nodes.
     Nodes { means: Means, victims: Vec<Victim> },
+    /// Clients of the run.
+    Clients { fault: ClientFault, victims: Vec<Client> },
     /// Brokers that are somebody else's, by an operator's commands; each with its entry in the journal.
     Hooked(Vec<(Hooked, u64)>),
     /// The cluster, by an operation that is claimed and, if it can be undone, journaled.
@@ -124,6 +129,7 @@ impl FaultThread {
                 Some(foreign) => self.prepare_hooked(foreign)?,
                 None => self.prepare_nodes(means)?,
             },
+            Aim::Clients(fault) => self.prepare_clients(fault)?,
             Aim::Cluster(operation) => self.prepare_operation(operation)?,
         };
         self.record.target = Some(target.clone());
@@ -151,6 +157,22 @@ impl FaultThread {
         let victim = |((node, process), journal_id)| Victim { node, process, journal_id };
         let victims = processes.into_iter().zip(ids).map(victim).collect();
         Ok((Hit::Nodes { means, victims }, target))
+    }
+
+    fn prepare_clients(&self, fault: ClientFault) -> Result<(Hit, ResolvedTarget), NotInjected> {
+        let target = &self.spec.target;
+        let victims = match (&self.shared.clients, target) {
+            (Some(clients), Target::Clients(whom)) => clients.find(whom),
+            _ => Vec::new(),
+        };
+        if victims.is_empty() {
+            return Err(NotInjected::NoClient(target.clone()));
+        }
+        self.claim(victims.iter().map(|victim| Claim::Client(victim.name.clone())).collect())?;
+        let named = |victim: &Client| format!("{} (pid {})", victim.name, victim.group.leader.pid);
+        let why = victims.iter().map(named).collect::<Vec<_>>().join(", ");
+        // No entry in the journal: what is done to them ends with this process, as they do.
+        Ok((Hit::Clients { fault, victims }, ResolvedTarget { nodes: Vec::new(), why }))
     }
 
     fn prepare_hooked(&self, cluster: &ForeignCluster) -> Result<(Hit, ResolvedTarget), NotInjected> {
@@ -265,6 +287,9 @@ impl FaultThread {
                 let nodes: Vec<i32> = victims.iter().map(|victim| victim.node).collect();
                 cluster.local().and_then(|cluster| means.apply(&self.spec.name, cluster, &nodes))
             }
+            Hit::Clients { fault, victims } => {
+                self.clients().and_then(|clients| fault.apply(clients, victims)).map(Acted::from)
+            }
             Hit::Hooked(hooked) => {
                 let hooked: Vec<&Hooked> = hooked.iter().map(|(hooked, _)| hooked).collect();
                 cluster.hooked().and_then(|cluster| Hooked::apply(&hooked, cluster, &self.spec.name))
@@ -307,6 +332,10 @@ impl FaultThread {
         self.publish(FaultStep::HealBegan, began_ns);
         let healed = match hit {
             Hit::Nodes { means, victims } => self.bring_back(*means, victims),
+            Hit::Clients { fault, victims } => {
+                let healed = self.clients().and_then(|clients| fault.heal(clients, victims));
+                healed.map_err(|error| error.to_string())
+            }
             Hit::Hooked(hooked) => self.heal_hooked(hooked),
             Hit::Cluster { undo: Some(undo), .. } => self.put_back(undo),
             Hit::Cluster { undo: None, .. } => Ok(began_ns),
@@ -368,6 +397,12 @@ impl FaultThread {
             true => Ok(back.into_iter().flatten().max().unwrap_or_else(monotonic_ns)),
             false => Err(problems.join("; ")),
         }
+    }
+
+    fn clients(&self) -> Result<&dyn Clients, ChaosError> {
+        let clients = self.shared.clients.as_deref();
+        clients
+            .ok_or_else(|| ChaosError::Refused { why: "the run has no clients that are programs".to_owned() })
     }
 
     fn undo(&self, means: Means, victim: &Victim) -> Result<(), String> {

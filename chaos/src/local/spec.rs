@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::security::LocalSecurity;
+use crate::disks;
 use crate::kafka_home::{KafkaSource, KafkaVersion};
 use crate::shim;
 
@@ -30,6 +31,9 @@ pub struct LocalSpec {
     pub security: Option<LocalSecurity>,
     /// Where the nodes are.
     pub isolation: Isolation,
+    /// Size of the disk of each node, a file system of its own in memory ([`crate::disks`]); `None`: they share one with this process. Needs
+    /// root, and can't be kept.
+    pub disk_bytes: Option<u64>,
     /// Whether a proxy stands in front of every node, which faults of the network need: every byte then takes one way more.
     pub proxied: bool,
     /// Whether nodes are started with a shim, which faults of disk and clock need ([`crate::shim`]).
@@ -50,6 +54,7 @@ impl Default for LocalSpec {
             config: BTreeMap::new(),
             security: None,
             isolation: Isolation::Process,
+            disk_bytes: None,
             proxied: false,
             shimmed: false,
             ready_within: Duration::from_secs(120),
@@ -159,6 +164,21 @@ pub enum SpecError {
         /// What it should become.
         to: KafkaVersion,
     },
+    /// A disk that is too small for a broker.
+    #[error("disks must have {} MiB at least, not {bytes} bytes", disks::BYTES_MIN >> 20)]
+    DiskSize {
+        /// The size given.
+        bytes: u64,
+    },
+    /// Disks that can't be.
+    #[error("disks of a stated size are not possible here: {why}")]
+    NoDisks {
+        /// Why not.
+        why: &'static str,
+    },
+    /// Data in memory is gone with its cluster.
+    #[error("disks of a stated size are in memory and can't be kept")]
+    DisksKept,
     /// A proxy where nodes have a real network.
     #[error(
         "nodes in network namespaces have no proxy in front of them: faults of their network are real ones"
@@ -209,6 +229,12 @@ impl LocalSpec {
         }
         if let (KafkaSource::Maven(from), Some(to)) = (&self.kafka, &self.upgrade_to) {
             must_be_later(from, to)?;
+        }
+        if let Some(bytes) = self.disk_bytes.filter(|bytes| *bytes < disks::BYTES_MIN) {
+            return Err(SpecError::DiskSize { bytes });
+        }
+        if let Some(why) = disks::why_not().filter(|_| self.disk_bytes.is_some()) {
+            return Err(SpecError::NoDisks { why });
         }
         if self.proxied && self.isolation == Isolation::Netns {
             return Err(SpecError::ProxiedNetns);
@@ -287,6 +313,7 @@ mod tests {
                 LocalSpec { proxied: true, isolation: Isolation::Netns, ..base.clone() },
                 "have no proxy in front",
             ),
+            (LocalSpec { disk_bytes: Some(63 << 20), ..base.clone() }, "64 MiB at least"),
             (LocalSpec { config: with("node.id"), ..base.clone() }, "may not set node.id"),
             (LocalSpec { config: with("a=b\nnode.id"), ..base.clone() }, "no property name"),
             (

@@ -199,6 +199,14 @@ impl Supervisor {
         }
     }
 
+    /// Has these directories made, each on a disk of `bytes`, for as long as the supervisor lives.
+    pub(crate) fn make_disks(&self, dirs: Vec<PathBuf>, bytes: u64) -> Result<(), SupervisorError> {
+        match self.ask(&Request::MakeDisks { dirs, bytes }, PROMPT)? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected("make_disks", &other)),
+        }
+    }
+
     /// Keeps the logs below these `log.dirs` out of memory once nobody reads them any more, for as long as the supervisor
     /// lives. It is the brokers' host that this work is done for: a run that counts its own CPU does not count it.
     pub fn trim_page_cache(&self, log_dirs: Vec<PathBuf>) -> Result<(), SupervisorError> {

@@ -19,6 +19,8 @@ pub(crate) enum Request {
     ReservePorts { count: usize },
     /// Make network namespaces for these nodes, for as long as the supervisor lives. Answered by [`Reply::Network`].
     MakeNetwork { nodes: Vec<i32> },
+    /// Make these directories, each on a disk of so many bytes, for as long as the supervisor lives. Answered by [`Reply::Done`].
+    MakeDisks { dirs: Vec<PathBuf>, bytes: u64 },
     /// Keep the logs below these `log.dirs` out of memory from now on. Answered by [`Reply::Done`].
     TrimPageCache { log_dirs: Vec<PathBuf> },
     /// Listen in front of the nodes that are to be started, for as long as the supervisor lives. Answered by [`Reply::Done`].

@@ -20,6 +20,7 @@ use super::control::{ControlSocket, read_line, write_line};
 use super::page_cache::PageCacheTrimmer;
 use super::protocol::{ExitRecord, Reply, Request, SignalTimes};
 use crate::clock::monotonic_ns;
+use crate::disks::Disks;
 use crate::files::{OnPath, remove_marked_dir, write_atomically};
 use crate::foreign::{ForeignLogin, no_login};
 use crate::hook::{self, HookJob, Running};
@@ -126,6 +127,7 @@ fn supervise(config_path: &Path, login: ForeignLogin) -> Result<(), Box<dyn std:
         nodes,
         state_dir: config.state_dir.clone(),
         network: None,
+        disks: Disks::default(),
         network_faults: Faults::default(),
         proxy: None,
         shims: Shims::default(),
@@ -153,6 +155,8 @@ struct SupervisorProcess {
     state_dir: PathBuf,
     /// The namespaces of the nodes, if they have their own.
     network: Option<HeldNetwork>,
+    /// The disks of the nodes, if they have their own.
+    disks: Disks,
     network_faults: Faults,
     proxy: Option<Proxy>,
     shims: Shims,
@@ -197,6 +201,13 @@ impl SupervisorProcess {
         let now = match request {
             Request::ReservePorts { count } => self.reserve_ports(count),
             Request::MakeNetwork { nodes } => self.make_network(nodes),
+            Request::MakeDisks { dirs, bytes } => Disks::make(&dirs, bytes)
+                .map(|disks| {
+                    log(&format!("{} disks of {bytes} bytes", dirs.len()));
+                    self.disks = disks;
+                    Reply::Done
+                })
+                .map_err(|error| error.to_string()),
             Request::TrimPageCache { log_dirs } => PageCacheTrimmer::start(log_dirs)
                 .map(|trimmer| {
                     self.page_cache = Some(trimmer);
@@ -444,6 +455,7 @@ impl SupervisorProcess {
         if let Some(network) = self.network.take() {
             network.remove().map_err(|error| error.to_string())?;
         }
+        self.disks.remove().map_err(|error| error.to_string())?;
         // A cluster that is somebody else's did not end with us.
         if let Some(journal) = journal.filter(|_| !config.foreign) {
             mark_ended(&journal, config.remove_dir.is_none()).map_err(|error| error.to_string())?;

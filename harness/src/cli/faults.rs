@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use gauntlet_chaos::disks;
 use gauntlet_chaos::doctor::{Status, examine};
 use gauntlet_chaos::hook::HOOKED_ACTIONS;
 use gauntlet_chaos::journal::{Leftover, Planned, RunLeftovers, UndoAction, undo_run_with};
@@ -68,7 +69,7 @@ fn list(out: &mut impl Write, lacking: Option<&str>, no_netns: Option<&Unable>) 
     writeln!(out, "{:<23} {:<6} {:<18} what it does", "fault", "local", "bootstrap_servers")?;
     for action in ActionName::ALL {
         let foreign = match action {
-            _ if is_operation(action) => "yes",
+            _ if is_operation(action) || is_of_clients(action) => "yes",
             _ if HOOKED_ACTIONS.contains(&action.name()) => "by hook",
             _ => "no",
         };
@@ -94,8 +95,17 @@ fn list(out: &mut impl Write, lacking: Option<&str>, no_netns: Option<&Unable>) 
     )?;
     writeln!(
         out,
+        "       disk.fill with `disk: SIZE`: a file system of each node's own, really filled; needs root{}",
+        disks::why_not().map_or_else(String::new, |why| format!("; not here: {why}"))
+    )?;
+    writeln!(
+        out,
         "       disk.*, clock.skew: by a library in front of the C library, which nodes are started with in runs with such a fault only{}",
         shim::why_not().map_or_else(String::new, |why| format!("; not here: {why}"))
+    )?;
+    writeln!(
+        out,
+        "       client.*: for clients with `driver: external`; those of wire and rdkafka live in gauntlet's own process"
     )?;
     writeln!(
         out,
@@ -103,6 +113,11 @@ fn list(out: &mut impl Write, lacking: Option<&str>, no_netns: Option<&Unable>) 
          `cluster.cluster_id`;\n       by hook: with commands of your own in `cluster.command` or `cluster.ssh`; it acts when the broker takes no connections any more, or, \
          paused, does not answer;\n       for all others there is no way to their processes: use `cluster: {{ local: … }}`"
     )
+}
+
+/// Whether it is clients of the run that are hit.
+fn is_of_clients(action: ActionName) -> bool {
+    matches!(action, ActionName::ClientKill | ActionName::ClientPause | ActionName::ClientZombie)
 }
 
 /// Whether brokers do it themselves when they are told to.
@@ -164,6 +179,11 @@ fn what(action: ActionName) -> &'static str {
         ActionName::DiskFail => "what a node reads, writes or syncs below log.dirs fails (EIO)",
         ActionName::DiskReadOnly => "nothing below a node's log.dirs can be changed (EROFS)",
         ActionName::ClockSkew => "the time of day of a broker is moved, forward or back",
+        ActionName::ClientKill => "SIGKILL to clients that are programs; another one follows when it is over",
+        ActionName::ClientPause => "SIGSTOP to clients that are programs",
+        ActionName::ClientZombie => {
+            "SIGSTOP to clients that are programs; others take their places, then they go on"
+        }
         ActionName::CpuStarve => "a node is stopped for a part of every 100 ms, as over a CPU quota",
     }
 }
@@ -171,7 +191,11 @@ fn what(action: ActionName) -> &'static str {
 /// What counts as acting, and what ends it.
 fn how(action: ActionName) -> String {
     let acts = match action {
-        ActionName::BrokerPause | ActionName::QuorumLoss => "acts when every thread is stopped",
+        ActionName::ClientKill => "acts when every process of the program is gone",
+        ActionName::ClientZombie => "acts when the others are ready",
+        ActionName::BrokerPause | ActionName::ClientPause | ActionName::QuorumLoss => {
+            "acts when every thread is stopped"
+        }
         ActionName::BrokerKillAll => "acts when every process is gone",
         ActionName::BrokerPowerLoss => "acts when every process is gone and every log is cut",
         ActionName::BrokerKill
@@ -224,6 +248,17 @@ fn undo(args: &UndoArgs, out: &mut impl Write) -> std::io::Result<ExitReason> {
             reasons.push(undo_one(run, out, ExitReason::Pass)?);
         }
         // Series have no journal of their own.
+        match disks::undo_below(&args.out) {
+            Ok(disks) => {
+                for disk in disks {
+                    writeln!(out, "the disk at {} of a dead cluster is taken down", disk.display())?;
+                }
+            }
+            Err(error) => {
+                writeln!(std::io::stderr(), "error: {error}")?;
+                reasons.push(ExitReason::RollbackFailed);
+            }
+        }
         match netns::undo_below(&args.out, DEPTH_MAX) {
             Ok(networks) => {
                 for network in networks {
@@ -259,6 +294,17 @@ fn counted(runs: usize) -> String {
 /// Undoes what is left of a run, and tells it. `if_it_goes_on` is what it means that nothing may be undone yet.
 fn undo_one(run: &Path, out: &mut impl Write, if_it_goes_on: ExitReason) -> std::io::Result<ExitReason> {
     let name = run.display();
+    match disks::undo_below(run) {
+        Ok(disks) => {
+            for disk in disks {
+                writeln!(out, "{name}: the disk at {} is taken down", disk.display())?;
+            }
+        }
+        Err(error) => {
+            writeln!(std::io::stderr(), "error: {error}")?;
+            return Ok(ExitReason::RollbackFailed);
+        }
+    }
     // Of a series, clusters lie one level below it, as that of a run does.
     let removed = netns::undo_below(run, 1);
     if let Ok(networks) = &removed {

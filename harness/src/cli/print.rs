@@ -102,12 +102,13 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     match &plan.cluster {
         ClusterPlan::Local(spec) => writeln!(
             out,
-            "brokers {} local, Kafka {}{}, jvm {}, heap {}{}{}{}{}",
+            "brokers {} local, Kafka {}{}, jvm {}, heap {}{}{}{}{}{}",
             spec.brokers,
             spec.kafka,
             spec.upgrade_to.as_ref().map_or_else(String::new, |to| format!(" (upgraded to {to})")),
             jvm(spec.jvm),
             Bytes::new(spec.heap_bytes()),
+            spec.disk_bytes.map_or_else(String::new, |bytes| format!(", disk {} each", Bytes::new(bytes))),
             spec.security.map_or_else(String::new, |s| format!(", {}", s.protocol.name())),
             if spec.isolation == Isolation::Netns { ", each in a network namespace" } else { "" },
             if spec.proxied { ", behind a proxy for faults of the network" } else { "" },

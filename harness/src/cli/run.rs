@@ -355,6 +355,9 @@ fn blast_radius(out: &mut impl Write, planned: &Planned) -> std::io::Result<Resu
     for line in blast_radius::lines(&cluster, &planned.faults) {
         writeln!(out, "{line}")?;
     }
+    if !blast_radius::needs_consent(&planned.faults) {
+        return writeln!(out, "consent: none is needed; clients of this run are hit").map(Ok);
+    }
     match blast_radius::consent(foreign, cluster.cluster_id(), false) {
         Ok(()) => writeln!(out, "consent: `cluster.allow_faults` for this cluster")?,
         Err(refused) => writeln!(out, "consent: {refused}")?,

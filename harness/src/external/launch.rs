@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gauntlet_chaos::ClientRole;
 use gauntlet_wire::Security;
 use serde::Serialize;
 
 use super::log::Scribe;
-use super::programs::Programs;
+use super::programs::{Programs, Who};
 use super::settings::{NameAndPassword, Settings, secure};
 
 /// Version of the contract.
@@ -18,7 +19,9 @@ pub const KAFKA_LIBS: &str = "GAUNTLET_KAFKA_LIBS";
 
 /// Everything that does not change when a program is started again.
 pub struct Launch {
-    /// Who it is, and where it says what it has to say.
+    /// Who it is.
+    pub who: Who,
+    /// Where it says what it has to say.
     pub scribe: Scribe,
     /// The program and its arguments.
     pub command: Vec<String>,
@@ -33,10 +36,10 @@ pub struct Launch {
 impl std::fmt::Debug for Launch {
     /// Without the plan, which may hold secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Launch { scribe, command, kafka_libs, .. } = self;
+        let Launch { who, command, kafka_libs, .. } = self;
         let mut shown = f.debug_struct("Launch");
         shown
-            .field("who", &scribe.who)
+            .field("who", &who.name)
             .field("command", command)
             .field("kafka_libs", kafka_libs)
             .finish_non_exhaustive()
@@ -47,7 +50,7 @@ impl std::fmt::Debug for Launch {
 #[derive(Clone, Serialize)]
 pub struct Assignment {
     protocol: u32,
-    role: &'static str,
+    role: ClientRole,
     run: String,
     client_id: String,
     topic: String,
@@ -80,7 +83,7 @@ impl Assignment {
     /// For a producer of a topic with so many partitions, or a consumer of some of them. `run` is the id of the run.
     #[must_use]
     pub fn new(
-        role: &'static str,
+        role: ClientRole,
         run: &str,
         (topic, partitions): (&str, u32),
         settings: &Settings,

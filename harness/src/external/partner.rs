@@ -1,20 +1,23 @@
 //! The program behind a producer or reader over the whole run: where one ends, another follows, until that makes no sense.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use gauntlet_chaos::client::ClientOrder;
 use gauntlet_wire::lateness::Lateness;
 use gauntlet_wire::monotonic_ns;
 
 use super::launch::{Assignment, Launch};
 use super::lines::{self, Line};
 use super::program::{Broken, ExternalError, Left, Next, Program};
+use super::programs::Programs;
 
 /// How long a program may take until it is ready: a JVM that compiles its source first, on a host that does other things.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// How long it may take to end once it was told.
 pub(super) const END_LIMIT: Duration = Duration::from_secs(10);
 /// One that has ended is not followed by another sooner.
-const PAUSE_NS: u64 = 1_000_000_000;
+pub(super) const PAUSE_NS: u64 = 1_000_000_000;
 /// Ends without any progress in between, after which there is no other.
 const DEATHS_MAX: u32 = 5;
 /// Sleeping is exact to about as much.
@@ -29,6 +32,37 @@ pub struct Partner {
     state: State,
     /// Since there was progress.
     deaths: u32,
+    membership: Membership,
+    /// Programs whose places others have taken: nobody listens to what they say, and they are ended with the last.
+    zombies: Vec<Program>,
+}
+
+/// What faults know of it, for as long as it has its part.
+#[derive(Debug)]
+struct Membership {
+    programs: Arc<Programs>,
+    name: String,
+}
+
+impl Membership {
+    fn of(launch: &Launch) -> Self {
+        launch.programs.enter(&launch.who);
+        Membership { programs: Arc::clone(&launch.programs), name: launch.who.name.clone() }
+    }
+
+    fn ready(&self, program: Option<&Program>) {
+        self.programs.ready(&self.name, program.map(Program::identity));
+    }
+
+    fn order(&self) -> ClientOrder {
+        self.programs.order_of(&self.name)
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.programs.leave(&self.name);
+    }
 }
 
 #[derive(Debug)]
@@ -70,7 +104,9 @@ impl Partner {
                 Start::NotYet => program.wait(STEP_NS)?,
             }
         }
-        Ok(Partner { launch, state: State::Ready(program), deaths: 0 })
+        let membership = Membership::of(&launch);
+        membership.ready(Some(&program));
+        Ok(Partner { launch, state: State::Ready(program), deaths: 0, membership, zombies: Vec::new() })
     }
 
     /// How it is started.
@@ -103,13 +139,48 @@ impl Partner {
         else {
             return Ok(());
         };
+        self.membership.ready(None);
         let how = program.bury();
+        if self.membership.order() == ClientOrder::StayDown {
+            // A fault has ended it.
+            return Ok(());
+        }
         self.deaths += 1;
         if self.deaths < DEATHS_MAX {
             return Ok(());
         }
         let (program, words) = (program.name().to_owned(), program.last_words());
         Err(ExternalError::KeepsDying { program, times: self.deaths, how, words })
+    }
+
+    /// Whether another program is to take the place of the one that was ready: that one is left as it is, and heard no more.
+    pub fn is_replaced(&mut self) -> bool {
+        let State::Ready(program) = &self.state else { return false };
+        match self.membership.order() {
+            ClientOrder::Replace(group) if group.leader == program.identity() => {}
+            _ => return false,
+        }
+        self.membership.ready(None);
+        if let State::Ready(program) = std::mem::replace(&mut self.state, State::Gone { not_before_ns: 0 }) {
+            program.scribe().gauntlet("another one takes its place; what it says from now on is not heard");
+            self.zombies.push(program);
+        }
+        true
+    }
+
+    /// Keeps their pipes from filling up, which would halt them.
+    fn tend_zombies(&mut self) -> Result<(), ExternalError> {
+        let mut over = Vec::new();
+        for (i, zombie) in self.zombies.iter_mut().enumerate() {
+            zombie.flush()?;
+            zombie.wait(0)?;
+            if zombie.read(|_, _| Ok(Next::Line))? == Left::Over {
+                over.push(i);
+            }
+        }
+        // Dropped, they are buried.
+        over.into_iter().rev().for_each(|i| drop(self.zombies.swap_remove(i)));
+        Ok(())
     }
 
     /// Starts another program when it is time, and waits for it in passing. True if it has just become ready.
@@ -121,6 +192,7 @@ impl Partner {
         match &mut self.state {
             State::Ready(_) => Ok(false),
             State::Gone { not_before_ns } if now_ns < *not_before_ns => Ok(false),
+            State::Gone { .. } if self.membership.order() == ClientOrder::StayDown => Ok(false),
             State::Gone { .. } => {
                 let program = Program::start(&self.launch, &plan(&self.launch.plan))?;
                 self.state = State::Starting { program, until_ns: now_ns + READY_LIMIT.as_nanos() as u64 };
@@ -134,6 +206,7 @@ impl Partner {
                     if let State::Starting { program, .. } =
                         std::mem::replace(&mut self.state, State::Gone { not_before_ns: 0 })
                     {
+                        self.membership.ready(Some(&program));
                         self.state = State::Ready(program);
                     }
                     Ok(true)
@@ -148,6 +221,7 @@ impl Partner {
     /// # Errors
     /// The operating system refuses to wait.
     pub fn sleep_until(&mut self, until_ns: u64, lateness: &mut Lateness) -> Result<u64, ExternalError> {
+        self.tend_zombies()?;
         let began_ns = monotonic_ns();
         let timeout_ns = until_ns.saturating_sub(began_ns).min(LONGEST_SLEEP_NS);
         lateness.poll_begins(began_ns);
@@ -166,9 +240,10 @@ impl Partner {
     /// What it says breaks the contract.
     pub fn finish(self, take: impl FnMut(&[u8], u64) -> Result<Next, Broken>) -> Result<(), ExternalError> {
         match self.state {
-            State::Ready(program) => program.finish(END_LIMIT, take),
-            State::Starting { .. } | State::Gone { .. } => Ok(()),
+            State::Ready(program) => program.finish(END_LIMIT, take)?,
+            State::Starting { .. } | State::Gone { .. } => {}
         }
+        self.zombies.into_iter().try_for_each(|zombie| zombie.finish(END_LIMIT, |_, _| Ok(Next::Line)))
     }
 }
 

@@ -163,6 +163,9 @@ impl Driver {
     /// Takes what the program has to tell.
     fn read(&mut self, partner: &mut Partner, turn: Turn<'_>) -> Result<(), ExternalError> {
         let until_ns = turn.now_ns + SHARE_NS;
+        if partner.is_replaced() {
+            self.start_over(turn);
+        }
         let Some(program) = partner.ready() else { return Ok(()) };
         let left = loop {
             let left = program.read(|line, now_ns| self.hear(line, now_ns, turn));
@@ -180,9 +183,7 @@ impl Driver {
         self.hurry = left == Left::More;
         if left == Left::Over || self.fatal {
             self.fatal = false;
-            self.let_go(turn);
-            self.sending.restart();
-            self.incarnation = self.incarnation.saturating_add(1);
+            self.start_over(turn);
             partner.bury()?;
         }
         Ok(())
@@ -290,6 +291,14 @@ impl Driver {
             at = until;
             index += 1;
         }
+    }
+
+    /// What follows is another program's.
+    fn start_over(&mut self, turn: Turn<'_>) {
+        self.load.client_lost(turn.now_ns);
+        self.let_go(turn);
+        self.sending.restart();
+        self.incarnation = self.incarnation.saturating_add(1);
     }
 
     /// Nobody will tell any more what became of what is under way.

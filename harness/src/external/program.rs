@@ -273,6 +273,12 @@ impl Program {
         &self.name
     }
 
+    /// Its process, which leads a group.
+    #[must_use]
+    pub fn identity(&self) -> ProcessIdentity {
+        self.identity
+    }
+
     /// Bytes that it was told and has not taken.
     #[must_use]
     pub fn unwritten(&self) -> usize {
@@ -537,6 +543,7 @@ impl Program {
         }
         self.hear_complaints();
         let was_alive = !child::has_ended(self.child.id()).unwrap_or(true);
+        self.programs.leaving(self.identity);
         // Also what it left behind: the group is its own until it is reaped.
         child::kill_group(self.child.id());
         let ended: Option<Ended> = child::wait4(self.child.id(), 0).ok().flatten();

@@ -88,6 +88,8 @@ impl Driver {
 
     fn read(&mut self, partner: &mut Partner, turn: Turn<'_>) -> Result<bool, ExternalError> {
         let until_ns = turn.now_ns + SHARE_NS;
+        // Its successor goes on from where this one was read to.
+        partner.is_replaced();
         let Some(program) = partner.ready() else { return Ok(false) };
         let left = loop {
             let left = program.read(|line, now_ns| self.hear(line, Turn { now_ns, ..turn }));

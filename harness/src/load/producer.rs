@@ -187,6 +187,8 @@ pub struct ProducerLoad {
     under_way: u64,
     /// See [`Workload::patience_ends_ns`].
     patience_ends_ns: u64,
+    /// See [`Self::client_lost`]; 0: never.
+    client_lost_ns: u64,
     /// Records that were made, those that were taken back and made again as often as they were.
     made: u64,
     key: Vec<u8>,
@@ -283,6 +285,7 @@ impl ProducerLoad {
             now_ns: gauntlet_wire::monotonic_ns(),
             under_way: 0,
             patience_ends_ns: 0,
+            client_lost_ns: 0,
             made: 0,
             key: Vec::new(),
             wire_bytes: 0,
@@ -297,6 +300,12 @@ impl ProducerLoad {
     #[must_use]
     pub fn recording_into(self, recorder: &SharedRecorder) -> Self {
         ProducerLoad { recorder: Arc::clone(recorder), ..self }
+    }
+
+    /// The client is lost that had all that is under way in hand: what nobody can tell the end of is counted where that happened,
+    /// and not in the quiet just before, which was not broken by it.
+    pub fn client_lost(&mut self, now_ns: u64) {
+        self.client_lost_ns = now_ns;
     }
 
     /// Where t = 0 is, as far as that is known.
@@ -471,7 +480,10 @@ impl ProducerLoad {
             let is_ours = |turn| span.is_ours(intended_ns, self.plan.linger_ns, turn);
             let ours = groups.judge(|| turn.is_some_and(is_ours));
             let age_us = latency_us(intended_ns, now_ns);
-            let slot = recorder.slot(intended_ns);
+            let slot = recorder.slot(match how {
+                Unanswered::Indeterminate => intended_ns.max(self.client_lost_ns),
+                Unanswered::Failed | Unanswered::Dropped => intended_ns,
+            });
             slot.counts.unanswered_ours += u64::from(ours);
             match how {
                 Unanswered::Failed => slot.counts.failed += 1,

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use gauntlet_chaos::disks;
+use gauntlet_chaos::doctor::available_memory_bytes;
 use gauntlet_chaos::{
-    Controllers, FaultSpec, Isolation as LocalIsolation, Jvm, KafkaSource, KafkaVersion, LocalSpec,
+    Controllers, DiskFault, FaultSpec, Isolation as LocalIsolation, Jvm, KafkaSource, KafkaVersion, LocalSpec,
 };
 use gauntlet_reports::{Capabilities, ExpectError, Expectation, metric};
 use gauntlet_verify::{Guarantee, Preset};
@@ -19,7 +21,7 @@ use crate::report::ReportForm;
 use crate::run::guards;
 use crate::scenario::types as file;
 use crate::scenario::{ExpressionMistake, LoadedScenario, LoadedSecurity, Scenario, ScenarioError};
-use crate::units;
+use crate::units::{self, Bytes};
 
 /// Replicas of a topic that the scenario does not say it of, if there are as many brokers.
 pub(crate) const RF_DEFAULT_MAX: u16 = 3;
@@ -311,6 +313,7 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
             file::Jvm::Quick => Jvm::Quick,
         },
         heap_bytes: local.heap.map(|heap| heap.get()),
+        disk_bytes: disk_bytes(local)?,
         config: local.config.clone(),
         security: local.security.map(security::local),
         upgrade_to: scenario.faults.iter().find_map(|fault| match &fault.action {
@@ -320,12 +323,48 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
         proxied: isolation == LocalIsolation::Process
             && scenario.faults.iter().any(|fault| matches!(fault.action, file::FaultAction::Network(_))),
         shimmed: scenario.faults.iter().any(|fault| {
-            matches!(fault.action, file::FaultAction::Disk(_) | file::FaultAction::ClockSkew { .. })
+            match fault.action {
+                // Then it is really filled.
+                file::FaultAction::Disk(DiskFault::Fill) => local.disk.is_none(),
+                file::FaultAction::Disk(_) | file::FaultAction::ClockSkew { .. } => true,
+                _ => false,
+            }
         }),
         ..LocalSpec::default()
     };
     spec.validate().map_err(|e| refuse("cluster.local", e.to_string(), ""))?;
     Ok(ClusterPlan::Local(spec))
+}
+
+/// The size of each node's own disk; refused if this machine can mount none, or has too little memory for all of them.
+fn disk_bytes(local: &file::LocalCluster) -> Result<Option<u64>, Refusal> {
+    let Some(disk) = local.disk else { return Ok(None) };
+    let path = "cluster.local.disk";
+    if let Some(why) = disks::why_not() {
+        let message = format!("`disk` is not possible here: {why}");
+        return Err(refuse(
+            path,
+            message,
+            "run gauntlet as root, or leave `disk` out: `disk.fill` is imitated then",
+        ));
+    }
+    let controllers = match local.controllers {
+        file::Controllers::Combined => 0,
+        file::Controllers::Isolated(count) => count,
+    };
+    let nodes = u64::from(local.brokers) + u64::from(controllers);
+    let needed = disk.get().saturating_mul(nodes);
+    match available_memory_bytes() {
+        Some(available) if needed > available / 2 => {
+            let message = format!(
+                "{nodes} disks of {disk} are {}, and they are in memory, of which {} are available",
+                Bytes::new(needed),
+                Bytes::new(available)
+            );
+            Err(refuse(path, message, "at most half of it: make them smaller, or leave `disk` out"))
+        }
+        _ => Ok(Some(disk.get())),
+    }
 }
 
 /// Where brokers are to be; refused if this machine has no such place.

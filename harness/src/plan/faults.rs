@@ -128,6 +128,7 @@ fn action(action: &file::FaultAction) -> FaultAction {
         file::FaultAction::CpuStarve { share_percent } => {
             FaultAction::CpuStarve { share_percent: *share_percent }
         }
+        file::FaultAction::Client(fault) => FaultAction::Client { fault: *fault },
         file::FaultAction::Operation(operation) => FaultAction::Operation { operation: operation.clone() },
     }
 }
@@ -188,6 +189,7 @@ fn target(scenario: &Scenario, fault: &file::Fault, seed: u64) -> Target {
         file::Target::Id(id) => Target::Broker { id: i32::from(*id) },
         file::Target::AllBrokers => Target::AllBrokers,
         file::Target::EnoughVoters => Target::EnoughVoters,
+        file::Target::Clients(clients) => Target::Clients(clients.clone()),
         file::Target::Cluster => Target::Cluster,
     }
 }

@@ -14,7 +14,7 @@ pub struct Needs {
     /// Bytes on disk of all replicas, if the scenario's own `retention.bytes` are all that bounds them; `None` without
     /// schedule.
     pub disk_bytes: Option<u64>,
-    /// Free bytes where the run writes.
+    /// Free bytes where brokers write: where the run does, or on all of their own disks.
     pub disk_free_bytes: Option<u64>,
     /// gauntlet's own memory: buffers and checkers.
     pub memory_bytes: u64,
@@ -44,7 +44,12 @@ pub(super) fn needs(plan: &Plan, run_dir: &Path) -> Needs {
     Needs {
         records,
         disk_bytes: records.map(|_| (0..plan.topics.len()).map(|topic| topic_bytes(plan, topic)).sum()),
-        disk_free_bytes: disk::free_bytes(existing),
+        disk_free_bytes: match &plan.cluster {
+            ClusterPlan::Local(LocalSpec { disk_bytes: Some(each), brokers, .. }) => {
+                Some(each.saturating_mul(u64::from(*brokers)))
+            }
+            _ => disk::free_bytes(existing),
+        },
         memory_bytes: (checkers + buffers + fetches) as u64 + recorded,
         wall: load + plan.load.drain + plan.verify.map(|v| v.final_read).unwrap_or_default(),
         stall: plan.load.drain,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
+use gauntlet_chaos::client::Clients;
 use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_chaos::kafka_home::KafkaHome;
 use gauntlet_chaos::process::ProcessIdentity;
@@ -21,6 +22,7 @@ use super::reread::{self, LogsAgain};
 use super::threads::{Fleet, Ground, Producers, Readers, Routes, Shared};
 use super::{Brokers, Loaded, Progress, Run, RunError, excuses, topics};
 use crate::cluster_view::ClusterView;
+use crate::external::programs::Programs;
 use crate::history::{Head, HistoryWriter};
 use crate::intervals::Second;
 use crate::load::Control;
@@ -51,6 +53,8 @@ struct Phase<'w, 'p> {
     producers: Producers,
     /// Readers during the load, with the index of their topic.
     readers: Vec<(usize, Readers)>,
+    /// Clients that are programs, for faults.
+    programs: Arc<Programs>,
     injector: Option<Injector>,
     fault_events: Option<Receiver<FaultEvent>>,
     warm: Option<bool>,
@@ -149,6 +153,7 @@ impl<'p> Run<'p> {
             },
             producers,
             readers,
+            programs: Arc::clone(&programs),
             injector: None,
             fault_events: None,
             warm: None,
@@ -337,8 +342,10 @@ impl<'p> Run<'p> {
             .spawn(move || events.into_iter().try_for_each(|event| forward.send(event).map_err(drop)))
             .map_err(RunError::Write)?;
         let journal = super::journal(&self.options.dir)?;
-        let injector = Injector::start(cluster, faults.to_vec(), zero_ns, journal, sender)
-            .map_err(|e| RunError::Faults(e.to_string()))?;
+        let clients: Arc<dyn Clients> = Arc::clone(&phase.programs) as _;
+        let injector =
+            Injector::start_beside(Some(clients), cluster, faults.to_vec(), zero_ns, journal, sender)
+                .map_err(|e| RunError::Faults(e.to_string()))?;
         phase.injector = Some(injector);
         phase.fault_events = Some(received);
         Ok(())

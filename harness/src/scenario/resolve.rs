@@ -3,7 +3,7 @@
 //! rest can be checked as well.
 
 use gauntlet_chaos::fault::CPU_SHARE_PERCENT_MAX;
-use gauntlet_chaos::{DiskFault, KafkaVersion};
+use gauntlet_chaos::{ClientFault, DiskFault, KafkaVersion};
 
 use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
@@ -19,6 +19,7 @@ use super::written::{
 use crate::units::{Bytes, Duration};
 
 mod args;
+mod client_target;
 mod clients;
 mod hooks;
 mod load;
@@ -222,7 +223,7 @@ fn fault(written: FaultWritten, index: usize, topics: &[Topic], problems: &mut P
             problems.add(Finding {
                 path: &format!("{path}.for"),
                 message: format!("`for` does not fit action `{}`", action.name()),
-                label: "only for pauses, faults of network, disk and clock, and operations that can be undone",
+                label: "only for pauses, faults of network, disk, clock and clients, and operations that can be undone",
                 help: &help,
             });
         } else if recover.is_some() {
@@ -269,7 +270,7 @@ impl Args<'_> {
     }
 }
 
-/// Whether it lasts until it is ended, by something that starts nothing, unless the fault itself has ended a broker.
+/// Whether it lasts until it is ended, by something that starts no broker, unless the fault itself has ended it.
 fn lasts_until_told(action: &FaultAction) -> bool {
     matches!(
         action.heal_action(),
@@ -279,6 +280,8 @@ fn lasts_until_told(action: &FaultAction) -> bool {
                 | HealAction::DiskHeal
                 | HealAction::ClockHeal
                 | HealAction::CpuHeal
+                | HealAction::ClientStart
+                | HealAction::ClientResume
                 | HealAction::OperationUndo
         )
     )
@@ -315,6 +318,9 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::DiskReadOnly => FaultAction::Disk(DiskFault::ReadOnly),
         ActionName::ClockSkew => FaultAction::ClockSkew { offset_ns: shims::offset_ns(args, problems) },
         ActionName::CpuStarve => FaultAction::CpuStarve { share_percent: share_percent(args, problems) },
+        ActionName::ClientKill => FaultAction::Client(ClientFault::Kill),
+        ActionName::ClientPause => FaultAction::Client(ClientFault::Pause),
+        ActionName::ClientZombie => FaultAction::Client(ClientFault::Zombie),
         ActionName::ConfigChange => FaultAction::Operation(operations::config_change(args, problems)),
         ActionName::PartitionReassign => {
             FaultAction::Operation(operations::partition_reassign(args, problems))
@@ -372,6 +378,9 @@ fn fault_target(
     problems: &mut Problems<'_>,
 ) -> Target {
     let known = match action {
+        FaultAction::Client(_) => {
+            return client_target::resolve(written, &format!("{path}.target"), action, problems);
+        }
         FaultAction::BrokerRollingRestart
         | FaultAction::BrokerRollingUpgrade { .. }
         | FaultAction::BrokerKillAll => Some((Target::AllBrokers, "all brokers are hit")),
@@ -403,6 +412,7 @@ fn fault_target(
                     help: "name one node or role; `broker.kill-all` kills all brokers",
                 });
             }
+            client_target::refuse_clients(&written, &path, action, problems);
             target(written, &path, topics, problems)
         }
         (None, None) => {
@@ -477,7 +487,8 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
         (Some(Role::Followers), _, of) => followers(of, path, topics, problems),
         (Some(Role::Controller), _, _) => Target::Controller,
         (Some(Role::Broker), _, _) => Target::Broker { not_controller: written.not.is_some() },
-        (Some(Role::All), _, _) => Target::AllBrokers,
+        // Refused before.
+        (Some(Role::All | Role::Producer | Role::Consumer), _, _) => Target::AllBrokers,
         (None, Some(id), _) => Target::Id(id),
         (None, None, _) => {
             problems.add(Finding {

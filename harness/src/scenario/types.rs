@@ -126,7 +126,7 @@ pub struct ForeignCluster {
 #[serde(
     deny_unknown_fields,
     default,
-    expecting = "a map with `brokers`, `controllers`, `isolation`, `version`, `jvm`, `heap`, `config`, or `security`"
+    expecting = "a map with `brokers`, `controllers`, `isolation`, `version`, `jvm`, `heap`, `disk`, `config`, or `security`"
 )]
 pub struct LocalCluster {
     /// Number of brokers, ids 1 and up.
@@ -143,6 +143,9 @@ pub struct LocalCluster {
     /// Heap of each JVM. None: 1 GiB, or 512 MiB where `jvm` is quick.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heap: Option<Bytes>,
+    /// Size of a disk of its own for each node, in memory. None: they share the one that the run is written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Bytes>,
     /// Broker properties by Kafka's names.
     #[serde(deserialize_with = "property_texts")]
     #[schemars(with = "BTreeMap<String, super::written::PropertyText>")]
@@ -207,6 +210,7 @@ impl Default for LocalCluster {
             version: "4.3.0".to_owned(),
             jvm: Jvm::Steady,
             heap: None,
+            disk: None,
             config: BTreeMap::new(),
             security: None,
         }

@@ -7,6 +7,7 @@ use super::diagnostic::Sources;
 use super::problems::Problems;
 use super::types::Scenario;
 
+mod client_faults;
 mod cluster;
 mod driver;
 mod expect;

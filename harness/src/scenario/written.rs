@@ -538,6 +538,8 @@ pub(crate) struct TargetWritten {
     pub(crate) not: Option<NotController>,
     /// Number of the node.
     pub(crate) id: Option<u16>,
+    /// Only clients with this `client.id`, of their block or their own (`CLIENT.ID-producer-0`); for `role: producer` and `role: consumer`.
+    pub(crate) client_id: Option<String>,
 }
 
 /// Role of a node.
@@ -554,6 +556,10 @@ pub(crate) enum Role {
     Broker,
     /// Every broker at once; for `broker.power-loss`.
     All,
+    /// Producers of the run that are programs (`driver: external`); for `client.*`.
+    Producer,
+    /// Consumers of the run that are programs (`driver: external`); for `client.*`.
+    Consumer,
 }
 
 /// A partition of a topic.

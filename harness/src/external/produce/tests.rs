@@ -1,17 +1,21 @@
 //! The loop with shell scripts in place of a client: they keep the contract, or break it on purpose. No broker is started.
 
+use std::collections::BTreeSet;
 use std::io::BufWriter;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, unbounded};
+use gauntlet_chaos::ClientRole;
+use gauntlet_chaos::client::{Client, ClientOrder, ClientTarget, Clients};
 use gauntlet_verify::{Outcome, Settlement};
 use gauntlet_wire::Security;
+use nix::sys::signal::Signal;
 
 use super::*;
 use crate::external::launch::{Assignment, Connection, Launch};
 use crate::external::log::Log;
-use crate::external::programs::Programs;
+use crate::external::programs::{Programs, Who};
 use crate::load::producer::{Pace, PartitionSettlement};
 use crate::load::records::RecordMaker;
 use crate::load::{Control, Interval, ProducerPlan};
@@ -33,6 +37,8 @@ const GOOD: &str = "read -r plan; echo ready; a=0; b=0
 struct Ran {
     settlements: Vec<Settlement>,
     slots_failed: u64,
+    /// Slots in which records are counted as indeterminate.
+    slots_open: BTreeSet<u64>,
     programs: Arc<Programs>,
     log: String,
     result: Result<(), ExternalError>,
@@ -83,17 +89,38 @@ fn load(
     ProducerLoad::new(plan, Arc::clone(control), senders, intervals, S)
 }
 
+fn who() -> Who {
+    let client_id = "test".to_owned();
+    Who {
+        name: "producer-0".to_owned(),
+        role: ClientRole::Producer,
+        client_id: client_id.clone(),
+        client_id_of_all: client_id,
+    }
+}
+
 /// `records` records within a second, to a program.
 fn run(records: u64, command: Vec<String>, control: &Arc<Control>) -> Ran {
+    run_of(Arc::default(), records, command, control)
+}
+
+fn run_of(programs: Arc<Programs>, records: u64, command: Vec<String>, control: &Arc<Control>) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("external.log");
     let log = Log::new(BufWriter::new(std::fs::File::create(&path).unwrap()), &Security::default());
-    let (security, programs) = (Security::default(), Arc::<Programs>::default());
+    let security = Security::default();
     let connection = Connection { bootstrap: &[], client_id: "test", security: &security };
-    let plan = Assignment::new("producer", "r", ("orders", PARTITIONS), &Default::default(), connection);
+    let plan =
+        Assignment::new(ClientRole::Producer, "r", ("orders", PARTITIONS), &Default::default(), connection);
     let scribe = Scribe { log, who: "producer-0".to_owned() };
-    let launch =
-        Launch { scribe, command, kafka_libs: None, plan: plan.clone(), programs: Arc::clone(&programs) };
+    let launch = Launch {
+        who: who(),
+        scribe,
+        command,
+        kafka_libs: None,
+        plan: plan.clone(),
+        programs: Arc::clone(&programs),
+    };
     let (settlements, settled): (_, Receiver<PartitionSettlement>) = unbounded();
     let (intervals, received): (_, Receiver<Interval>) = unbounded();
     let setup = ProducerSetup { unacknowledged: false, delivery_timeout: Duration::from_secs(60) };
@@ -104,13 +131,11 @@ fn run(records: u64, command: Vec<String>, control: &Arc<Control>) -> Ran {
         })
         .map(ProducerLoad::finish);
     assert!(programs.wait_for_the_last(Duration::ZERO), "nothing may be left");
+    let slots: Vec<_> = received.try_iter().flat_map(|interval| interval.slots).collect();
     Ran {
         settlements: settled.try_iter().map(|(_, settlement, _)| settlement).collect(),
-        slots_failed: received
-            .try_iter()
-            .flat_map(|i| i.slots.into_values())
-            .map(|slot| slot.counts.failed)
-            .sum(),
+        slots_failed: slots.iter().map(|(_, slot)| slot.counts.failed).sum(),
+        slots_open: slots.iter().filter(|(_, slot)| slot.counts.indeterminate > 0).map(|(at, _)| *at).collect(),
         programs,
         log: std::fs::read_to_string(path).unwrap(),
         result,
@@ -201,7 +226,7 @@ fn a_programs_word_counts_where_a_broker_could_know() {
 
 #[test]
 fn one_that_ends_is_followed_by_another_and_nobody_guesses() {
-    // The first one acks 100 records, keeps 50, and is gone; the second one is as it should be.
+    // The first one acks 100 records, keeps 350 (of two slots), and is gone; the second one is as it should be.
     let dir = tempfile::tempdir().unwrap();
     let mark = dir.path().join("mark").display().to_string();
     let script = format!(
@@ -209,7 +234,7 @@ fn one_that_ends_is_followed_by_another_and_nobody_guesses() {
             touch {mark}; read -r plan; echo ready
             while read -r word id rest; do
                 if [ $id -lt 100 ]; then echo acked $id -1; fi
-                if [ $id = 149 ]; then exit 3; fi
+                if [ $id = 449 ]; then exit 3; fi
             done
         fi
         {GOOD}"
@@ -218,12 +243,94 @@ fn one_that_ends_is_followed_by_another_and_nobody_guesses() {
     ran.result.as_ref().unwrap();
     let (acked, failed, open) = count(&ran.settlements, 0);
     assert_eq!((acked, failed), (100, 0));
-    assert!(open >= 50, "what was on its way: {open}");
+    assert!(open >= 350, "what was on its way: {open}");
+    assert_eq!(ran.slots_open.len(), 1, "all of it is counted where it was lost: {:?}", ran.slots_open);
     assert_eq!(count(&ran.settlements, 1), (2_000 - 100 - open, 0, 0), "all that was left");
     // Numbers are dense in both.
     assert_eq!(pseqs(&ran.settlements, 0).len() as u64, 100 + open);
     assert_eq!(pseqs(&ran.settlements, 1)[..2], [0, 0]);
     assert!(ran.log.contains("ended with exit code 3"), "{}", ran.log);
+}
+
+fn until(what: &str, mut seen: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !seen() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Runs 2,000 records while `fault` does something to the program that has written its first line.
+fn under(script: &str, fault: impl FnOnce(&Programs, &Client) + Send) -> Ran {
+    let dir = tempfile::tempdir().unwrap();
+    let mark = dir.path().join("mark");
+    let script = script.replace("MARK", &mark.display().to_string());
+    let programs = Arc::<Programs>::default();
+    std::thread::scope(|scope| {
+        let of_fault = Arc::clone(&programs);
+        let fault = scope.spawn(move || {
+            let whom = ClientTarget { role: ClientRole::Producer, client_id: None };
+            until("it never got so far", || mark.exists() && !of_fault.find(&whom).is_empty());
+            fault(&of_fault, &of_fault.find(&whom)[0]);
+        });
+        let ran = run_of(Arc::clone(&programs), 2_000, sh(&script), &Arc::default());
+        fault.join().unwrap();
+        ran
+    })
+}
+
+#[test]
+fn one_that_a_fault_has_ended_stays_down_until_the_fault_is_over() {
+    let script = format!(
+        "if [ -e MARK ]; then {GOOD}; fi; read -r plan; echo ready; read -r line; touch MARK; cat > /dev/null"
+    );
+    let ran = under(&script, |programs, victim| {
+        programs.order(&victim.name, ClientOrder::StayDown);
+        assert!(programs.signal(victim.group, Signal::SIGKILL).unwrap());
+        until("it still runs", || victim.group.is_gone());
+        // Without the order there would be another one after a second.
+        let (begun, whom) = (Instant::now(), ClientTarget { role: ClientRole::Producer, client_id: None });
+        until("time stands still", || {
+            let found = programs.find(&whom);
+            assert!(found.iter().all(|one| one == victim), "{found:?}");
+            assert!(!programs.is_whole(&victim.name));
+            begun.elapsed() > 2 * Duration::from_nanos(crate::external::partner::PAUSE_NS)
+        });
+        programs.order(&victim.name, ClientOrder::Run);
+        until("no other follows", || programs.is_whole(&victim.name));
+    });
+    ran.result.as_ref().unwrap();
+    let (acked, failed, open) = count(&ran.settlements, 0);
+    assert_eq!((acked, failed), (0, 0), "what it had is in nobody's hands");
+    assert!(open > 0);
+    assert_eq!(count(&ran.settlements, 1), (2_000 - open, 0, 0), "all that was left");
+    assert!(ran.log.contains("was ended by a signal"), "{}", ran.log);
+}
+
+#[test]
+fn a_zombie_goes_on_beside_its_successor_and_is_not_heard() {
+    // Each acks all it gets; the first one only once somebody else has begun.
+    let script = format!(
+        "if [ -e MARK ]; then touch MARK.2; {GOOD}; fi
+         read -r plan; echo ready; read -r line; touch MARK; until [ -e MARK.2 ]; do sleep 0.01; done
+         echo acked 0 0; while read -r word id rest; do if [ $word = end ]; then exit 0; fi; echo acked $id -1; done"
+    );
+    let ran = under(&script, |programs, victim| {
+        assert!(programs.signal(victim.group, Signal::SIGSTOP).unwrap());
+        until("it does not stand still", || victim.group.is_stopped());
+        programs.order(&victim.name, ClientOrder::Replace(victim.group));
+        until("nobody takes its place", || programs.is_whole(&victim.name));
+        assert!(victim.group.is_stopped());
+        assert!(programs.signal(victim.group, Signal::SIGCONT).unwrap(), "it was not reaped");
+        programs.order(&victim.name, ClientOrder::Run);
+    });
+    ran.result.as_ref().unwrap();
+    let (acked, failed, open) = count(&ran.settlements, 0);
+    assert_eq!((acked, failed), (0, 0), "it is not heard");
+    assert!(open > 0);
+    assert_eq!(count(&ran.settlements, 1), (2_000 - open, 0, 0));
+    assert!(ran.log.contains("another one takes its place"), "{}", ran.log);
+    assert_eq!(ran.log.matches("ended with exit code 0").count(), 2, "both were told the end: {}", ran.log);
 }
 
 #[test]

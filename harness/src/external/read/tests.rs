@@ -6,13 +6,14 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, unbounded};
+use gauntlet_chaos::ClientRole;
 use gauntlet_verify::{CrcSeed, Identity, Outcome, Settlement, StreamKey};
 use gauntlet_wire::Security;
 
 use super::*;
 use crate::external::launch::{Assignment, Connection, Launch};
 use crate::external::log::Log;
-use crate::external::programs::Programs;
+use crate::external::programs::{Programs, Who};
 use crate::load::reader::{CheckPlan, Elsewhere, EndOffsets, ReaderEnd};
 use crate::load::{Control, Interval, ReaderPlan};
 
@@ -60,8 +61,15 @@ fn run(says: &[String], then: &str) -> Ran {
     let (security, programs) = (Security::default(), Arc::<Programs>::default());
     let connection = Connection { bootstrap: &[], client_id: "test", security: &security };
     let assigned: BTreeMap<usize, i64> = [(0, 10), (1, 10)].into();
-    let plan = Assignment::new("consumer", "r", ("orders", 3), &Default::default(), connection);
+    let plan = Assignment::new(ClientRole::Consumer, "r", ("orders", 3), &Default::default(), connection);
+    let client_id = "test".to_owned();
     let launch = Launch {
+        who: Who {
+            name: "reader-0".to_owned(),
+            role: ClientRole::Consumer,
+            client_id: client_id.clone(),
+            client_id_of_all: client_id,
+        },
         scribe: Scribe { log, who: "reader-0".to_owned() },
         command: ["sh", "-c", &script].map(str::to_owned).to_vec(),
         kafka_libs: None,

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
+use gauntlet_chaos::ClientRole;
 use gauntlet_wire::monotonic_ns;
 use gauntlet_wire::producer::Acks;
 use gauntlet_wire::{LinkConfig, Security};
@@ -20,7 +21,7 @@ use crate::external::log::{Log, Scribe};
 use crate::external::partner::Partner;
 use crate::external::produce::{ProducerSetup, run_producer};
 use crate::external::program::ExternalError;
-use crate::external::programs::Programs;
+use crate::external::programs::{Programs, Who};
 use crate::external::read::run_reader;
 use crate::load::{Control, ProducerLoad, Reader};
 use crate::plan::{ExternalPlan, Plan};
@@ -103,7 +104,7 @@ impl Fleet {
                         delivery_timeout: block.delivery_timeout,
                     };
                     let member = Member {
-                        role: "producer",
+                        role: ClientRole::Producer,
                         name: format!("producer-{index}"),
                         topic: block.topic,
                         links: &block.links,
@@ -124,8 +125,12 @@ impl Fleet {
             for (i, (partitions, _)) in routes[topic].receivers.iter().enumerate() {
                 let Some(external) = block.driver.external() else { continue };
                 let index = first + i as u16;
-                let member =
-                    Member { role: "consumer", name: format!("reader-{index}"), topic, links: &block.links };
+                let member = Member {
+                    role: ClientRole::Consumer,
+                    name: format!("reader-{index}"),
+                    topic,
+                    links: &block.links,
+                };
                 let (launch, assignment) = self.launch(ground, &member, external, &log);
                 let assignment = assignment.from(&assigned_to(partitions, &starts[topic]));
                 let waiting =
@@ -153,6 +158,12 @@ impl Fleet {
         let topic = (topic.name.as_str(), topic.partitions);
         let assignment = Assignment::new(member.role, &plan.run_id, topic, &external.settings, connection);
         let launch = Launch {
+            who: Who {
+                name: who.clone(),
+                role: member.role,
+                client_id: client_id.clone(),
+                client_id_of_all: member.links.client_id.clone(),
+            },
             scribe: Scribe { log: log.clone(), who },
             command: external.command.clone(),
             kafka_libs: ground.kafka_libs.clone(),
@@ -192,7 +203,7 @@ fn wait_for_all(
 
 /// One client.
 struct Member<'a> {
-    role: &'static str,
+    role: ClientRole,
     name: String,
     topic: usize,
     links: &'a LinkConfig,

@@ -1,6 +1,6 @@
 //! What is broken on purpose.
 
-use gauntlet_chaos::{DiskFault, KafkaVersion, Operation};
+use gauntlet_chaos::{ClientFault, ClientTarget, DiskFault, KafkaVersion, Operation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +112,8 @@ pub enum FaultAction {
         /// What is added, nanoseconds.
         offset_ns: i64,
     },
+    /// Something is done to clients of the run that are programs.
+    Client(ClientFault),
     /// Brokers are told something, as by Kafka's tools. What this is made of is what the injector takes: there is no unit to resolve.
     Operation(Operation),
 }
@@ -212,11 +214,23 @@ pub enum ActionName {
     /// A node gets only a share of the time.
     #[serde(rename = "cpu.starve")]
     CpuStarve,
+    /// SIGKILL to clients that are programs.
+    #[serde(rename = "client.kill")]
+    ClientKill,
+    /// SIGSTOP to clients that are programs.
+    #[serde(rename = "client.pause")]
+    ClientPause,
+    /// SIGSTOP to clients that are programs, whose places others take, and then they go on.
+    #[serde(rename = "client.zombie")]
+    ClientZombie,
 }
 
 impl ActionName {
     /// All of them, in the order of their danger.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
+        Self::ClientPause,
+        Self::ClientKill,
+        Self::ClientZombie,
         Self::ElectionPreferred,
         Self::LeaderImbalance,
         Self::QuotaChange,
@@ -285,6 +299,9 @@ impl ActionName {
             Self::DiskReadOnly => "disk.read-only",
             Self::ClockSkew => "clock.skew",
             Self::CpuStarve => "cpu.starve",
+            Self::ClientKill => "client.kill",
+            Self::ClientPause => "client.pause",
+            Self::ClientZombie => "client.zombie",
         }
     }
 
@@ -307,6 +324,8 @@ impl ActionName {
             }
             Self::ClockSkew => Some(HealAction::ClockHeal),
             Self::CpuStarve => Some(HealAction::CpuHeal),
+            Self::ClientKill => Some(HealAction::ClientStart),
+            Self::ClientPause | Self::ClientZombie => Some(HealAction::ClientResume),
             Self::LeaderImbalance | Self::QuotaChange | Self::ConfigChange | Self::PartitionReassign => {
                 Some(HealAction::OperationUndo)
             }
@@ -383,6 +402,11 @@ impl FaultAction {
             },
             Self::ClockSkew { .. } => ActionName::ClockSkew,
             Self::CpuStarve { .. } => ActionName::CpuStarve,
+            Self::Client(fault) => match fault {
+                ClientFault::Kill => ActionName::ClientKill,
+                ClientFault::Pause => ActionName::ClientPause,
+                ClientFault::Zombie => ActionName::ClientZombie,
+            },
             Self::Operation(operation) => match operation {
                 Operation::ConfigChange(_) => ActionName::ConfigChange,
                 Operation::PartitionReassign(_) => ActionName::PartitionReassign,
@@ -445,6 +469,12 @@ pub enum HealAction {
     /// It gets all of the time.
     #[serde(rename = "cpu.heal")]
     CpuHeal,
+    /// Another program takes the client's place.
+    #[serde(rename = "client.start")]
+    ClientStart,
+    /// SIGCONT to the client.
+    #[serde(rename = "client.resume")]
+    ClientResume,
     /// What was before is put back.
     #[serde(rename = "operation.undo")]
     OperationUndo,
@@ -461,6 +491,8 @@ impl HealAction {
             Self::DiskHeal => "disk.heal",
             Self::ClockHeal => "clock.heal",
             Self::CpuHeal => "cpu.heal",
+            Self::ClientStart => "client.start",
+            Self::ClientResume => "client.resume",
             Self::OperationUndo => "operation.undo",
         }
     }
@@ -505,6 +537,8 @@ pub enum Target {
     AllBrokers,
     /// Enough voters of the quorum, for `quorum.loss`.
     EnoughVoters,
+    /// No node: clients of the run.
+    Clients(ClientTarget),
     /// No node: the cluster, for operations.
     Cluster,
 }
@@ -520,6 +554,7 @@ impl Target {
             | Self::Id(_)
             | Self::AllBrokers
             | Self::EnoughVoters
+            | Self::Clients(_)
             | Self::Cluster => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Rules of `cluster`.
 
 use gauntlet_chaos::KafkaVersion;
+use gauntlet_chaos::disks::BYTES_MIN;
 use gauntlet_chaos::local::{OWNED_PROPERTIES, is_heap};
 
 use crate::scenario::problems::{Finding, Problems};
@@ -50,6 +51,14 @@ fn local(local: &LocalCluster, problems: &mut Problems<'_>) {
             message: error.to_string(),
             label: "",
             help: "gauntlet gets the release of this version from Maven",
+        });
+    }
+    if let Some(disk) = local.disk.filter(|disk| disk.get() < BYTES_MIN) {
+        problems.add(Finding {
+            path: "cluster.local.disk",
+            message: format!("a disk of {disk}"),
+            label: "too small for a broker",
+            help: "at least 64MiB",
         });
     }
     if let Some(heap) = local.heap.filter(|heap| !is_heap(heap.get())) {

@@ -4,7 +4,7 @@ use gauntlet_chaos::KafkaVersion;
 use gauntlet_chaos::fault::Claim;
 use gauntlet_chaos::hook::HOOKED_ACTIONS;
 
-use super::{name, network, operations, shims};
+use super::{client_faults, name, network, operations, shims};
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
     ActionName, Cluster, Controllers, Fault, FaultAction, ForeignCluster, LocalCluster, PartitionChoice,
@@ -52,6 +52,7 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
             FaultAction::Disk(_) | FaultAction::ClockSkew { .. } => {
                 shims::validate(&path, fault, scenario, problems);
             }
+            FaultAction::Client(_) => client_faults::validate(&path, fault, scenario, problems),
             FaultAction::Operation(operation) => {
                 operations::validate(&path, (index, fault), operation, scenario, problems);
             }
@@ -64,7 +65,8 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
 /// The processes of brokers that run already are out of reach, unless somebody says how they are reached.
 fn on_foreign(path: &str, fault: &Fault, foreign: &ForeignCluster, problems: &mut Problems<'_>) {
     let name = fault.action.name();
-    if matches!(fault.action, FaultAction::Operation(_)) || foreign.hooks.contains_key(name) {
+    let needs_no_process = matches!(fault.action, FaultAction::Operation(_) | FaultAction::Client(_));
+    if needs_no_process || foreign.hooks.contains_key(name) {
         return;
     }
     let path = format!("{path}.action");
@@ -264,6 +266,7 @@ fn target(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Problem
         | Target::Broker { not_controller: false }
         | Target::AllBrokers
         | Target::EnoughVoters
+        | Target::Clients(_)
         | Target::Cluster => {}
     }
 }
@@ -374,6 +377,13 @@ fn overlap(path: &str, fault: &Fault, earlier: &[Fault], scenario: &Scenario, pr
     };
     for other in earlier {
         let whom = match (&fault.target, &other.target) {
+            (Target::Clients(one), Target::Clients(two)) => match one.role == two.role
+                && (one.client_id == two.client_id || one.client_id.is_none() || two.client_id.is_none())
+            {
+                true => format!("{}s", one.role),
+                false => continue,
+            },
+            (Target::Clients(_), _) | (_, Target::Clients(_)) => continue,
             (Target::Cluster, _) | (_, Target::Cluster) => match in_common(&fault.action, &other.action) {
                 Some(claim) => claim.to_string(),
                 None => continue,

@@ -217,7 +217,10 @@ fn election_unclean(place: &Place<'_>, topic: &Topic, problems: &mut Problems<'_
 /// Whether it keeps some broker from leading.
 fn takes_brokers(fault: &Fault) -> bool {
     match &fault.action {
-        FaultAction::Operation(_) | FaultAction::ClockSkew { .. } | FaultAction::CpuStarve { .. } => false,
+        FaultAction::Operation(_)
+        | FaultAction::Client(_)
+        | FaultAction::ClockSkew { .. }
+        | FaultAction::CpuStarve { .. } => false,
         FaultAction::BrokerKill
         | FaultAction::BrokerStop
         | FaultAction::BrokerPause

@@ -1,6 +1,6 @@
 //! Rules of faults of disk and clock that need the cluster, or this machine.
 
-use gauntlet_chaos::shim;
+use gauntlet_chaos::{DiskFault, shim};
 
 use super::faults::CONTROLLER_ID_MIN;
 use crate::scenario::problems::{Finding, Problems};
@@ -9,6 +9,10 @@ use crate::scenario::types::{Cluster, Controllers, Fault, FaultAction, Scenario,
 pub(super) fn validate(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Problems<'_>) {
     let Cluster::Local(local) = &scenario.cluster else { return };
     let name = fault.action.name();
+    if fault.action == FaultAction::Disk(DiskFault::Fill) && local.disk.is_some() {
+        // Nothing has to be imitated.
+        return;
+    }
     if let Some(why) = shim::why_not() {
         problems.add(Finding {
             path: &format!("{path}.action"),
