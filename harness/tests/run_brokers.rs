@@ -449,7 +449,10 @@ fn a_guardrail_ends_the_load_and_heals_the_fault() {
     );
     let plan = case.command("plan").output().unwrap();
     let planned = String::from_utf8_lossy(&plan.stdout);
-    assert!(planned.contains("  abort_when cluster.under_replicated_partitions max > 0 for 2 s\n"), "{planned}");
+    assert!(
+        planned.contains("  abort_when cluster.under_replicated_partitions max > 0 for 2 s\n"),
+        "{planned}"
+    );
     let (output, record) = case.run();
     assert_verdict(&output, &record, "FAIL", 99);
     assert_eq!(record["state"], "done", "it came to its verdict");

@@ -135,7 +135,11 @@ fn run_of(programs: Arc<Programs>, records: u64, command: Vec<String>, control: 
     Ran {
         settlements: settled.try_iter().map(|(_, settlement, _)| settlement).collect(),
         slots_failed: slots.iter().map(|(_, slot)| slot.counts.failed).sum(),
-        slots_open: slots.iter().filter(|(_, slot)| slot.counts.indeterminate > 0).map(|(at, _)| *at).collect(),
+        slots_open: slots
+            .iter()
+            .filter(|(_, slot)| slot.counts.indeterminate > 0)
+            .map(|(at, _)| *at)
+            .collect(),
         programs,
         log: std::fs::read_to_string(path).unwrap(),
         result,
