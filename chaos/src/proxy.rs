@@ -11,12 +11,13 @@
 //! direction; and times are those of epoll, whole milliseconds.
 //!
 //! Layout: `rules` what is done to which bytes, `apis` which requests and responses, `frames` where they begin, `connection` two sockets
-//! and what is between them, `engine` the thread, `source` who is there.
+//! and what is between them, `half_open` what is left of lost ones, `engine` the thread, `source` who is there.
 
 mod apis;
 mod connection;
 mod engine;
 mod frames;
+mod half_open;
 mod rules;
 mod source;
 

@@ -53,6 +53,11 @@ pub enum Target {
         /// Kafka's `node.id`.
         id: i32,
     },
+    /// The nodes with these ids, all of them.
+    Nodes {
+        /// Kafka's `node.id`s, ascending.
+        ids: Vec<i32>,
+    },
     /// One of the brokers that were registered at the start, by this number that was drawn: for clusters of which nobody knew how many
     /// brokers they have.
     Drawn {
@@ -84,6 +89,10 @@ impl fmt::Display for Target {
                 "the leader of the lowest partition of {topic} that the active controller does not lead"
             ),
             Self::Broker { id } => write!(out, "node {id}"),
+            Self::Nodes { ids } => {
+                let ids: Vec<String> = ids.iter().map(i32::to_string).collect();
+                write!(out, "nodes {}", ids.join(", "))
+            }
             Self::Drawn { .. } => out.write_str("a broker drawn with the seed"),
             Self::AllBrokers => out.write_str("all brokers"),
             Self::NextOfRoll => out.write_str("the next broker, the active controller last"),
@@ -216,6 +225,7 @@ impl Target {
             Self::ActiveController
             | Self::NotController
             | Self::Broker { .. }
+            | Self::Nodes { .. }
             | Self::Drawn { .. }
             | Self::AllBrokers
             | Self::NextOfRoll
@@ -230,7 +240,12 @@ impl Target {
         let (nodes, brokers) = (cluster.node_ids(), cluster.broker_ids());
         if matches!(
             self,
-            Self::Broker { .. } | Self::Drawn { .. } | Self::AllBrokers | Self::Clients(_) | Self::Cluster
+            Self::Broker { .. }
+                | Self::Nodes { .. }
+                | Self::Drawn { .. }
+                | Self::AllBrokers
+                | Self::Clients(_)
+                | Self::Cluster
         ) {
             // Named nodes need no answer from a cluster that may be down.
             return Ok(View { nodes, brokers, ..View::default() });
@@ -254,6 +269,7 @@ impl Target {
             Self::LeaderOf { .. }
             | Self::FollowersOf { .. }
             | Self::Broker { .. }
+            | Self::Nodes { .. }
             | Self::Drawn { .. }
             | Self::AllBrokers
             | Self::Clients(_)
@@ -277,6 +293,10 @@ impl Target {
         match self {
             Self::Broker { id } if view.nodes.contains(id) => hit(*id, format!("node {id}, by its id")),
             Self::Broker { id } => Err(TargetError::NoSuchNode { id: *id, known: view.nodes.clone() }),
+            Self::Nodes { ids } => match ids.iter().find(|id| !view.nodes.contains(id)) {
+                Some(id) => Err(TargetError::NoSuchNode { id: *id, known: view.nodes.clone() }),
+                None => Ok(ResolvedTarget { nodes: ids.clone(), why: "by their ids".to_owned() }),
+            },
             Self::Drawn { number } => match view.brokers.len() as u64 {
                 0 => vacant("no broker was registered".to_owned()),
                 brokers => {

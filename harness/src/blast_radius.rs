@@ -108,6 +108,7 @@ fn hooked(spec: &FaultSpec, hook: &Hook, brokers: &BTreeMap<i32, String>) -> Vec
     };
     let ids: Vec<i32> = match (&spec.target, brokers.len() as u64) {
         (Target::Broker { id }, _) => vec![*id],
+        (Target::Nodes { ids }, _) => ids.clone(),
         (Target::Drawn { number }, count @ 1..) => {
             brokers.keys().copied().skip((number % count) as usize).take(1).collect()
         }

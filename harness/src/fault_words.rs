@@ -42,9 +42,11 @@ fn network(fault: &NetworkFault) -> String {
             format!(" by {} (± {})", ms(latency_ns), ms(jitter_ns))
         }
         NetworkKind::Bandwidth { bytes_per_s } => format!(" to {}/s", Bytes::new(bytes_per_s)),
-        NetworkKind::Isolate | NetworkKind::Partition | NetworkKind::BlackHole | NetworkKind::Reset => {
-            String::new()
-        }
+        NetworkKind::Isolate
+        | NetworkKind::Partition
+        | NetworkKind::BlackHole
+        | NetworkKind::Reset
+        | NetworkKind::HalfOpen => String::new(),
     };
     let from = fault.peer.map_or_else(String::new, |peer| format!(", towards node {peer} only"));
     let links = match fault.links {
@@ -54,10 +56,13 @@ fn network(fault: &NetworkFault) -> String {
         Links { brokers: true, .. } => ", on links of brokers",
         Links { .. } => ", on links of controllers",
     };
-    let direction = match fault.direction {
-        Direction::Both => "",
-        Direction::To => ", what it is sent",
-        Direction::From => ", what it sends",
+    let direction = match (fault.direction, fault.kind) {
+        (Direction::Both, NetworkKind::HalfOpen) => ", neither end told",
+        (Direction::To, NetworkKind::HalfOpen) => ", the other ends not told",
+        (Direction::From, NetworkKind::HalfOpen) => ", its own ends not told",
+        (Direction::Both, _) => "",
+        (Direction::To, _) => ", what it is sent",
+        (Direction::From, _) => ", what it sends",
     };
     let apis = fault.apis.map_or_else(String::new, |apis| format!(", {apis} only"));
     format!("{by}{from}{links}{direction}{apis}")

@@ -122,7 +122,9 @@ fn weaker_acks_end_as_they_should() {
     let record = ran.record("run.json");
     assert_eq!(record["produce"]["acked"], 8_000, "{}", ran.text());
     assert_eq!(record["produce"]["unacknowledged"], 8_000);
-    assert_eq!(record["verify"]["checked"], 16_000, "what nobody acked came, too: {:#}", record["verify"]);
+    // How much of what nobody acked came is nobody's promise: a leader that is new to its partition closes the connection on it.
+    let checked = record["verify"]["checked"].as_u64().unwrap();
+    assert!((8_001..=16_000).contains(&checked), "some of it came, too: {:#}", record["verify"]);
     assert!(record["verify"]["lost"] == 0 && record["verify"]["phantom"] == 0, "{:#}", record["verify"]);
 }
 

@@ -5,14 +5,16 @@
 //! own through the same port must also be treated as the fault says (`probe`), unless only some APIs are. It heals when its rules are gone, which is waited
 //! for as after any fault: the node answers, through the proxy, and is registered.
 //!
-//! Layout: one file for what each way does to a probe (`hold`, `delay`, `limit`, `reset`), `probe` the connection.
+//! Layout: one file for what each way does to a probe (`hold`, `delay`, `limit`, `reset`, `half_open`), `probe` the connection.
 
 mod delay;
+mod half_open;
 mod hold;
 mod limit;
 mod probe;
 mod reset;
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -72,6 +74,8 @@ pub enum NetworkKind {
     },
     /// Connections are reset, and new ones as well.
     Reset,
+    /// Connections that are there are lost without a word to those who send in the fault's direction; new ones are not touched.
+    HalfOpen,
 }
 
 /// Direction of bytes, as the victim sees it.
@@ -98,6 +102,7 @@ impl NetworkFault {
             NetworkKind::Delay { .. } => "network.delay",
             NetworkKind::Bandwidth { .. } => "network.bandwidth",
             NetworkKind::Reset => "network.reset",
+            NetworkKind::HalfOpen => "network.half-open",
         }
     }
 
@@ -107,20 +112,36 @@ impl NetworkFault {
             NetworkKind::Delay { latency_ns, jitter_ns } => Effect::Delay { latency_ns, jitter_ns },
             NetworkKind::Bandwidth { bytes_per_s } => Effect::Limit { bytes_per_s },
             NetworkKind::Reset => Effect::Reset,
+            NetworkKind::HalfOpen => Effect::HalfOpen,
         }
     }
 
-    /// What the proxy has to do to `node`: a rule for each direction.
+    /// What the proxy has to do to `nodes`: a rule for each of them and each direction. Several that are cut off are one side of a network
+    /// that is split in two: they reach each other.
     #[must_use]
-    pub fn rules(&self, node: i32) -> Vec<Rule> {
-        let victim = Ends::Only(End::Node(node));
-        let others = self.peer.map_or(Ends::Any, |peer| Ends::Only(End::Node(peer)));
-        let rule = |from, to| Rule { links: self.links, from, to, apis: self.apis, effect: self.effect() };
-        match self.direction {
-            Direction::Both => vec![rule(others, victim), rule(victim, others)],
-            Direction::To => vec![rule(others, victim)],
-            Direction::From => vec![rule(victim, others)],
-        }
+    pub fn rules(&self, nodes: &[i32]) -> Vec<Rule> {
+        let splits = matches!(self.kind, NetworkKind::Isolate | NetworkKind::Partition) && nodes.len() > 1;
+        let others = match self.peer {
+            Some(peer) => Ends::Only(End::Node(peer)),
+            None if splits => Ends::Outside(nodes.to_vec()),
+            None => Ends::Any,
+        };
+        let rule = |from: &Ends, to: &Ends| Rule {
+            links: self.links,
+            from: from.clone(),
+            to: to.clone(),
+            apis: self.apis,
+            effect: self.effect(),
+        };
+        let of_one = |node: &i32| {
+            let victim = Ends::Only(End::Node(*node));
+            match self.direction {
+                Direction::Both => vec![rule(&others, &victim), rule(&victim, &others)],
+                Direction::To => vec![rule(&others, &victim)],
+                Direction::From => vec![rule(&victim, &others)],
+            }
+        };
+        nodes.iter().flat_map(of_one).collect()
     }
 
     /// How many of the two ways between a client and the victim it is about, whatever the client asks.
@@ -140,13 +161,20 @@ impl NetworkFault {
         cluster: &LocalCluster,
         nodes: &[i32],
     ) -> Result<SignalTimes, ChaosError> {
-        let rules = nodes.iter().flat_map(|node| self.rules(*node)).collect();
-        let installed = cluster.install_rules(fault, rules)?;
-        if self.ways_of_clients() > 0 {
-            let addresses = cluster.broker_addresses();
-            for (id, addr) in addresses.iter().filter(|(id, _)| nodes.contains(id)) {
-                self.probe(*id, addr, cluster.operator())?;
-            }
+        let probed = match self.ways_of_clients() {
+            0 => BTreeMap::new(),
+            _ => cluster.broker_addresses().into_iter().filter(|(id, _)| nodes.contains(id)).collect(),
+        };
+        let before = match self.kind {
+            NetworkKind::HalfOpen => half_open::connect(&probed, &cluster.operator())?,
+            _ => BTreeMap::new(),
+        };
+        let installed = cluster.install_rules(fault, self.rules(nodes))?;
+        for (id, connection) in before {
+            half_open::contradiction(connection, self.direction).map_or(Ok(()), |why| unlike(id, &why))?;
+        }
+        for (id, addr) in &probed {
+            self.probe(*id, addr, cluster.operator())?;
         }
         let deadline = Instant::now() + ACT_LIMIT;
         loop {
@@ -171,6 +199,7 @@ impl NetworkFault {
             Effect::Delay { latency_ns, .. } => delay::patience(latency_ns),
             Effect::Limit { bytes_per_s } => limit::patience(bytes_per_s),
             Effect::Reset => reset::PATIENCE,
+            Effect::HalfOpen => half_open::PATIENCE,
         };
         let seen = probe::ask(addr, who, patience);
         let contradiction = match effect {
@@ -180,12 +209,15 @@ impl NetworkFault {
             }
             Effect::Limit { .. } => limit::contradiction(&seen),
             Effect::Reset => reset::contradiction(&seen),
+            Effect::HalfOpen => half_open::contradiction_of_new(&seen),
         };
-        match contradiction {
-            None => Ok(()),
-            Some(why) => Err(ChaosError::NotSeenToAct { why: format!("a client of broker {id} {why}") }),
-        }
+        contradiction.map_or(Ok(()), |why| unlike(id, &why))
     }
+}
+
+/// A client of `id` was not treated as the fault says.
+fn unlike(id: i32, why: &str) -> Result<(), ChaosError> {
+    Err(ChaosError::NotSeenToAct { why: format!("a client of broker {id} {why}") })
 }
 
 /// Takes the rules of `fault` out of force. Harmless if they are.
@@ -203,15 +235,26 @@ mod tests {
 
     #[test]
     fn a_direction_is_a_rule() {
-        let both = fault(Direction::Both, None).rules(2);
-        let to = fault(Direction::To, None).rules(2);
-        let from = fault(Direction::From, None).rules(2);
+        let both = fault(Direction::Both, None).rules(&[2]);
+        let to = fault(Direction::To, None).rules(&[2]);
+        let from = fault(Direction::From, None).rules(&[2]);
         assert_eq!(both, [to.clone(), from.clone()].concat());
         let victim = Ends::Only(End::Node(2));
-        assert_eq!((to[0].from, to[0].to), (Ends::Any, victim));
-        assert_eq!((from[0].from, from[0].to), (victim, Ends::Any));
-        let pair = fault(Direction::From, Some(3)).rules(2);
-        assert_eq!((pair[0].from, pair[0].to), (victim, Ends::Only(End::Node(3))));
+        assert_eq!((&to[0].from, &to[0].to), (&Ends::Any, &victim));
+        assert_eq!((&from[0].from, &from[0].to), (&victim, &Ends::Any));
+        let pair = fault(Direction::From, Some(3)).rules(&[2]);
+        assert_eq!((&pair[0].from, &pair[0].to), (&victim, &Ends::Only(End::Node(3))));
+    }
+
+    #[test]
+    fn several_that_are_cut_off_are_one_side() {
+        let side = fault(Direction::To, None).rules(&[2, 3]);
+        let others = Ends::Outside(vec![2, 3]);
+        let expected = [2, 3].map(|id| (others.clone(), Ends::Only(End::Node(id))));
+        assert_eq!(side.into_iter().map(|rule| (rule.from, rule.to)).collect::<Vec<_>>(), expected);
+        // What is slow is slow to everybody.
+        let late = NetworkFault { kind: NetworkKind::Reset, ..fault(Direction::To, None) }.rules(&[2, 3]);
+        assert!(late.iter().all(|rule| rule.from == Ends::Any), "{late:?}");
     }
 
     #[test]

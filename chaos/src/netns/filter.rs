@@ -39,6 +39,9 @@ pub(super) enum NoTable {
     /// Only something that reads what is sent could do it.
     #[error("the kernel can't tell requests of one API from others")]
     Apis,
+    /// Only something that has the connection could do it.
+    #[error("the kernel does not tell packets of connections that were there before from others")]
+    HalfOpen,
     /// Nothing does it here.
     #[error("this needs the kernel's module sch_netem, which gauntlet does not use yet")]
     Delay,
@@ -60,18 +63,18 @@ fn table(network: &Network, rule: &Rule, name: &str) -> Result<Table, NoTable> {
     let name = name.to_owned();
     let limit_of = |interface: String| match rule.effect {
         Effect::Limit { bytes_per_s } => Some((interface, bytes_per_s)),
-        Effect::Hold | Effect::Reset | Effect::Delay { .. } => None,
+        Effect::Hold | Effect::Reset | Effect::HalfOpen | Effect::Delay { .. } => None,
     };
-    match (rule.from, rule.to) {
+    match (&rule.from, &rule.to) {
         (Ends::Only(End::Node(node)), _) => {
-            let lines = lines(rule, &about(network, "daddr", rule.to))?;
+            let lines = lines(rule, &about(network, "daddr", &rule.to))?;
             let text = text("inet", &name, "output", "oifname \"lo\" accept", &lines);
             let limit = limit_of(NODE_INTERFACE.to_owned());
-            Ok(Table { namespace: network.name_of(node), family: "inet", name, text, limit })
+            Ok(Table { namespace: network.name_of(*node), family: "inet", name, text, limit })
         }
         // Only who sends can be slowed down, which is the bridge.
         (from, Ends::Only(End::Node(node))) if matches!(rule.effect, Effect::Limit { .. }) => {
-            let port = Network::port_of(node);
+            let port = Network::port_of(*node);
             let lines = lines(rule, &format!("oifname \"{port}\" {}", about(network, "saddr", from)))?;
             let text = text("bridge", &name, "forward", "", &lines);
             Ok(Table { namespace: network.switch(), family: "bridge", name, text, limit: limit_of(port) })
@@ -79,18 +82,25 @@ fn table(network: &Network, rule: &Rule, name: &str) -> Result<Table, NoTable> {
         (from, Ends::Only(End::Node(node))) => {
             let lines = lines(rule, &about(network, "saddr", from))?;
             let text = text("inet", &name, "input", "iifname \"lo\" accept", &lines);
-            Ok(Table { namespace: network.name_of(node), family: "inet", name, text, limit: None })
+            Ok(Table { namespace: network.name_of(*node), family: "inet", name, text, limit: None })
         }
-        (Ends::Any | Ends::Only(End::Client), Ends::Any | Ends::Only(End::Client)) => Err(NoTable::NoNode),
+        (
+            Ends::Any | Ends::Outside(_) | Ends::Only(End::Client),
+            Ends::Any | Ends::Outside(_) | Ends::Only(End::Client),
+        ) => Err(NoTable::NoNode),
     }
 }
 
 /// Which packets are from, or to, the other end; nothing if that is whoever.
-fn about(network: &Network, field: &str, end: Ends) -> String {
+fn about(network: &Network, field: &str, end: &Ends) -> String {
     match end {
         Ends::Any => String::new(),
+        Ends::Outside(side) => {
+            let side: Vec<String> = side.iter().map(|node| network.addr_of(*node).to_string()).collect();
+            format!("ip {field} != {{ {} }} ", side.join(", "))
+        }
         Ends::Only(End::Client) => format!("ip {field} {} ", network.host_addr()),
-        Ends::Only(End::Node(node)) => format!("ip {field} {} ", network.addr_of(node)),
+        Ends::Only(End::Node(node)) => format!("ip {field} {} ", network.addr_of(*node)),
     }
 }
 
@@ -101,6 +111,7 @@ fn lines(rule: &Rule, about: &str) -> Result<[String; 2], NoTable> {
         Effect::Reset => "reject with tcp reset".to_owned(),
         Effect::Limit { .. } => format!("meta priority set {CLASS}"),
         Effect::Delay { .. } => return Err(NoTable::Delay),
+        Effect::HalfOpen => return Err(NoTable::HalfOpen),
     };
     let ports = ports(rule.links);
     // What a reset passes by is a reset, the answer to what this rule was about in the other direction.
@@ -143,7 +154,7 @@ mod tests {
     }
 
     fn of(kind: NetworkKind, links: Links, direction: Direction, peer: Option<i32>) -> Vec<Table> {
-        let rules = NetworkFault { kind, links, direction, peer, apis: None }.rules(2);
+        let rules = NetworkFault { kind, links, direction, peer, apis: None }.rules(&[2]);
         tables(&network(), &rules, 7).unwrap()
     }
 
@@ -185,6 +196,22 @@ mod tests {
     }
 
     #[test]
+    fn one_side_from_the_other() {
+        let fault = NetworkFault {
+            kind: NetworkKind::Partition,
+            links: Links::NODES,
+            direction: Direction::To,
+            peer: None,
+            apis: None,
+        };
+        let sides = tables(&network(), &fault.rules(&[2, 3]), 7).unwrap();
+        let places: Vec<&str> = sides.iter().map(|table| table.namespace.as_str()).collect();
+        assert_eq!(places, ["gnt1-2", "gnt1-3"]);
+        let line = "ip saddr != { 10.3.7.12, 10.3.7.13 } tcp dport { 9093, 9094 } counter drop";
+        assert!(sides[0].text.contains(line), "{}", sides[0].text);
+    }
+
+    #[test]
     fn resets_are_not_reset() {
         let [to, _] = &of(NetworkKind::Reset, Links::only(Link::Clients), Direction::Both, None)[..] else {
             panic!()
@@ -217,10 +244,12 @@ mod tests {
             peer: None,
             apis: None,
         };
-        assert_eq!(tables(&network(), &fault.rules(2), 1), Err(NoTable::Delay));
+        assert_eq!(tables(&network(), &fault.rules(&[2]), 1), Err(NoTable::Delay));
+        fault.kind = NetworkKind::HalfOpen;
+        assert_eq!(tables(&network(), &fault.rules(&[2]), 1), Err(NoTable::HalfOpen));
         fault.kind = NetworkKind::Reset;
         fault.apis = crate::proxy::Apis::named(&["Fetch".to_owned()]).ok();
-        assert_eq!(tables(&network(), &fault.rules(2), 1), Err(NoTable::Apis));
+        assert_eq!(tables(&network(), &fault.rules(&[2]), 1), Err(NoTable::Apis));
         let nobody =
             Rule { from: Ends::Any, to: Ends::Any, apis: None, links: Links::ALL, effect: Effect::Hold };
         assert_eq!(tables(&network(), &[nobody], 1), Err(NoTable::NoNode));

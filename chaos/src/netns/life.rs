@@ -206,7 +206,7 @@ mod tests {
         let Some(made) = made(vec![1, 2]) else { return };
         let network = &made.held.network;
         let of = |kind, direction| {
-            NetworkFault { kind, links: Links::ALL, direction, peer: None, apis: None }.rules(2)
+            NetworkFault { kind, links: Links::ALL, direction, peer: None, apis: None }.rules(&[2])
         };
         // So that silence and counts below are the rules' doing.
         assert!(is_reached(network, 1) && is_reached(network, 2));

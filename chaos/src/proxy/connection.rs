@@ -12,7 +12,7 @@ use mio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::frames::{Calls, Frames, Kind, Way};
-use super::rules::{Flow, Policy, RuleBook};
+use super::rules::{Flow, Policy, RuleBook, RuleId};
 
 /// Most bytes that one direction of a connection queues. At a latency of 100 ms that still is 160 MiB/s.
 const QUEUE_BYTES_MAX: usize = 16 << 20;
@@ -55,6 +55,8 @@ struct Piece {
 #[derive(Debug)]
 pub(super) struct Pipe {
     pub(super) flow: Flow,
+    /// The number that the next rule had when it was opened.
+    next_rule: RuleId,
     policy: Policy,
     frames: Frames,
     queue: VecDeque<Piece>,
@@ -100,9 +102,10 @@ pub(super) struct Means<'a> {
 }
 
 impl Pipe {
-    pub(super) fn new(flow: Flow, way: Way) -> Self {
+    pub(super) fn new(flow: Flow, way: Way, next_rule: RuleId) -> Self {
         Self {
             flow,
+            next_rule,
             policy: Policy::default(),
             frames: Frames::new(way),
             queue: VecDeque::new(),
@@ -120,12 +123,22 @@ impl Pipe {
 
     /// Whether a rule asks for a reset of its connection; notes that it got it.
     pub(super) fn is_to_be_reset(&mut self, book: &mut RuleBook, now_ns: u64) -> bool {
-        book.refresh(&mut self.policy, self.flow);
+        book.refresh(&mut self.policy, self.flow, self.next_rule);
         let resets = self.policy.resets(None);
         if resets {
             book.was_reset(&self.policy, None, now_ns);
         }
         resets
+    }
+
+    /// Whether a rule asks that nothing of it arrives any more, for good; notes that it is so.
+    pub(super) fn is_lost(&mut self, book: &mut RuleBook, now_ns: u64) -> bool {
+        book.refresh(&mut self.policy, self.flow, self.next_rule);
+        let is_lost = self.policy.loses();
+        if is_lost {
+            book.was_lost(&self.policy, now_ns);
+        }
+        is_lost
     }
 
     /// Moves what can be moved now. An error is that of a socket: the connection is over.
@@ -135,7 +148,7 @@ impl Pipe {
         to: &mut Side,
         means: &mut Means<'_>,
     ) -> io::Result<Waits> {
-        means.book.refresh(&mut self.policy, self.flow);
+        means.book.refresh(&mut self.policy, self.flow, self.next_rule);
         if self.policy.holds(None) {
             if !self.queue.is_empty() || has_news(from) {
                 means.book.held(&self.policy, None, means.now_ns);

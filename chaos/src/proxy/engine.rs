@@ -15,6 +15,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::connection::{Means, Pipe, Side, Waits};
 use super::frames::{Calls, Way};
+use super::half_open::Left;
 use super::rules::{End, Flow, Link, Rule, RuleBook};
 use super::source::node_behind;
 use super::{Front, Nodes};
@@ -49,6 +50,8 @@ struct Connection {
     calls: Calls,
     /// Whether the node has taken it.
     is_open: bool,
+    /// Who is left of it, if it is lost.
+    left: Option<Left>,
     /// Earliest time for which it is in the heap of timers.
     timer_ns: u64,
 }
@@ -220,7 +223,9 @@ impl Engine {
         let there = Flow { link: front.link, from, to: End::Node(front.node) };
         let back = Flow { from: there.to, to: there.from, ..there };
         let mut near = Side::new(stream);
-        let mut pipes = [Pipe::new(there, Way::Requests), Pipe::new(back, Way::Responses)];
+        let next_rule = self.book.next_id();
+        let mut pipes =
+            [Pipe::new(there, Way::Requests, next_rule), Pipe::new(back, Way::Responses, next_rule)];
         let now_ns = monotonic_ns();
         if pipes.iter_mut().any(|pipe| pipe.is_to_be_reset(&mut self.book, now_ns)) {
             near.reset_on_close();
@@ -235,8 +240,9 @@ impl Engine {
         let registry = self.poll.registry();
         registry.register(&mut near.stream, self.token(index, 0), interest)?;
         registry.register(&mut far.stream, self.token(index, 1), interest)?;
+        let calls = Calls::default();
         let connection =
-            Connection { near, far, pipes, calls: Calls::default(), is_open: false, timer_ns: u64::MAX };
+            Connection { near, far, pipes, calls, is_open: false, left: None, timer_ns: u64::MAX };
         if self.free.pop().is_some() {
             self.connections[index] = Some(connection);
         } else {
@@ -275,10 +281,20 @@ impl Engine {
     fn advance(&mut self, index: usize) {
         let Some(Some(connection)) = self.connections.get_mut(index) else { return };
         let now_ns = monotonic_ns();
-        let Connection { near, far, pipes, calls, is_open, timer_ns } = connection;
+        let Connection { near, far, pipes, calls, is_open, left, timer_ns } = connection;
         let book = &mut self.book;
         if pipes.iter_mut().any(|pipe| pipe.is_to_be_reset(book, now_ns)) {
             self.close(index, true);
+            return;
+        }
+        let lost = pipes.each_mut().map(|pipe| pipe.is_lost(book, now_ns));
+        if let Some(left) = Left::of(left, lost, near, far) {
+            match lost == [false, false] {
+                // The network is back, and knows nothing of it.
+                true => self.close(index, true),
+                false if left.swallow(near, far, &mut self.buffer) => {}
+                false => self.close(index, false),
+            }
             return;
         }
         if !*is_open {

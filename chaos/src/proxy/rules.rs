@@ -71,20 +71,23 @@ pub enum End {
 }
 
 /// Who may be at one end of a flow for a rule to be about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ends {
     /// Whoever.
     Any,
     /// This one.
     Only(End),
+    /// Whoever is none of these nodes: one side of a network that is split in two, as the other side sees it.
+    Outside(Vec<i32>),
 }
 
 impl Ends {
-    fn has(self, end: End) -> bool {
+    fn has(&self, end: End) -> bool {
         match self {
             Self::Any => true,
-            Self::Only(only) => only == end,
+            Self::Only(only) => *only == end,
+            Self::Outside(side) => !matches!(end, End::Node(id) if side.contains(&id)),
         }
     }
 }
@@ -117,10 +120,14 @@ pub enum Effect {
     },
     /// Their connection is reset, at both ends, and so is every new one.
     Reset,
+    /// Connections that are there are lost, and not everybody is told: half-open, as RFC 9293 (3.5.1) calls it. Bytes get nowhere; who
+    /// would have got them sees its connection closed, unless there is such a rule about what it sends, too. New connections are none
+    /// of this rule's. What it has lost stays lost, and is reset when the rule is gone.
+    HalfOpen,
 }
 
 /// An effect, and the flows it is done to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// On which links.
@@ -145,8 +152,8 @@ impl Rule {
     }
 }
 
-/// Number of a rule in force; never given twice.
-type RuleId = u64;
+/// Number of a rule in force; never given twice, and later ones are higher.
+pub(crate) type RuleId = u64;
 
 /// The rules in force.
 #[derive(Debug, Default)]
@@ -173,6 +180,7 @@ pub(crate) struct Policy {
     version: u64,
     holds: Vec<Selected>,
     resets: Vec<Selected>,
+    half_opens: Vec<Selected>,
     delays: Vec<Delay>,
     limits: Vec<Limit>,
 }
@@ -213,8 +221,12 @@ impl RuleBook {
     pub(crate) fn install(&mut self, fault: &str, rules: &[Rule]) {
         self.remove(fault);
         for rule in rules {
-            let in_force =
-                InForce { fault: fault.to_owned(), rule: *rule, first_acted_ns: None, busy_until_ns: 0 };
+            let in_force = InForce {
+                fault: fault.to_owned(),
+                rule: rule.clone(),
+                first_acted_ns: None,
+                busy_until_ns: 0,
+            };
             self.rules.insert(self.next_id, in_force);
             self.next_id += 1;
         }
@@ -242,8 +254,13 @@ impl RuleBook {
             .min()
     }
 
-    /// Brings `policy`, which is that of `flow`, up to date.
-    pub(crate) fn refresh(&self, policy: &mut Policy, flow: Flow) {
+    /// The number that the next rule will have: a connection that is opened now is older than that rule.
+    pub(crate) fn next_id(&self) -> RuleId {
+        self.next_id
+    }
+
+    /// Brings `policy` up to date, which is that of `flow` of a connection that was opened when `next` was the number of the next rule.
+    pub(crate) fn refresh(&self, policy: &mut Policy, flow: Flow, next: RuleId) {
         if policy.version == self.version {
             return;
         }
@@ -253,6 +270,8 @@ impl RuleBook {
             match known.rule.effect {
                 Effect::Hold => policy.holds.push(rule),
                 Effect::Reset => policy.resets.push(rule),
+                Effect::HalfOpen if *id >= next => policy.half_opens.push(rule),
+                Effect::HalfOpen => {}
                 Effect::Delay { latency_ns, jitter_ns } => {
                     policy.delays.push(Delay { rule, latency_ns, jitter_ns });
                 }
@@ -269,6 +288,11 @@ impl RuleBook {
     /// Notes that a connection was reset, because of a request or response of API `api` or for whatever it was.
     pub(crate) fn was_reset(&mut self, policy: &Policy, api: Option<i16>, now_ns: u64) {
         self.acted(&policy.resets, api, now_ns);
+    }
+
+    /// Notes that a connection was lost.
+    pub(crate) fn was_lost(&mut self, policy: &Policy, now_ns: u64) {
+        self.acted(&policy.half_opens, None, now_ns);
     }
 
     fn acted(&mut self, rules: &[Selected], api: Option<i16>, now_ns: u64) {
@@ -325,6 +349,11 @@ impl Policy {
         self.resets.iter().any(|rule| rule.is_about(api))
     }
 
+    /// Whether what is sent gets nowhere, for good.
+    pub(crate) fn loses(&self) -> bool {
+        !self.half_opens.is_empty()
+    }
+
     /// Whether it depends on the API what is done.
     pub(crate) fn is_selective(&self) -> bool {
         let delays = self.delays.iter().map(|delay| &delay.rule);
@@ -361,7 +390,7 @@ mod tests {
 
     fn policy(book: &RuleBook, flow: Flow) -> Policy {
         let mut policy = Policy::default();
-        book.refresh(&mut policy, flow);
+        book.refresh(&mut policy, flow, 0);
         policy
     }
 
@@ -372,10 +401,25 @@ mod tests {
         #[test]
         fn a_node_is_cut_off_from_others_and_from_nobody_else(flow in flow(), node in 1..5) {
             let me = Ends::Only(End::Node(node));
-            let rules = [rule(me, Ends::Any, Effect::Hold), rule(Ends::Any, me, Effect::Hold)];
+            let rules = [rule(me.clone(), Ends::Any, Effect::Hold), rule(Ends::Any, me, Effect::Hold)];
             let touches = flow.from == End::Node(node) || flow.to == End::Node(node);
             let expected = touches && flow.from != flow.to;
             prop_assert_eq!(rules.iter().any(|rule| rule.is_about(flow)), expected);
+        }
+
+        /// Two sides are split, and within each everything goes on; clients are on the side of those that are not named.
+        #[test]
+        fn a_side_is_cut_off_from_the_other_one_only(flow in flow(), side in prop::collection::vec(1..5, 1..4)) {
+            let rules: Vec<Rule> = side
+                .iter()
+                .map(|id| Ends::Only(End::Node(*id)))
+                .flat_map(|me| {
+                    let others = Ends::Outside(side.clone());
+                    [rule(me.clone(), others.clone(), Effect::Hold), rule(others, me, Effect::Hold)]
+                })
+                .collect();
+            let is_in = |end| matches!(end, End::Node(id) if side.contains(&id));
+            prop_assert_eq!(rules.iter().any(|rule| rule.is_about(flow)), is_in(flow.from) != is_in(flow.to));
         }
 
         /// One way is one way: a rule is about a flow or about the one back, and about both only if it names neither end.
@@ -437,8 +481,9 @@ mod tests {
     fn what_acted_is_known_by_fault_and_forgotten_with_it() {
         let mut book = RuleBook::default();
         let node = Ends::Only(End::Node(1));
-        book.install("cut", &[rule(node, Ends::Any, Effect::Hold), rule(Ends::Any, node, Effect::Hold)]);
-        book.install("late", &[rule(node, Ends::Any, Effect::Delay { latency_ns: 1, jitter_ns: 0 })]);
+        let cut = [rule(node.clone(), Ends::Any, Effect::Hold), rule(Ends::Any, node.clone(), Effect::Hold)];
+        book.install("cut", &cut);
+        book.install("late", &[rule(node.clone(), Ends::Any, Effect::Delay { latency_ns: 1, jitter_ns: 0 })]);
         assert_eq!(book.first_acted_ns("cut"), None);
         let policy = policy(&book, FLOW);
         book.held(&policy, None, 5);
@@ -475,6 +520,20 @@ mod tests {
         book.held(&policy, Some(1), 1);
         book.was_reset(&policy, None, 2);
         assert_eq!(book.first_acted_ns("some"), Some(0), "when Produce was late");
+    }
+
+    #[test]
+    fn only_what_was_open_before_is_lost() {
+        let mut book = RuleBook::default();
+        let old = book.next_id();
+        book.install("lost", &[rule(Ends::Any, Ends::Any, Effect::HalfOpen)]);
+        let new = book.next_id();
+        let loses = |next| {
+            let mut policy = Policy::default();
+            book.refresh(&mut policy, FLOW, next);
+            policy.loses()
+        };
+        assert_eq!((loses(old), loses(new)), (true, false));
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn is_silent(stream: &mut TcpStream) -> bool {
 fn rules(node: i32, effect: Effect) -> [Rule; 2] {
     let node = Ends::Only(End::Node(node));
     let rule = |from, to| Rule { links: Links::ALL, from, to, apis: None, effect };
-    [rule(node, Ends::Any), rule(Ends::Any, node)]
+    [rule(node.clone(), Ends::Any), rule(Ends::Any, node)]
 }
 
 #[test]
@@ -193,6 +193,47 @@ fn a_reset_ends_what_is_there_and_what_comes() {
     round_trip(&mut stage.connect(1), b"another node").unwrap();
     stage.proxy.remove(Some("no")).unwrap();
     round_trip(&mut stage.connect(0), b"after").unwrap();
+}
+
+/// What is sent to the node gets nowhere: the node sees an end, whoever sends sees nothing, until the network is back.
+#[test]
+fn a_lost_connection_is_silent_to_who_sends_and_closed_to_who_would_hear() {
+    let stage = Stage::set();
+    let (mut client, mut other) = (stage.connect(0), stage.connect(1));
+    round_trip(&mut client, b"before").unwrap();
+    round_trip(&mut other, b"before").unwrap();
+    let [from_node, to_node] = rules(1, Effect::HalfOpen);
+    stage.proxy.install("lost", std::slice::from_ref(&to_node)).unwrap();
+    assert!(stage.proxy.first_acted_ns("lost").unwrap().is_some(), "a connection was there");
+    // More than any buffer would take of what nobody reads.
+    client.write_all(&vec![7; 20_000_000]).unwrap();
+    assert!(is_silent(&mut client));
+    round_trip(&mut stage.connect(0), b"a new one").unwrap();
+    round_trip(&mut other, b"another node").unwrap();
+    stage.proxy.remove(Some("lost")).unwrap();
+    let kind = |read: io::Result<usize>| read.map_err(|error| error.kind());
+    assert_eq!(
+        kind(client.read(&mut [0])),
+        Err(io::ErrorKind::ConnectionReset),
+        "the network knows nothing of it"
+    );
+
+    // What the node sends gets nowhere: it is the client who sees an end.
+    let mut client = stage.connect(0);
+    round_trip(&mut client, b"before").unwrap();
+    stage.proxy.install("lost", std::slice::from_ref(&from_node)).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    stage.proxy.remove(None).unwrap();
+
+    // Neither is told; and one that gives up does not tell the other one either.
+    let (mut one, mut two) = (stage.connect(0), stage.connect(0));
+    round_trip(&mut one, b"before").unwrap();
+    round_trip(&mut two, b"before").unwrap();
+    stage.proxy.install("lost", &[from_node, to_node]).unwrap();
+    one.write_all(b"x").unwrap();
+    assert!(is_silent(&mut one) && is_silent(&mut two));
+    drop(one);
+    round_trip(&mut stage.connect(0), b"a new one").unwrap();
 }
 
 /// On the links of nodes, a connection has the node at its end whose process made it; on those of clients it has not.

@@ -206,6 +206,7 @@ impl Row {
             Target::ActiveController => "the active controller",
             Target::NextOfRoll => "each broker in turn",
             Target::AllBrokers => "all brokers",
+            Target::Nodes { .. } => "two brokers",
             Target::EnoughVoters => "two of three voters",
             _ => "a broker",
         }
@@ -359,7 +360,8 @@ fn lasts(
     let victims = victims(records);
     if let FaultAction::Network { fault } = &row.action {
         assert!(before.iter().all(|(_, process)| process.is_alive()));
-        return network::seen(fault, cluster, *victims.first().ok_or("no victim")?, topic);
+        let victims: Vec<i32> = victims.into_iter().collect();
+        return network::seen(fault, cluster, &victims, topic);
     }
     if let Some(seen) = shims::seen(&row.action, cluster, *victims.first().ok_or("no victim")?, topic) {
         return seen;

@@ -82,6 +82,12 @@ pub(crate) fn rows() -> Vec<NetworkRow> {
         ci(row(limit, brokers, from)),
         ci(row(NetworkKind::Reset, clients, both)),
         row(NetworkKind::Reset, brokers, both),
+        row(NetworkKind::HalfOpen, clients, Direction::To),
+        ci(row(NetworkKind::HalfOpen, brokers, Direction::To)),
+        NetworkRow {
+            target: Target::Nodes { ids: vec![2, 3] },
+            ..row(NetworkKind::Partition, Links::NODES, both)
+        },
     ]
 }
 
@@ -89,7 +95,8 @@ pub(crate) fn rows() -> Vec<NetworkRow> {
 pub(crate) fn rows_in_netns() -> Vec<NetworkRow> {
     let kernel_can = |row: &NetworkRow| match &row.action {
         FaultAction::Network { fault } => {
-            fault.apis.is_none() && !matches!(fault.kind, NetworkKind::Delay { .. })
+            let by_proxy = matches!(fault.kind, NetworkKind::Delay { .. } | NetworkKind::HalfOpen);
+            fault.apis.is_none() && !by_proxy
         }
         _ => false,
     };
@@ -130,24 +137,35 @@ pub(crate) fn words(fault: &NetworkFault) -> String {
         Links { .. } => " on links of controllers",
     };
     let peer = fault.peer.map_or_else(String::new, |peer| format!(" towards node {peer}"));
-    let direction = match fault.direction {
-        Direction::Both => "",
-        Direction::To => ", what it is sent",
-        Direction::From => ", what it sends",
+    let direction = match (fault.direction, fault.kind) {
+        (Direction::To, NetworkKind::HalfOpen) => ", the other ends not told",
+        (Direction::Both, _) => "",
+        (Direction::To, _) => ", what it is sent",
+        (Direction::From, _) => ", what it sends",
     };
     let apis = fault.apis.map_or_else(String::new, |apis| format!(", {apis} only"));
     format!("{}{links}{peer}{direction}{apis}", fault.name())
 }
 
-/// Sees the fault act on `victim`; gives it in words.
+/// Sees the fault act on `victims`; gives it in words.
 pub(crate) fn seen(
     fault: &NetworkFault,
     cluster: &LocalCluster,
-    victim: i32,
+    victims: &[i32],
     topic: &str,
 ) -> Result<String, Failed> {
+    let victim = *victims.first().ok_or("no victim")?;
     let stage = Stage { cluster, victim, topic };
     match (fault.kind, fault.peer) {
+        (NetworkKind::Partition, None) if victims.len() > 1 => stage.is_split(victims),
+        (NetworkKind::HalfOpen, _) if fault.links.has(Link::Clients) => {
+            Connection::connect(&stage.address(victim)?, &ConnectOptions::default())?;
+            stage.still_leads()?;
+            Ok("a client that was connected is not answered, one that connects is; to the others it still leads"
+                .to_owned())
+        }
+        // Followers wait for answers, and the leader takes new connections.
+        (NetworkKind::HalfOpen, _) => stage.falls_out_of_sync_with_all(),
         (NetworkKind::Isolate, _) => {
             stage.client_is_not_answered()?;
             stage.is_fenced()?;
@@ -251,6 +269,26 @@ impl Stage<'_> {
         eventually("the others have fenced it", gone)?;
         assert!(begun.elapsed() < FENCED_WITHIN);
         Ok(())
+    }
+
+    /// The nodes of one side have fenced the one on the other, and are in sync with each other.
+    fn is_split(&self, side: &[i32]) -> Result<String, Failed> {
+        let alone =
+            *self.cluster.broker_addresses().keys().find(|id| !side.contains(id)).ok_or("nobody else")?;
+        eventually("they have fenced the other one", || {
+            self.described_by(self.victim).is_ok_and(|partitions| {
+                let is_theirs = |p: &PartitionMetadata| {
+                    p.leader != Some(alone)
+                        && !p.isr.contains(&alone)
+                        && side.iter().all(|id| p.isr.contains(id))
+                };
+                partitions.iter().all(is_theirs)
+            })
+        })?;
+        let own = self.described_by(alone)?;
+        assert!(own.iter().any(|p| p.leader == Some(alone)), "it has heard nothing: {own:?}");
+        Ok("the two are in sync with each other, and have fenced the third, which tells its clients that it still leads"
+            .to_owned())
     }
 
     fn still_leads(&self) -> TestResult {

@@ -170,6 +170,9 @@ fn what(action: ActionName) -> &'static str {
         ActionName::QuorumLoss => "SIGSTOP (or `by: kill`) to so many voters that the others elect nobody",
         ActionName::NetworkIsolate => "a node is cut off from other nodes and from clients",
         ActionName::NetworkPartition => "a node is cut off from other nodes, or one of them, both or one way",
+        ActionName::NetworkHalfOpen => {
+            "connections of a node are lost and one end is not told, or neither; new ones are served"
+        }
         ActionName::NetworkBlackHole => "connections to and from a node are never answered",
         ActionName::NetworkDelay => "bytes to and from a node arrive later, each way",
         ActionName::NetworkBandwidth => "bytes to and from a node arrive at a low rate",
@@ -207,6 +210,7 @@ fn how(action: ActionName) -> String {
         | ActionName::BrokerRollingUpgrade => "acts when the process is gone",
         ActionName::NetworkIsolate
         | ActionName::NetworkPartition
+        | ActionName::NetworkHalfOpen
         | ActionName::NetworkBlackHole
         | ActionName::NetworkDelay
         | ActionName::NetworkBandwidth

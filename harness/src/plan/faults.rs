@@ -144,6 +144,7 @@ fn network(fault: file::NetworkFault) -> NetworkFault {
             }
             file::NetworkEffect::Bandwidth { rate } => NetworkKind::Bandwidth { bytes_per_s: rate.get() },
             file::NetworkEffect::Reset => NetworkKind::Reset,
+            file::NetworkEffect::HalfOpen => NetworkKind::HalfOpen,
         },
         links: match fault.link {
             file::Link::All => Links::ALL,
@@ -187,6 +188,7 @@ fn target(scenario: &Scenario, fault: &file::Fault, seed: u64) -> Target {
             file::Cluster::Bootstrap(_) => Target::Drawn { number: seed },
         },
         file::Target::Id(id) => Target::Broker { id: i32::from(*id) },
+        file::Target::Ids(ids) => Target::Nodes { ids: ids.iter().copied().map(i32::from).collect() },
         file::Target::AllBrokers => Target::AllBrokers,
         file::Target::EnoughVoters => Target::EnoughVoters,
         file::Target::Clients(clients) => Target::Clients(clients.clone()),

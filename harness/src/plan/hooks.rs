@@ -31,10 +31,13 @@ pub(super) fn hooks(
 pub(super) fn name_brokers(plan: &mut Plan, loaded: &LoadedScenario) {
     let ClusterPlan::Bootstrap(foreign) = &mut plan.cluster else { return };
     for (index, fault) in loaded.scenario.faults.iter().enumerate() {
-        if let file::Target::Id(id) = fault.target {
-            let place = loaded.span_of(&format!("faults[{index}].target.id")).to_string();
-            foreign.named.push(NamedBroker { id: i32::from(id), fault: fault.name.clone(), place });
-        }
+        let field = if matches!(fault.target, file::Target::Id(_)) { "id" } else { "ids" };
+        let place = loaded.span_of(&format!("faults[{index}].target.{field}")).to_string();
+        foreign.named.extend(fault.target.numbers().iter().map(|id| NamedBroker {
+            id: i32::from(*id),
+            fault: fault.name.clone(),
+            place: place.clone(),
+        }));
     }
 }
 

@@ -13,6 +13,7 @@ use gauntlet_chaos::{ChaosError, FaultEvent, FaultSpec, Injector, Watcher};
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{Reason, RunRecord};
 use gauntlet_wire::monotonic_ns;
+use gauntlet_wire::producer::Acks;
 
 use super::broker_usage::{self, BrokerUsage};
 use super::collect::{Collector, Moment};
@@ -515,10 +516,16 @@ impl<'p> Run<'p> {
         unknowns: &mut Vec<String>,
     ) -> Vec<(bool, BTreeMap<i32, i64>)> {
         let mut all = Vec::new();
-        for topic in &self.plan.topics {
+        for (index, topic) in self.plan.topics.iter().enumerate() {
+            let mut of_topic = self.plan.producers.iter().filter(|block| block.topic == index);
+            let is_all_told = of_topic.all(|block| block.acks != Acks::None);
             let left = Duration::from_nanos(drain_ends_ns.saturating_sub(monotonic_ns()))
                 .max(Duration::from_secs(5));
-            let found = topics::final_end_offsets(bootstrap, &topic.name, self.absent, &self.admin, left);
+            let found = topics::final_end_offsets(bootstrap, &topic.name, self.absent, &self.admin, left)
+                .and_then(|ends| match is_all_told {
+                    true => Ok(ends),
+                    false => topics::resting_end_offsets(bootstrap, &topic.name, ends, &self.admin, left),
+                });
             all.push(match found {
                 Ok(ends) => (true, ends),
                 Err(error) => {

@@ -1,7 +1,7 @@
 //! Topics of a run: created with the stated configuration and checked, and where their logs begin and end.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gauntlet_wire::admin::{connect_first, wait_for_leaders_without};
 use gauntlet_wire::{
@@ -13,6 +13,8 @@ use crate::plan::{Lifecycle, RF_DEFAULT_MAX, TopicPlan};
 /// How long a topic may take to have leaders and full in-sync replicas everywhere.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// A broker that has requests to handle appends something within this, however busy its host is.
+const REST: Duration = Duration::from_secs(2);
 
 /// A topic could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -177,7 +179,7 @@ pub(crate) fn end_offsets(
 }
 
 /// Waits until every replica of the topic, but those on `absent` brokers, is in sync and returns the high watermarks: nothing can
-/// be added to the log any more when every producer is done.
+/// be added to the log any more when every producer is done, unless it was not told of what it sent ([`resting_end_offsets`]).
 pub(super) fn final_end_offsets(
     bootstrap: &[String],
     topic: &str,
@@ -186,6 +188,27 @@ pub(super) fn final_end_offsets(
     limit: Duration,
 ) -> Result<BTreeMap<i32, i64>, WireError> {
     wait_for_leaders_without(absent, bootstrap, topic, options, limit).map(|(_, ends)| ends)
+}
+
+/// The high watermarks once they have not moved for a while, the last known ones after `limit`. For producers with acks=0: what they have
+/// sent may wait in a broker's socket, and nobody is told when it is in the log.
+pub(super) fn resting_end_offsets(
+    bootstrap: &[String],
+    topic: &str,
+    mut ends: BTreeMap<i32, i64>,
+    options: &ConnectOptions,
+    limit: Duration,
+) -> Result<BTreeMap<i32, i64>, WireError> {
+    let deadline = Instant::now() + limit;
+    while Instant::now() < deadline {
+        std::thread::sleep(REST);
+        let now = end_offsets(bootstrap, topic, options)?;
+        if now == ends {
+            break;
+        }
+        ends = now;
+    }
+    Ok(ends)
 }
 
 /// Deletes a topic of this run.

@@ -309,6 +309,7 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::NetworkDelay => network(network::delay(args, problems), problems),
         ActionName::NetworkBandwidth => network(network::bandwidth(args, problems), problems),
         ActionName::NetworkReset => network(NetworkEffect::Reset, problems),
+        ActionName::NetworkHalfOpen => network(NetworkEffect::HalfOpen, problems),
         ActionName::NetworkBlackHole => network(NetworkEffect::BlackHole, problems),
         ActionName::NetworkPartition => network(NetworkEffect::Partition, problems),
         ActionName::NetworkIsolate => network(NetworkEffect::Isolate, problems),
@@ -444,7 +445,7 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
             path: &format!("{path}.{field}"),
             message: format!("`{field}` does not fit this target"),
             label: why,
-            help: "targets are { role: leader, of: { topic, partition } }, { role: followers, of: { topic, partition } }, { role: controller }, { role: broker }, { role: all }, and { id: N }",
+            help: "targets are { role: leader, of: { topic, partition } }, { role: followers, of: { topic, partition } }, { role: controller }, { role: broker }, { role: all }, { id: N }, and { ids: [M, N] }",
         });
     };
     if written.of.is_some() && !matches!(written.role, Some(Role::Leader | Role::Followers)) {
@@ -455,6 +456,12 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
     }
     if written.id.is_some() && written.role.is_some() {
         refuse("id", "a target has a role or an id");
+    }
+    if written.ids.is_some() && (written.role.is_some() || written.id.is_some()) {
+        refuse("ids", "a target has a role, an id, or ids");
+    }
+    if let (None, None, Some(ids)) = (written.role, written.id, &written.ids) {
+        return nodes(ids, path, problems);
     }
     match (written.role, written.id, written.of) {
         (Some(Role::Leader), _, Some(of)) => {
@@ -493,13 +500,31 @@ fn target(written: TargetWritten, path: &str, topics: &[Topic], problems: &mut P
         (None, None, _) => {
             problems.add(Finding {
                 path,
-                message: "the target has neither `role` nor `id`".to_owned(),
+                message: "the target has none of `role`, `id` and `ids`".to_owned(),
                 label: "who is hit?",
                 help: TARGETS,
             });
             Target::Controller
         }
     }
+}
+
+/// Several nodes by their numbers.
+fn nodes(written: &[u16], path: &str, problems: &mut Problems<'_>) -> Target {
+    let mut ids = written.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.len() < written.len() || ids.len() < 2 {
+        let label =
+            if ids.len() < written.len() { "one of them is there twice" } else { "these are not several" };
+        problems.add(Finding {
+            path: &format!("{path}.ids"),
+            message: "`ids` are several nodes, each once".to_owned(),
+            label,
+            help: "write { ids: [1, 2] }, or { id: 1 } for one node",
+        });
+    }
+    Target::Ids(ids)
 }
 
 /// Those of one partition: who follows is said of partitions, and the followers of several may be everybody.

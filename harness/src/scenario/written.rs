@@ -538,6 +538,8 @@ pub(crate) struct TargetWritten {
     pub(crate) not: Option<NotController>,
     /// Number of the node.
     pub(crate) id: Option<u16>,
+    /// Numbers of nodes that are hit all at once. For `network.isolate` and `network.partition` they are one side: they reach each other.
+    pub(crate) ids: Option<Vec<u16>>,
     /// Only clients with this `client.id`, of their block or their own (`CLIENT.ID-producer-0`); for `role: producer` and `role: consumer`.
     pub(crate) client_id: Option<String>,
 }

@@ -19,7 +19,7 @@ pub(super) fn contradiction(seen: &Seen, latency_ns: u64, jitter_ns: u64, ways: 
     match seen {
         Seen::Answered { after } if *after >= least => None,
         Seen::Answered { .. } => Some(format!("{seen}, before {} ms were over", least.as_millis())),
-        Seen::Silence | Seen::Reset | Seen::Other(_) => Some(format!("{seen}")),
+        Seen::Silence | Seen::Reset | Seen::Closed | Seen::Other(_) => Some(format!("{seen}")),
     }
 }
 

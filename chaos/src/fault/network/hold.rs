@@ -11,7 +11,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 pub(super) fn contradiction(seen: &Seen) -> Option<String> {
     match seen {
         Seen::Silence => None,
-        Seen::Answered { .. } | Seen::Reset | Seen::Other(_) => Some(format!("{seen}")),
+        Seen::Answered { .. } | Seen::Reset | Seen::Closed | Seen::Other(_) => Some(format!("{seen}")),
     }
 }
 

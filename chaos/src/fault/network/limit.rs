@@ -18,6 +18,6 @@ pub(super) fn patience(bytes_per_s: u64) -> Duration {
 pub(super) fn contradiction(seen: &Seen) -> Option<String> {
     match seen {
         Seen::Answered { .. } | Seen::Silence => None,
-        Seen::Reset | Seen::Other(_) => Some(format!("{seen}")),
+        Seen::Reset | Seen::Closed | Seen::Other(_) => Some(format!("{seen}")),
     }
 }

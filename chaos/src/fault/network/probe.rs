@@ -13,6 +13,8 @@ pub(super) enum Seen {
     Silence,
     /// It was closed by force, or never opened: the kernel says so, too, of a reset that answers its first packet.
     Reset,
+    /// It ended in order.
+    Closed,
     /// Something else went wrong.
     Other(String),
 }
@@ -20,8 +22,13 @@ pub(super) enum Seen {
 /// Connects to `addr`, as somebody who may, and waits at most `patience` for each answer that this takes: one, or more with TLS or a log-in.
 pub(super) fn ask(addr: &str, who: ConnectOptions, patience: Duration) -> Seen {
     let options = ConnectOptions { client_id: "gauntlet-probe".to_owned(), timeout: patience, ..who };
+    seen_of(|| Connection::connect(addr, &options))
+}
+
+/// What becomes of something that is asked.
+pub(super) fn seen_of<T>(ask: impl FnOnce() -> Result<T, WireError>) -> Seen {
     let begun = Instant::now();
-    match Connection::connect(addr, &options) {
+    match ask() {
         Ok(_) => Seen::Answered { after: begun.elapsed() },
         Err(error) => understood(&error),
     }
@@ -34,6 +41,7 @@ fn understood(error: &WireError) -> Seen {
         Some(
             Kind::ConnectionReset | Kind::BrokenPipe | Kind::ConnectionAborted | Kind::ConnectionRefused,
         ) => Seen::Reset,
+        Some(Kind::UnexpectedEof) => Seen::Closed,
         _ => Seen::Other(error.to_string()),
     }
 }
@@ -56,6 +64,7 @@ impl std::fmt::Display for Seen {
             Self::Answered { after } => write!(out, "was answered after {} ms", after.as_millis()),
             Self::Silence => write!(out, "was not answered"),
             Self::Reset => write!(out, "was reset"),
+            Self::Closed => write!(out, "was closed"),
             Self::Other(error) => write!(out, "failed: {error}"),
         }
     }

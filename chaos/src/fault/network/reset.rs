@@ -11,6 +11,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) fn contradiction(seen: &Seen) -> Option<String> {
     match seen {
         Seen::Reset => None,
-        Seen::Answered { .. } | Seen::Silence | Seen::Other(_) => Some(format!("{seen}")),
+        Seen::Answered { .. } | Seen::Silence | Seen::Closed | Seen::Other(_) => Some(format!("{seen}")),
     }
 }

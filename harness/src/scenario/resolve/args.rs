@@ -4,8 +4,8 @@ use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::ActionName::{
     self, BrokerPowerLoss, BrokerRollingUpgrade, BrokerSlowStart, ClockSkew, ConfigChange, CpuStarve,
     DiskFail, DiskSlow, ElectionPreferred, ElectionUnclean, FeatureUpgrade, LeaderImbalance,
-    NetworkBandwidth, NetworkBlackHole, NetworkDelay, NetworkPartition, NetworkReset, PartitionReassign,
-    QuorumLoss, QuotaChange, TopicAddPartitions,
+    NetworkBandwidth, NetworkBlackHole, NetworkDelay, NetworkHalfOpen, NetworkPartition, NetworkReset,
+    PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions,
 };
 use crate::scenario::written::FaultArgsWritten;
 
@@ -17,9 +17,18 @@ const TAKEN_BY: [(&str, &[ActionName]); 27] = [
     ("latency", &[NetworkDelay, DiskSlow]),
     ("jitter", &[NetworkDelay]),
     ("bytes_per_second", &[NetworkBandwidth]),
-    ("link", &[NetworkDelay, NetworkBandwidth, NetworkReset, NetworkBlackHole, NetworkPartition]),
-    ("direction", &[NetworkDelay, NetworkBandwidth, NetworkReset, NetworkBlackHole, NetworkPartition]),
-    ("peer", &[NetworkDelay, NetworkBandwidth, NetworkReset, NetworkBlackHole, NetworkPartition]),
+    (
+        "link",
+        &[NetworkDelay, NetworkBandwidth, NetworkReset, NetworkHalfOpen, NetworkBlackHole, NetworkPartition],
+    ),
+    (
+        "direction",
+        &[NetworkDelay, NetworkBandwidth, NetworkReset, NetworkHalfOpen, NetworkBlackHole, NetworkPartition],
+    ),
+    (
+        "peer",
+        &[NetworkDelay, NetworkBandwidth, NetworkReset, NetworkHalfOpen, NetworkBlackHole, NetworkPartition],
+    ),
     ("api", &[NetworkDelay, NetworkReset, NetworkBlackHole]),
     (
         "topic",

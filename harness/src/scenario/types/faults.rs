@@ -187,6 +187,9 @@ pub enum ActionName {
     /// Connections of the target are reset, and new ones as well.
     #[serde(rename = "network.reset")]
     NetworkReset,
+    /// Connections that are there are lost, and one end is not told, or neither; new ones are served.
+    #[serde(rename = "network.half-open")]
+    NetworkHalfOpen,
     /// Connections of the target are never answered.
     #[serde(rename = "network.black-hole")]
     NetworkBlackHole,
@@ -227,7 +230,7 @@ pub enum ActionName {
 
 impl ActionName {
     /// All of them, in the order of their danger.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::ClientPause,
         Self::ClientKill,
         Self::ClientZombie,
@@ -253,6 +256,7 @@ impl ActionName {
         Self::NetworkDelay,
         Self::NetworkBandwidth,
         Self::NetworkReset,
+        Self::NetworkHalfOpen,
         Self::NetworkBlackHole,
         Self::NetworkPartition,
         Self::NetworkIsolate,
@@ -290,6 +294,7 @@ impl ActionName {
             Self::NetworkDelay => "network.delay",
             Self::NetworkBandwidth => "network.bandwidth",
             Self::NetworkReset => "network.reset",
+            Self::NetworkHalfOpen => "network.half-open",
             Self::NetworkBlackHole => "network.black-hole",
             Self::NetworkPartition => "network.partition",
             Self::NetworkIsolate => "network.isolate",
@@ -316,6 +321,7 @@ impl ActionName {
             Self::NetworkDelay
             | Self::NetworkBandwidth
             | Self::NetworkReset
+            | Self::NetworkHalfOpen
             | Self::NetworkBlackHole
             | Self::NetworkPartition
             | Self::NetworkIsolate => Some(HealAction::NetworkHeal),
@@ -390,6 +396,7 @@ impl FaultAction {
                 NetworkEffect::Delay { .. } => ActionName::NetworkDelay,
                 NetworkEffect::Bandwidth { .. } => ActionName::NetworkBandwidth,
                 NetworkEffect::Reset => ActionName::NetworkReset,
+                NetworkEffect::HalfOpen => ActionName::NetworkHalfOpen,
                 NetworkEffect::BlackHole => ActionName::NetworkBlackHole,
                 NetworkEffect::Partition => ActionName::NetworkPartition,
                 NetworkEffect::Isolate => ActionName::NetworkIsolate,
@@ -533,6 +540,8 @@ pub enum Target {
     },
     /// The node of this number: a broker (1 and up) or a controller of its own (101 and up).
     Id(u16),
+    /// The nodes of these numbers, all at once; ascending, two at least.
+    Ids(Vec<u16>),
     /// Every broker: at once for `broker.kill-all` and `broker.power-loss`, in turn for `broker.rolling-restart` and `broker.rolling-upgrade`.
     AllBrokers,
     /// Enough voters of the quorum, for `quorum.loss`.
@@ -544,6 +553,16 @@ pub enum Target {
 }
 
 impl Target {
+    /// The nodes that it names by their numbers.
+    #[must_use]
+    pub fn numbers(&self) -> &[u16] {
+        match self {
+            Self::Id(id) => std::slice::from_ref(id),
+            Self::Ids(ids) => ids,
+            _ => &[],
+        }
+    }
+
     /// The topic that it names.
     #[must_use]
     pub fn topic_mut(&mut self) -> Option<&mut String> {
@@ -552,6 +571,7 @@ impl Target {
             Self::Controller
             | Self::Broker { .. }
             | Self::Id(_)
+            | Self::Ids(_)
             | Self::AllBrokers
             | Self::EnoughVoters
             | Self::Clients(_)

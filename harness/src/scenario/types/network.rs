@@ -22,11 +22,12 @@ pub struct NetworkFault {
 }
 
 impl NetworkFault {
-    /// The effect on every link that it can be about, both ways.
+    /// The effect on every link that it can be about, both ways; of a half-open connection, one way.
     #[must_use]
     pub(crate) fn of(effect: NetworkEffect) -> Self {
         let link = if effect == NetworkEffect::Partition { Link::Nodes } else { Link::All };
-        Self { effect, link, direction: Direction::Both, peer: None, apis: None }
+        let direction = if effect == NetworkEffect::HalfOpen { Direction::To } else { Direction::Both };
+        Self { effect, link, direction, peer: None, apis: None }
     }
 }
 
@@ -53,6 +54,8 @@ pub enum NetworkEffect {
     },
     /// Connections are reset, and new ones as well.
     Reset,
+    /// Connections that are there are lost without a word to those who send; new ones are served.
+    HalfOpen,
 }
 
 /// Links of a node.

@@ -260,7 +260,8 @@ fn target(path: &str, fault: &Fault, scenario: &Scenario, problems: &mut Problem
     match &fault.target {
         Target::Leader { topic, partition } => leader(&path, topic, *partition, scenario, problems),
         Target::Followers { topic, partition } => followers(&path, topic, *partition, scenario, problems),
-        Target::Id(id) => node(&path, *id, scenario, problems),
+        Target::Id(id) => node(&format!("{path}.id"), *id, scenario, problems),
+        Target::Ids(ids) => ids.iter().for_each(|id| node(&format!("{path}.ids"), *id, scenario, problems)),
         Target::Broker { not_controller: true } => needs_another_broker(&path, scenario, problems),
         Target::Controller
         | Target::Broker { not_controller: false }
@@ -354,7 +355,7 @@ fn node(path: &str, id: u16, scenario: &Scenario, problems: &mut Problems<'_>) {
         help += &format!(", controllers {CONTROLLER_ID_MIN} to {last}");
     }
     problems.add(Finding {
-        path: &format!("{path}.id"),
+        path,
         message: format!("the cluster has no node {id}"),
         label: "there is no such node",
         help: &help,
@@ -388,7 +389,12 @@ fn overlap(path: &str, fault: &Fault, earlier: &[Fault], scenario: &Scenario, pr
                 Some(claim) => claim.to_string(),
                 None => continue,
             },
-            (Target::Id(one), Target::Id(two)) if one == two => format!("node {one}"),
+            (Target::Id(_) | Target::Ids(_), Target::Id(_) | Target::Ids(_)) => {
+                match fault.target.numbers().iter().find(|id| other.target.numbers().contains(id)) {
+                    Some(id) => format!("node {id}"),
+                    None => continue,
+                }
+            }
             // One of them takes every broker at once, and the other one at least.
             (Target::AllBrokers, Target::AllBrokers) => "all brokers".to_owned(),
             (Target::AllBrokers, _) | (_, Target::AllBrokers) if kills_all(fault) || kills_all(other) => {

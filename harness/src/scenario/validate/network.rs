@@ -36,6 +36,9 @@ pub(super) fn validate(
         (Target::Id(id), Link::Clients | Link::Brokers) if *id >= CONTROLLER_ID_MIN => {
             Some(format!("node {id} is no broker"))
         }
+        (Target::Ids(ids), _) if splits(network) && ids.len() >= usize::from(nodes(local)) => {
+            Some("all nodes are on one side".to_owned())
+        }
         _ if needs_others(network) && nodes(local) == 1 => Some("the cluster has one node".to_owned()),
         _ => None,
     };
@@ -60,14 +63,19 @@ fn in_namespaces(path: &str, fault: &Fault, network: &NetworkFault, problems: &m
             help: "leave `api` out, or use `isolation: process`, where a proxy reads what is asked",
         });
     }
-    if let NetworkEffect::Delay { .. } = network.effect {
-        problems.add(Finding {
-            path: &format!("{path}.action"),
-            message: format!("`{name}` with `isolation: netns`"),
-            label: "this takes the kernel's module sch_netem, which gauntlet does not use yet",
-            help: "use `isolation: process`, where a proxy delays",
-        });
-    }
+    let why = match network.effect {
+        NetworkEffect::Delay { .. } => {
+            "this takes the kernel's module sch_netem, which gauntlet does not use yet"
+        }
+        NetworkEffect::HalfOpen => "the kernel does not tell packets of older connections from others",
+        _ => return,
+    };
+    problems.add(Finding {
+        path: &format!("{path}.action"),
+        message: format!("`{name}` with `isolation: netns`"),
+        label: why,
+        help: "use `isolation: process`, where a proxy does it",
+    });
 }
 
 fn peer(path: &str, peer: u16, fault: &Fault, local: &LocalCluster, problems: &mut Problems<'_>) {
@@ -78,7 +86,7 @@ fn peer(path: &str, peer: u16, fault: &Fault, local: &LocalCluster, problems: &m
             label: "there is no such node",
             help: "name a broker, 1 and up, or a controller of its own, 101 and up",
         });
-    } else if fault.target == Target::Id(peer) {
+    } else if fault.target.numbers().contains(&peer) {
         problems.add(Finding {
             path,
             message: format!("node {peer} is the target itself"),
@@ -86,6 +94,11 @@ fn peer(path: &str, peer: u16, fault: &Fault, local: &LocalCluster, problems: &m
             help: "name another one, or leave it out: all others",
         });
     }
+}
+
+/// Whether several targets are one side of a network that is split.
+fn splits(network: &NetworkFault) -> bool {
+    network.effect == NetworkEffect::Partition && network.peer.is_none()
 }
 
 /// Whether it is about links between nodes only.

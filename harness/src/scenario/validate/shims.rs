@@ -22,10 +22,9 @@ pub(super) fn validate(path: &str, fault: &Fault, scenario: &Scenario, problems:
         });
     }
     let has_own = local.controllers != Controllers::Combined;
-    let hits_controller = match fault.target {
+    let hits_controller = match &fault.target {
         Target::Controller => has_own,
-        Target::Id(id) => id >= CONTROLLER_ID_MIN,
-        _ => false,
+        target => target.numbers().iter().any(|id| *id >= CONTROLLER_ID_MIN),
     };
     if matches!(fault.action, FaultAction::ClockSkew { .. }) && hits_controller {
         problems.add(Finding {
