@@ -233,7 +233,7 @@ fn measure(fault: &str, acted: &Acted<'_>, seen: &Seen<'_>) -> FaultClocks {
     };
     FaultClocks {
         fault: fault.to_owned(),
-        controller_elected: controller_elected(acted, seen),
+        controller_elected: controller_elected(acted, until_ns, seen),
         // Nothing was ever seen: then "it led nothing" is not known either.
         leader_elected: if watched.is_empty() { RecoveryTime::Unknown } else { worst(|p| p.leader_elected) },
         first_ack: worst(|p| p.first_ack),
@@ -256,20 +256,20 @@ fn measure_partition(
         (unavailable_longest(acted, until_ns, gaps), unavailable_total(acted, until_ns, gaps));
     PartitionClocks {
         partition: partition.clone(),
-        leader_elected: leader_elected(partition, before, acted, seen),
+        leader_elected: leader_elected(partition, before, acted, until_ns, seen),
         first_ack: first_ack(before, acted, gaps),
         unavailable_longest: longest,
         unavailable_total: total,
     }
 }
 
-fn controller_elected(acted: &Acted<'_>, seen: &Seen<'_>) -> RecoveryTime {
+fn controller_elected(acted: &Acted<'_>, until_ns: u64, seen: &Seen<'_>) -> RecoveryTime {
     match seen.history.controller_at(acted.injected_ns) {
         None => RecoveryTime::Unknown,
         Some((controller, _)) if !acted.victims.contains(&controller) => RecoveryTime::NotAffected,
         Some((_, epoch)) => {
             let elected = seen.history.controller_elected_at(acted.injected_ns, epoch);
-            found_or_never(elected, acted.took_effect_ns, seen)
+            elected_by(until_ns, elected, acted, seen)
         }
     }
 }
@@ -278,6 +278,7 @@ fn leader_elected(
     partition: &TopicPartition,
     before: Option<&PartitionState>,
     acted: &Acted<'_>,
+    until_ns: u64,
     seen: &Seen<'_>,
 ) -> RecoveryTime {
     let Some(before) = before else { return RecoveryTime::Unknown };
@@ -291,7 +292,16 @@ fn leader_elected(
         acted.victims,
         acted.heal_began_ns,
     );
-    found_or_never(elected, acted.took_effect_ns, seen)
+    elected_by(until_ns, elected, acted, seen)
+}
+
+/// If all is whole again at `until_ns` and nobody was elected so far, the victim has led all the time: what is elected later has another
+/// cause.
+fn elected_by(until_ns: u64, elected_ns: Option<u64>, acted: &Acted<'_>, seen: &Seen<'_>) -> RecoveryTime {
+    if until_ns < u64::MAX && elected_ns.is_none_or(|elected_ns| elected_ns > until_ns) {
+        return RecoveryTime::NotAffected;
+    }
+    found_or_never(elected_ns, acted.took_effect_ns, seen)
 }
 
 /// What was not seen did not happen, provided that somebody looked after the fault took effect.

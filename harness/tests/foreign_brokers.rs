@@ -6,6 +6,8 @@
 
 #[path = "support/brokers.rs"]
 mod brokers;
+#[path = "foreign_brokers/drill.rs"]
+mod drill;
 #[path = "foreign_brokers/hooks.rs"]
 mod hooks;
 #[path = "support/program.rs"]

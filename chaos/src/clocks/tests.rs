@@ -153,6 +153,21 @@ fn a_victim_that_did_not_heal_is_never_full() {
     assert_eq!(clocks_of(&open, &history, &AckGaps::new()).isr_full, RecoveryTime::Unknown);
 }
 
+/// One that leads on, as when only its clients can't reach it: who follows it later does so because of something else.
+#[test]
+fn what_is_elected_after_the_recovery_is_of_another_fault() {
+    let still = [said(8000, 0, 1, 5, ALL), said(8000, 1, 2, 5, ALL), controller(8000, 1, 4)];
+    let later = [said(20_000, 0, 3, 6, &[2, 3]), controller(20_000, 2, 5)];
+    let mut seen = [before(), still.to_vec(), later.to_vec()].concat();
+    seen[0] = controller(0, 1, 4);
+    let clocks = clocks_of(&kill(), &history(seen, 30_000), &AckGaps::new());
+    assert_eq!(
+        (clocks.leader_elected, clocks.controller_elected),
+        (RecoveryTime::NotAffected, RecoveryTime::NotAffected)
+    );
+    assert!(clocks.isr_full.seconds().is_some(), "{:?}", clocks.isr_full);
+}
+
 /// SIGTERM: leadership moves between the signal and the end of the process.
 #[test]
 fn leaders_elected_before_the_effect_took_no_time() {

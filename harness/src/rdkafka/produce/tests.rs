@@ -135,7 +135,9 @@ fn a_queue_that_is_full_is_waited_for_and_is_not_our_fault() {
     let slots: Vec<_> = intervals.into_iter().flat_map(|i| i.slots.into_values()).collect();
     let slip = slots.iter().map(|slot| slot.slip.broker_ns).max();
     assert!(slip.is_some_and(|ns| ns > S), "{slip:?}");
-    let ours: u64 = slots.iter().map(|slot| slot.counts.ours).sum();
+    // Where the host was late as well, that is said to be ours by right.
+    let undisturbed = slots.iter().filter(|slot| slot.slip.host_ns < slot.slip.broker_ns / 20);
+    let ours: u64 = undisturbed.map(|slot| slot.counts.ours).sum();
     assert!(ours < 2_000, "{ours} of 20,000 are said to be late because of us");
 }
 
