@@ -55,6 +55,14 @@ pub const DOCKER_ACTIONS: [&str; 8] = [
     "quorum.loss",
 ];
 
+/// Whether this could be the name of an image: no option of the program, and nothing that needs quotes to be repeated by hand. What else
+/// there is to it the engine knows.
+#[must_use]
+pub fn is_image(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed)
+}
+
 /// Why containers could not be made, reached or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum DockerError {

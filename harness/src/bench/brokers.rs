@@ -90,7 +90,7 @@ impl BenchBrokers {
     /// Version of Kafka, if the brokers are ours.
     #[must_use]
     pub fn version(&self) -> Option<String> {
-        self.local.as_ref().map(|local| local.version().to_string())
+        self.local.as_ref()?.version().map(ToString::to_string)
     }
 
     /// Ends local brokers and removes their data.
