@@ -30,7 +30,7 @@ pub(super) fn apply(cluster: &LocalCluster, node: i32) -> Result<SignalTimes, Ch
     let own = cluster.local_node(node)?;
     let mut log = File::open(&own.log).on("open", &own.log)?;
     log.seek(SeekFrom::End(0)).on("read", &own.log)?;
-    let path = ballast(own);
+    let path = ballast(own)?;
     let mut ballast = OpenOptions::new().create(true).append(true).open(&path).on("open", &path)?;
     let sent_ns = monotonic_ns();
     let deadline = Instant::now() + ACT_LIMIT;

@@ -143,7 +143,7 @@ impl BenchBrokers {
     #[must_use]
     pub fn log_bytes(&self, topic: &TrialTopic) -> Option<u64> {
         let local = self.local.as_ref()?;
-        Some(broker_usage::log_bytes(local, std::slice::from_ref(&topic.plan)))
+        broker_usage::log_bytes(local, std::slice::from_ref(&topic.plan))
     }
 
     /// Waits until local brokers have nothing to do, but no longer than `limit`. Returns what a person should know. `stop` ends
