@@ -150,7 +150,8 @@ fn read(pipe: Option<impl Read>) -> String {
 
 fn in_one_line(said: &str, status: ExitStatus) -> String {
     let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-    // A hint that this program can't know the use of.
-    let lines: Vec<&str> = lines.filter(|line| !line.starts_with("See 'docker")).collect();
+    // A hint for somebody at a terminal, and that an answer which was not given can't be formatted.
+    let is_noise = |line: &&str| line.starts_with("See 'docker") || line.starts_with("template: ");
+    let lines: Vec<&str> = lines.filter(|line| !is_noise(line)).collect();
     if lines.is_empty() { status.to_string() } else { lines.join("; ") }
 }

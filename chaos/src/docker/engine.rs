@@ -1,5 +1,6 @@
 //! Whether a Docker engine answers, and whether it has an image.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ const OTHERWISE: &str = "or use `cluster: { local: … }`";
 pub struct Engine {
     /// Its version, `20.10.24`.
     pub version: String,
+    /// Where it keeps images, containers and volumes, unless it is on another machine.
+    pub root: PathBuf,
 }
 
 /// The engine that the environment names, or the usual one; looked at once.
@@ -35,10 +38,13 @@ pub fn why_not() -> Option<&'static Unable> {
 
 fn look() -> Result<Engine, Unable> {
     let told = Access::of_this_process()
-        .run(&["version", "--format", "{{.Server.Version}} {{.Server.Os}}"], PROMPT)
+        .run(&["info", "--format", "{{.ServerVersion}} {{.OSType}} {{.DockerRootDir}}"], PROMPT)
         .map_err(|error| understood(&error))?;
-    match told.split_once(' ') {
-        Some((version, "linux")) => Ok(Engine { version: version.to_owned() }),
+    let mut fields = told.splitn(3, ' ');
+    match (fields.next(), fields.next(), fields.next()) {
+        (Some(version), Some("linux"), Some(root)) => {
+            Ok(Engine { version: version.to_owned(), root: PathBuf::from(root) })
+        }
         _ => Err(Unable {
             why: format!("the Docker engine is not one of Linux: {told:?}"),
             next_step: format!("name another with DOCKER_HOST, {OTHERWISE}"),
@@ -90,7 +96,7 @@ mod tests {
         let missing = understood(&ClientError::Missing);
         assert!(missing.next_step.contains("docker.io"), "{missing:?}");
         let refused = |said: &str| {
-            understood(&ClientError::Refused { command: "docker version".to_owned(), said: said.to_owned() })
+            understood(&ClientError::Refused { command: "docker info".to_owned(), said: said.to_owned() })
         };
         let denied = refused("permission denied while trying to connect to the Docker daemon socket");
         assert!(denied.next_step.contains("group docker"), "{denied:?}");
