@@ -19,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gauntlet_chaos::docker;
+use gauntlet_chaos::process::ProcessIdentity;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use program::{GAUNTLET, text};
@@ -124,7 +125,7 @@ fn what_was_acked_survives_containers_that_are_paused_and_killed() {
 struct Paused {
     dir: TempDir,
     run: Child,
-    supervisor: Pid,
+    supervisor: ProcessIdentity,
 }
 
 impl Paused {
@@ -141,11 +142,12 @@ impl Paused {
         let mut command = Command::new(GAUNTLET);
         command.arg("run").arg(file).arg("--out").arg(dir.path().join("out"));
         let run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mut paused = Paused { dir, run, supervisor: Pid::from_raw(0) };
+        // Ended by its drop, should the wait fail.
+        let supervisor = ProcessIdentity::of(std::process::id().cast_signed()).unwrap();
+        let mut paused = Paused { dir, run, supervisor };
         wait_for("the container is paused", LIMIT, || ours(&["status=paused"]).len() == 1);
         let identity = std::fs::read(paused.latest().join("cluster/supervisor.identity.json")).unwrap();
-        let identity: Value = serde_json::from_slice(&identity).unwrap();
-        paused.supervisor = Pid::from_raw(identity["pid"].as_i64().unwrap() as i32);
+        paused.supervisor = serde_json::from_slice(&identity).unwrap();
         paused
     }
 
@@ -159,7 +161,7 @@ impl Paused {
     }
 
     fn wait_for_supervisor(&self) {
-        wait_for("the supervisor is gone", LIMIT, || kill(self.supervisor, None).is_err());
+        wait_for("the supervisor is gone", LIMIT, || !self.supervisor.is_alive());
     }
 
     /// `gauntlet faults undo`; what it says.
@@ -198,7 +200,7 @@ fn a_killed_run_leaves_no_container() {
 fn containers_of_a_killed_supervisor_are_found_and_removed() {
     let Some(engine) = Engine::find("containers_of_a_killed_supervisor_are_found_and_removed") else { return };
     let mut paused = Paused::start(&engine);
-    kill(paused.supervisor, Signal::SIGKILL).unwrap();
+    assert!(paused.supervisor.signal(Signal::SIGKILL).unwrap());
     paused.kill_run();
     paused.wait_for_supervisor();
     assert_eq!(ours(&[]).len(), 1, "nobody is there who could have removed it");
@@ -218,7 +220,7 @@ fn containers_of_a_killed_supervisor_are_found_and_removed() {
 fn containers_are_removed_by_the_file_of_their_run() {
     let Some(engine) = Engine::find("containers_are_removed_by_the_file_of_their_run") else { return };
     let mut paused = Paused::start(&engine);
-    kill(paused.supervisor, Signal::SIGKILL).unwrap();
+    assert!(paused.supervisor.signal(Signal::SIGKILL).unwrap());
     paused.kill_run();
     paused.wait_for_supervisor();
     let told = paused.undo(&[&paused.latest()]);
