@@ -28,9 +28,9 @@ mod nodes;
 pub use client::ClientError;
 pub use engine::{Engine, engine, why_not};
 pub(crate) use engine::ensure_image;
-pub(crate) use environment::{CLUSTER_ID, environment};
+pub(crate) use environment::environment;
 pub use environment::{is_expressible, variable};
-pub(crate) use life::{ContainerSpec, Made};
+pub(crate) use life::ContainerSpec;
 pub use life::{remove_dead, undo, undo_below};
 pub(crate) use nodes::Containers;
 

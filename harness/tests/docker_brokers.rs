@@ -24,7 +24,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use program::{GAUNTLET, text};
 use ran::{Ran, assert_flawless};
-use serde_json::Value;
 use tempfile::TempDir;
 use wait::wait_for;
 
@@ -255,11 +254,11 @@ fn all_that_can_be_done_to_containers_is_survived() {
          load: {{ shape: constant, rate: 1k/s, warmup: 2s, duration: 170s, drain: 120s }}\n\
          faults:\n\
          \x20 - {{ name: retention, at: 1s, for: 4s, action: config.change, args: {{ topic: orders, set: {{ retention.ms: 3600000 }} }} }}\n\
-         \x20 - {{ name: stop, at: 5s, for: 4s, action: broker.stop, target: {{ id: 1 }} }}\n\
+         \x20 - {{ name: stop, at: 5s, action: broker.stop, target: {{ id: 1 }}, recover: {{ action: broker.start, after: 4s }} }}\n\
          \x20 - {{ name: restart, at: 35s, action: broker.restart, target: {{ id: 2 }} }}\n\
          \x20 - {{ name: bounce, at: 65s, action: broker.bounce, target: {{ id: 3 }} }}\n\
-         \x20 - {{ name: controller, at: 95s, for: 3s, action: broker.kill, target: {{ id: 101 }} }}\n\
-         \x20 - {{ name: all, at: 130s, for: 4s, action: broker.kill-all }}\n\
+         \x20 - {{ name: controller, at: 95s, action: broker.kill, target: {{ id: 101 }}, recover: {{ action: broker.start, after: 3s }} }}\n\
+         \x20 - {{ name: all, at: 130s, action: broker.kill-all, recover: {{ action: broker.start, after: 4s }} }}\n\
          expect: [verify.lost == 0, verify.duplicates == 0]\n",
         engine.image
     );

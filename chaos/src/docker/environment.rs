@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 /// The variable that the images format storage by. It is no property.
-pub(crate) const CLUSTER_ID: &str = "CLUSTER_ID";
+const CLUSTER_ID: &str = "CLUSTER_ID";
 const PREFIX: &str = "KAFKA_";
 /// Variables of that form that are about the JVM or the image, and no properties.
 const NO_PROPERTIES: [&str; 11] = [
@@ -82,7 +82,7 @@ mod tests {
             assert_eq!(variable(property).as_deref(), Some(expected));
         }
         // Other properties would come out, or none.
-        for ambiguous in ["a._b", "a-.b", "Upper.case", "a..b", "heap.opts", "opts", "my.kafka.x"] {
+        for ambiguous in ["a._b", "a.-b", "Upper.case", "a..b", "heap.opts", "opts", "my.kafka.x"] {
             assert_eq!(variable(ambiguous), None, "{ambiguous}");
         }
     }

@@ -160,7 +160,7 @@ pub fn remove_dead() -> Result<usize, DockerError> {
     let access = Access::of_this_process();
     let filter = format!("label={HOST_LABEL}={}", this_host());
     remove_all(&access, "of dead supervisors", || {
-        let command = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", FORMAT];
+        let command = ["ps", "--all", "--no-trunc", "--filter", filter.as_str(), "--format", FORMAT];
         let told = access.run(&command, PROMPT)?;
         let mut dead = Vec::new();
         for line in told.lines() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::plan::RF_DEFAULT_MAX;
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Acks, Cluster, Controllers, Extent, Key, Lifecycle, Overflow, Scenario, Search, Shape, Warmup,
+    Acks, Controllers, Extent, Key, Lifecycle, Overflow, Scenario, Search, Shape, Warmup,
 };
 use crate::units::{Duration, Rate};
 
