@@ -26,8 +26,8 @@ mod life;
 mod nodes;
 
 pub use client::ClientError;
-pub use engine::{Engine, engine, why_not};
 pub(crate) use engine::ensure_image;
+pub use engine::{Engine, engine, why_not};
 pub(crate) use environment::environment;
 pub use environment::{is_expressible, variable};
 pub(crate) use life::ContainerSpec;
@@ -70,7 +70,9 @@ pub enum DockerError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// There is no such image, and none could be got.
-    #[error("there is no image {image} here, and it can't be got: {why}; load it with `docker load` or `docker import`, or name another")]
+    #[error(
+        "there is no image {image} here, and it can't be got: {why}; load it with `docker load` or `docker import`, or name another"
+    )]
     NoImage {
         /// As the scenario names it.
         image: String,

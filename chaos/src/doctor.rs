@@ -245,7 +245,10 @@ fn containers(engine: Result<&docker::Engine, &netns::Unable>) -> Check {
             format!("brokers may be containers (cluster.docker): Docker engine {} answers", engine.version)
         }
         Err(unable) => {
-            format!("no `cluster: {{ docker: … }}`, which nothing else needs: {}; {}", unable.why, unable.next_step)
+            format!(
+                "no `cluster: {{ docker: … }}`, which nothing else needs: {}; {}",
+                unable.why, unable.next_step
+            )
         }
     };
     Check::ok("docker", detail)

@@ -222,7 +222,8 @@ impl LocalCluster {
             Origin::Jars(releases) => {
                 let files = NodeFiles { spec, dirs, releases, access: &access, cluster_id: &cluster_id };
                 let nodes = files.write(&nodes)?;
-                supervisor.trim_page_cache(nodes.iter().filter_map(|node| node.data_dir.clone()).collect())?;
+                supervisor
+                    .trim_page_cache(nodes.iter().filter_map(|node| node.data_dir.clone()).collect())?;
                 nodes
             }
             Origin::Image(image) => {

@@ -54,9 +54,7 @@ fn look() -> Result<Engine, Unable> {
 
 fn understood(error: &ClientError) -> Unable {
     let (why, next_step) = match error {
-        ClientError::Missing => {
-            (error.to_string(), "install Docker (Debian: docker.io), start its engine")
-        }
+        ClientError::Missing => (error.to_string(), "install Docker (Debian: docker.io), start its engine"),
         ClientError::Refused { said, .. } if said.contains("permission denied") => (
             "this user may not talk to the Docker engine".to_owned(),
             "run gauntlet as root or as a member of group docker",

@@ -94,7 +94,9 @@ impl Made {
         ];
         let mut args: Vec<String> = ["create", "--name"].map(str::to_owned).into();
         args.push(self.container(&spec.name));
-        args.extend(labels.into_iter().flat_map(|(name, value)| ["--label".to_owned(), format!("{name}={value}")]));
+        args.extend(
+            labels.into_iter().flat_map(|(name, value)| ["--label".to_owned(), format!("{name}={value}")]),
+        );
         // What it prints is in our logs: the engine would keep a copy without bound.
         args.extend(["--network", "host", "--restart", "no", "--log-driver", "none"].map(str::to_owned));
         args.extend(["--volume".to_owned(), DATA_DIR.to_owned()]);

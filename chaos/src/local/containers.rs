@@ -66,7 +66,10 @@ mod tests {
         assert_eq!(described[1].log, Path::new("/logs/broker-2.log"));
         let told = &specs[1].environment;
         let value = |name: &str| told.get(name).map(String::as_str);
-        assert_eq!(value("KAFKA_LISTENERS"), Some("PLAINTEXT://127.0.0.1:20003,CONTROLLER://127.0.0.1:20004"));
+        assert_eq!(
+            value("KAFKA_LISTENERS"),
+            Some("PLAINTEXT://127.0.0.1:20003,CONTROLLER://127.0.0.1:20004")
+        );
         assert_eq!(value("KAFKA_LOG_DIRS"), Some(DATA_DIR));
         assert_eq!(value("KAFKA_LOG_DIR__X___Y"), Some("a\\\\b"));
         assert!(value("KAFKA_HEAP_OPTS").is_some_and(|heap| heap.starts_with("-Xms1024m -Xmx1024m")));

@@ -216,7 +216,9 @@ pub enum SpecError {
         what: &'static str,
     },
     /// A property that images would take for another one.
-    #[error("config names {name}, which an image would read as another property: KAFKA_ variables know no capitals, and no '.' beside '_' or '-'")]
+    #[error(
+        "config names {name}, which an image would read as another property: KAFKA_ variables know no capitals, and no '.' beside '_' or '-'"
+    )]
     Inexpressible {
         /// The name given.
         name: String,
@@ -371,7 +373,10 @@ mod tests {
                 LocalSpec { upgrade_to: Some(KafkaVersion::DEFAULT), ..base.clone() },
                 "4.3.0 is no upgrade of 4.3.0",
             ),
-            (LocalSpec { kafka: image(), disk_bytes: Some(64 << 20), ..base.clone() }, "have no disks of a stated"),
+            (
+                LocalSpec { kafka: image(), disk_bytes: Some(64 << 20), ..base.clone() },
+                "have no disks of a stated",
+            ),
             (LocalSpec { kafka: image(), shimmed: true, ..base.clone() }, "use local ones"),
             (LocalSpec { kafka: image(), config: with("a.B"), ..base.clone() }, "names a.B, which an image"),
             (LocalSpec { kafka: KafkaSource::Image("-v".to_owned()), ..base.clone() }, "no name of an image"),

@@ -586,10 +586,7 @@ fn by_engine(containers: Arc<Containers>, request: Request, reply: SyncSender<Re
             other => Err(format!("{other:?} is nothing that is done to containers")),
         };
         log(&format!("{request:?}: {done:?}"));
-        answer(
-            &told,
-            done.map_or_else(|message| Reply::Failed { message }, |times| Reply::Seen { times }),
-        );
+        answer(&told, done.map_or_else(|message| Reply::Failed { message }, |times| Reply::Seen { times }));
     };
     if let Err(error) = spawn("engine", act) {
         answer(&reply, Reply::Failed { message: format!("no thread for the engine: {error}") });

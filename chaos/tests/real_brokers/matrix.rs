@@ -431,7 +431,11 @@ fn forgot(
     }
     assert_eq!(cut, 6, "every partition has a replica on every broker");
     for node in cluster.nodes() {
-        let metadata = node.data_dir.as_ref().expect("a local node").join("__cluster_metadata-0/00000000000000000000.log");
+        let metadata = node
+            .data_dir
+            .as_ref()
+            .expect("a local node")
+            .join("__cluster_metadata-0/00000000000000000000.log");
         assert!(std::fs::metadata(metadata)?.len() > 0, "what Raft counts on is there");
     }
     Ok("process gone, nobody listens; the last records of every log are not on its disk".to_owned())

@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use gauntlet_chaos::{LocalCluster, LocalNode};
 use gauntlet_chaos::process::ProcessIdentity;
+use gauntlet_chaos::{LocalCluster, LocalNode};
 use gauntlet_reports::record::BrokerRecord;
 use gauntlet_wire::monotonic_ns;
 

@@ -8,13 +8,14 @@ use gauntlet_chaos::{ClientFault, DiskFault, KafkaVersion};
 use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
 use super::types::{
-    ActionName, Cluster, DockerCluster, Expectation, Fault, FaultAction, ForeignCluster, Guard, HealAction, Key, Lifecycle,
-    LocalCluster, NetworkEffect, PartitionChoice, Recover, Report, Scenario, Target, Topic, Verify, Window,
-    Workload,
+    ActionName, Cluster, DockerCluster, Expectation, Fault, FaultAction, ForeignCluster, Guard, HealAction,
+    Key, Lifecycle, LocalCluster, NetworkEffect, PartitionChoice, Recover, Report, Scenario, Target, Topic,
+    Verify, Window, Workload,
 };
 use super::written::{
-    ClusterWritten, DockerWritten, ExpectationWritten, FaultArgsWritten, FaultWritten, GuardWritten, PartitionOfWritten,
-    PartitionWritten, Role, ScenarioWritten, TargetWritten, TopicWritten, VerifyWritten, WorkloadWritten,
+    ClusterWritten, DockerWritten, ExpectationWritten, FaultArgsWritten, FaultWritten, GuardWritten,
+    PartitionOfWritten, PartitionWritten, Role, ScenarioWritten, TargetWritten, TopicWritten, VerifyWritten,
+    WorkloadWritten,
 };
 use crate::units::{Bytes, Duration};
 

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::sweep::{ClusterUse, OnFail, SweepOrder};
 use super::types::{
-    ActionName, Arrival, Controllers, Direction, DiskOperation, Driver, Headroom, HealAction, IdentityPlace, Jvm, Lifecycle,
-    Link, LocalCluster, LossBy, NotController, Overflow, Report, Rollback, SearchMethod, Severity, Stage,
-    property_texts,
+    ActionName, Arrival, Controllers, Direction, DiskOperation, Driver, Headroom, HealAction, IdentityPlace,
+    Jvm, Lifecycle, Link, LocalCluster, LossBy, NotController, Overflow, Report, Rollback, SearchMethod,
+    Severity, Stage, property_texts,
 };
 use crate::units::{Bytes, Count, Duration, Fraction, Offset, Rate};
 
