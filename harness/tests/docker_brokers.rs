@@ -301,7 +301,7 @@ fn without_an_engine_it_is_refused_before_anything_starts() {
     let mut command = Command::new(GAUNTLET);
     command.arg("run").arg(shipped()).args(["--profile", "ci"]).arg("--out").arg(out.path());
     let output = command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock").output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
     let told = text(&output);
     assert!(told.contains("containers are not possible here: "), "{told}");
     assert!(told.contains("docker.yaml:11:"), "{told}");
