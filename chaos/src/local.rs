@@ -115,7 +115,7 @@ enum NodeRun {
     Process {
         command: NodeCommand,
         /// Once it is upgraded, if the cluster can be.
-        upgraded: Option<NodeCommand>,
+        upgraded: Option<Box<NodeCommand>>,
     },
     /// By the engine.
     Container,
@@ -460,7 +460,7 @@ impl LocalCluster {
             NodeRun::Container => return Ok(self.supervisor.start_container(id)?),
         };
         let is_upgraded = self.upgraded.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
-        let command = upgraded.as_ref().filter(|_| is_upgraded).unwrap_or(command);
+        let command = upgraded.as_deref().filter(|_| is_upgraded).unwrap_or(command);
         Ok(self.supervisor.start(id, command)?)
     }
 
@@ -670,7 +670,7 @@ impl NodeFiles<'_> {
         }
         let (command, upgraded) = command_lines;
         let (data_dir, gc_log) = (Some(data_dir), Some(gc_log));
-        let run = NodeRun::Process { command, upgraded };
+        let run = NodeRun::Process { command, upgraded: upgraded.map(Box::new) };
         Ok(LocalNode { node: node.clone(), data_dir, log, gc_log, page, run })
     }
 }

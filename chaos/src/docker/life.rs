@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,7 +23,8 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(30);
 /// Pause between two tries.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Labels of our containers: whose it is (`PID-TICKS` of a supervisor), which machine that is a process of, and which node it is.
+/// Labels of our containers: whose it is (`PID-TICKS` of a supervisor), on which machine and whose process that is, and which node
+/// it is.
 const CLUSTER_LABEL: &str = "gauntlet.cluster";
 const HOST_LABEL: &str = "gauntlet.host";
 const NODE_LABEL: &str = "gauntlet.node";
@@ -222,13 +224,14 @@ fn supervisor_of(label: &str) -> Option<ProcessIdentity> {
     Some(ProcessIdentity { pid: pid.parse().ok()?, start_ticks: start_ticks.parse().ok()? })
 }
 
-/// What a pid is a pid of: this boot of this machine, and the namespace of pids that this process is in. An engine may have other users,
-/// whose supervisors can't be seen from here, and do not seem dead for that.
+/// What a pid is a pid of: this boot of this machine, and the namespace of pids that this process is in; and of which user. An engine may
+/// have others, whose supervisors can't be seen from here, and do not seem dead for that.
 fn this_host() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     let number: String = namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
-    format!("{}-{number}", boot.trim())
+    let user = fs::metadata("/proc/self").map_or(0, |process| process.uid());
+    format!("{}-{number}-{user}", boot.trim())
 }
 
 #[cfg(test)]
