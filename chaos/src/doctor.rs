@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 
+use crate::docker;
 use crate::kafka_home::{Java, KafkaHome, KafkaSource, is_maven_installed};
 use crate::local::{LocalSpec, broker_range};
 use crate::netns;
@@ -66,12 +67,14 @@ pub fn examine(spec: &LocalSpec, cache: &Path, run_dir: &Path) -> Vec<Check> {
         cores(std::thread::available_parallelism().map_or(1, usize::from), spec.node_count()),
         memory(spec),
         namespaces(netns::why_not()),
+        containers(docker::engine()),
     ]
 }
 
 fn java(spec: &LocalSpec) -> Check {
     let java_min = match &spec.kafka {
         KafkaSource::Maven(version) => version.java_min(),
+        KafkaSource::Image(_) => return Check::ok("java", "in the image".to_owned()),
         KafkaSource::Directory(dir) => match KafkaHome::resolve(&spec.kafka, dir) {
             Ok(home) => home.version.java_min(),
             // The next check says what is wrong with it.
@@ -87,6 +90,7 @@ fn java(spec: &LocalSpec) -> Check {
 fn jars(source: &KafkaSource, cache: &Path) -> Check {
     let version = match source {
         KafkaSource::Maven(version) => version,
+        KafkaSource::Image(image) => return Check::ok("kafka", format!("in image {image}")),
         KafkaSource::Directory(dir) => {
             return match KafkaHome::resolve(source, cache) {
                 Ok(home) => Check::ok("kafka", format!("{} is Kafka {}", dir.display(), home.version)),
@@ -232,6 +236,22 @@ fn namespaces(unable: Option<&netns::Unable>) -> Check {
             format!("no `isolation: netns`, which nothing else needs: {}", unable.why),
         ),
     }
+}
+
+/// As for namespaces: who asks for containers is refused by the plan.
+fn containers(engine: Result<&docker::Engine, &netns::Unable>) -> Check {
+    let detail = match engine {
+        Ok(engine) => {
+            format!("brokers may be containers (cluster.docker): Docker engine {} answers", engine.version)
+        }
+        Err(unable) => {
+            format!(
+                "no `cluster: {{ docker: … }}`, which nothing else needs: {}; {}",
+                unable.why, unable.next_step
+            )
+        }
+    };
+    Check::ok("docker", detail)
 }
 
 /// Memory that the kernel could still give, bytes; `None` where it does not tell.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use gauntlet_wire::WireError;
 
+use crate::docker::DockerError;
 use crate::files::FileError;
 use crate::kafka_home::{JavaError, KafkaHomeError};
 use crate::local::{AccessError, FormatError, NotReady, SpecError};
@@ -42,6 +43,9 @@ pub enum ChaosError {
     /// What a dead cluster left of its network could not be removed.
     #[error(transparent)]
     Netns(#[from] NetnsError),
+    /// Containers could not be made, or what a dead cluster left of them not be removed.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
     /// The registry of detached clusters refused.
     #[error(transparent)]
     Registry(#[from] RegistryError),

@@ -320,6 +320,11 @@ impl Means {
         }
     }
 
+    /// Whether it can be done to a container: plans refuse what can't ([`crate::docker::DOCKER_ACTIONS`]), so this is for other callers.
+    fn is_for_containers(self) -> bool {
+        matches!(self, Self::Kill | Self::Stop { .. } | Self::Pause)
+    }
+
     /// Does it to all `nodes` at once, as the fault of this name; returns when the effect was seen on each: when the first signal was sent, and when the
     /// last effect was seen. On an error it may still have been done in part: heal.
     pub(crate) fn apply(
@@ -328,6 +333,10 @@ impl Means {
         cluster: &LocalCluster,
         nodes: &[i32],
     ) -> Result<Acted, ChaosError> {
+        if cluster.is_in_containers() && !self.is_for_containers() {
+            let why = "nodes in containers can be killed, stopped and paused; this takes processes of gauntlet's own".to_owned();
+            return Err(ChaosError::Refused { why });
+        }
         let times = match self {
             Self::Kill => all_at_once::apply(nodes, |node| broker_kill::apply(cluster, node)),
             Self::PowerLoss { tail_bytes } => return power_loss::apply(cluster, nodes, tail_bytes),

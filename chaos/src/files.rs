@@ -79,6 +79,20 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), FileEr
     fs::rename(&temporary, path).on("rename to", path)
 }
 
+/// `dir` and all directories at most `depth` levels below it. Links are not followed.
+pub(crate) fn dirs_below(dir: &Path, depth: usize) -> Vec<PathBuf> {
+    let mut all = vec![dir.to_path_buf()];
+    let mut level = 0..1;
+    for _ in 0..depth {
+        let entries = all[level.clone()].iter().flat_map(fs::read_dir).flatten().flatten();
+        let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let next: Vec<PathBuf> = entries.filter(is_dir).map(|entry| entry.path()).collect();
+        level = all.len()..all.len() + next.len();
+        all.extend(next);
+    }
+    all
+}
+
 /// The last `count` lines of a log, read from at most its last 64 KiB. A log that can't be read gives one line saying so:
 /// this is only ever used to enrich another error.
 pub(crate) fn last_lines(path: &Path, count: usize) -> Vec<String> {

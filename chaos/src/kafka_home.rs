@@ -25,14 +25,17 @@ pub enum KafkaSource {
     Maven(KafkaVersion),
     /// A distribution on this host: a directory with `libs/*.jar`.
     Directory(PathBuf),
+    /// An image of which nodes are containers ([`crate::docker`]): it has jars and Java of its own.
+    Image(String),
 }
 
-/// The version, or the directory.
+/// The version, the directory, or the image.
 impl std::fmt::Display for KafkaSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Maven(version) => version.fmt(f),
             Self::Directory(path) => path.display().fmt(f),
+            Self::Image(image) => write!(f, "image {image}"),
         }
     }
 }
@@ -79,6 +82,12 @@ pub enum KafkaHomeError {
     /// Maven could not resolve the version.
     #[error(transparent)]
     Maven(#[from] MavenError),
+    /// They are nowhere but in an image.
+    #[error("the jars of {image} are in its containers only")]
+    InImage {
+        /// The image.
+        image: String,
+    },
     /// The jars are of a version this program can't run.
     #[error(transparent)]
     Version(#[from] UnknownVersion),
@@ -93,6 +102,7 @@ impl KafkaHome {
     pub fn resolve(source: &KafkaSource, cache: &Path) -> Result<Self, KafkaHomeError> {
         match source {
             KafkaSource::Directory(dir) => Self::open(dir, None),
+            KafkaSource::Image(image) => Err(KafkaHomeError::InImage { image: image.clone() }),
             KafkaSource::Maven(version) => {
                 let dir = cached_dir(cache, version);
                 if !dir.join("libs").is_dir() {

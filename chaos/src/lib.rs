@@ -6,6 +6,7 @@
 //! - [`supervisor`]: the process between a run and its brokers, so that no broker outlives its run
 //! - [`fault`], [`target`]: what is broken, and who is hit
 //! - [`injector`]: faults on a schedule, healed whatever happens; [`journal`]: what is broken right now, on disk
+//! - [`docker`]: containers as nodes, instead of processes of ours
 //! - [`netns`]: network namespaces for nodes, and the bridge between them
 //! - [`proxy`]: what stands between nodes, and between them and clients, for faults of the network
 //! - [`shim`]: what stands between nodes and the C library, for faults of disk and clock
@@ -21,6 +22,7 @@ pub mod client;
 pub mod clock;
 pub mod clocks;
 pub mod disks;
+pub mod docker;
 pub mod doctor;
 mod error;
 pub mod fault;

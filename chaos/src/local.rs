@@ -1,9 +1,10 @@
 //! A cluster of real brokers on this host: one JVM per node, KRaft, on loopback or in network namespaces.
 //!
 //! Layout: `spec` what is wanted, `topology` which nodes that makes, `ports` where they listen, `properties` their
-//! configuration, `format` their directories, `jvm` their command lines, `readiness` when they may be used, `security` who may
+//! configuration, `format` their directories, `containers` what the engine is told of those that are containers, `jvm` their command lines, `readiness` when they may be used, `security` who may
 //! come in.
 
+mod containers;
 mod format;
 mod jvm;
 mod ports;
@@ -18,6 +19,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub use format::FormatError;
@@ -32,7 +34,9 @@ pub use topology::{Node, Roles};
 
 use gauntlet_wire::{ConnectOptions, Permission, Security};
 
+use self::containers::Containers;
 use self::security::Access;
+use crate::docker;
 use crate::error::ChaosError;
 use crate::fault::{Admin, Starving};
 use crate::files::{
@@ -69,7 +73,7 @@ pub struct ClusterDirs {
 pub struct LocalCluster {
     nodes: Vec<LocalNode>,
     cluster_id: String,
-    version: KafkaVersion,
+    version: Option<KafkaVersion>,
     access: Access,
     supervisor: Supervisor,
     /// After the supervisor, which ends whom it leaves stopped.
@@ -85,17 +89,36 @@ pub struct LocalCluster {
 pub struct LocalNode {
     /// Id, roles and ports.
     pub node: Node,
-    /// Its `log.dirs`.
-    pub data_dir: PathBuf,
+    /// Its `log.dirs`; `None` in a container, where they are the engine's.
+    pub data_dir: Option<PathBuf>,
     /// What it printed: Kafka's log, from every start.
     pub log: PathBuf,
-    /// The JVM's GC and safepoint log, stamped with CLOCK_MONOTONIC (`timenanos`).
-    pub gc_log: PathBuf,
+    /// The JVM's GC and safepoint log, stamped with CLOCK_MONOTONIC (`timenanos`); `None` in a container.
+    pub gc_log: Option<PathBuf>,
     /// The page of its shim, if it has one.
     page: Option<NodePage>,
-    command: NodeCommand,
-    /// How it is run once it is upgraded, if the cluster can be.
-    upgraded: Option<NodeCommand>,
+    run: NodeRun,
+}
+
+impl LocalNode {
+    /// Its `log.dirs`; an error if they are in a container.
+    pub(crate) fn log_dirs(&self) -> Result<&Path, ChaosError> {
+        let why = || format!("the log.dirs of {} are in its container", self.node.name());
+        self.data_dir.as_deref().ok_or_else(|| ChaosError::Refused { why: why() })
+    }
+}
+
+/// How a node is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum NodeRun {
+    /// As a process of the supervisor's.
+    Process {
+        command: NodeCommand,
+        /// Once it is upgraded, if the cluster can be.
+        upgraded: Option<Box<NodeCommand>>,
+    },
+    /// By the engine.
+    Container,
 }
 
 /// A release that nodes are run from.
@@ -117,6 +140,9 @@ impl LocalCluster {
     /// error is returned, except the logs.
     pub fn start(spec: &LocalSpec, dirs: &ClusterDirs, launcher: &Launcher) -> Result<Self, ChaosError> {
         spec.validate()?;
+        if let KafkaSource::Image(image) = &spec.kafka {
+            return Self::start_containers(spec, dirs, launcher, image);
+        }
         let release = Release::find(&spec.kafka, &dirs.cache)?;
         let later = |to: &KafkaVersion| Release::find(&KafkaSource::Maven(to.clone()), &dirs.cache);
         let later = spec.upgrade_to.as_ref().map(later).transpose()?;
@@ -127,10 +153,34 @@ impl LocalCluster {
         if spec.disk_bytes.is_some() && dirs.keep_data {
             return Err(SpecError::DisksKept.into());
         }
-        let dirs = prepare(dirs, releases)?;
-        let started = Self::start_in(spec, &dirs, launcher, releases);
-        if started.is_err() && !dirs.keep_data {
-            // Normally the supervisor did it; this is for the failures before there was one.
+        releases.all().try_for_each(|release| refuse_awkward(&release.home.libs))?;
+        Self::start_from(spec, dirs, launcher, Origin::Jars(releases))
+    }
+
+    fn start_containers(
+        spec: &LocalSpec,
+        dirs: &ClusterDirs,
+        launcher: &Launcher,
+        image: &str,
+    ) -> Result<Self, ChaosError> {
+        if dirs.keep_data {
+            return Err(SpecError::VolumesKept.into());
+        }
+        docker::ensure_image(image)?;
+        Self::start_from(spec, dirs, launcher, Origin::Image(image))
+    }
+
+    fn start_from(
+        spec: &LocalSpec,
+        dirs: &ClusterDirs,
+        launcher: &Launcher,
+        origin: Origin<'_>,
+    ) -> Result<Self, ChaosError> {
+        let dirs = prepare(dirs)?;
+        let started = Self::start_in(spec, &dirs, launcher, origin);
+        // Normally the supervisor did it; this is for the failures before there was one. What says where containers are is not removed
+        // before they are.
+        if started.is_err() && !dirs.keep_data && !dirs.data.join(docker::DOCKER_FILE).exists() {
             remove_marked_dir(&dirs.data)?;
         }
         started
@@ -140,7 +190,7 @@ impl LocalCluster {
         spec: &LocalSpec,
         dirs: &ClusterDirs,
         launcher: &Launcher,
-        releases: Releases<'_>,
+        origin: Origin<'_>,
     ) -> Result<Self, ChaosError> {
         let deadline = Instant::now() + spec.ready_within;
         let config = SupervisorConfig {
@@ -168,24 +218,34 @@ impl LocalCluster {
         let cluster_id = kafka_uuid();
         let hosts: BTreeSet<Ipv4Addr> = nodes.iter().map(|node| node.host).collect();
         let access = Access::make(spec.security, &Vec::from_iter(hosts), &dirs.data)?;
-        let files = NodeFiles { spec, dirs, releases, access: &access, cluster_id: &cluster_id };
-        let nodes = files.write(&nodes)?;
-        let log_dirs = nodes.iter().map(|node| node.data_dir.clone()).collect();
-        supervisor.trim_page_cache(log_dirs)?;
+        let nodes = match origin {
+            Origin::Jars(releases) => {
+                let files = NodeFiles { spec, dirs, releases, access: &access, cluster_id: &cluster_id };
+                let nodes = files.write(&nodes)?;
+                supervisor
+                    .trim_page_cache(nodes.iter().filter_map(|node| node.data_dir.clone()).collect())?;
+                nodes
+            }
+            Origin::Image(image) => {
+                let cluster_id = &cluster_id;
+                let containers = Containers { spec, access: &access, logs: &dirs.logs, cluster_id };
+                let (nodes, containers) = containers.describe(&nodes);
+                supervisor.make_containers(image.to_owned(), containers)?;
+                nodes
+            }
+        };
         if spec.proxied {
             supervisor.start_proxy(nodes.iter().flat_map(|node| node.node.fronts()).collect())?;
         }
         if spec.shimmed {
             supervisor.use_shims(nodes.iter().filter_map(|node| node.page.clone()).collect())?;
         }
-        let version = releases.first.home.version.clone();
+        let version = origin.version();
         let upgraded = Mutex::default();
         let starving = Starving::default();
         let own_disks = spec.disk_bytes.is_some();
         let cluster = Self { nodes, cluster_id, version, access, supervisor, starving, upgraded, own_disks };
-        for node in &cluster.nodes {
-            cluster.supervisor.start(node.node.id, &node.command)?;
-        }
+        cluster.start_all()?;
         for node in cluster.brokers() {
             cluster.wait_until_ready(node, deadline)?;
         }
@@ -269,10 +329,35 @@ impl LocalCluster {
         &self.cluster_id
     }
 
-    /// The version of Kafka it was started with.
+    /// The version of Kafka it was started with; `None` if only its image knows.
     #[must_use]
-    pub fn version(&self) -> &KafkaVersion {
-        &self.version
+    pub fn version(&self) -> Option<&KafkaVersion> {
+        self.version.as_ref()
+    }
+
+    /// Whether its nodes are containers of an engine.
+    pub(crate) fn is_in_containers(&self) -> bool {
+        self.nodes.iter().any(|node| node.run == NodeRun::Container)
+    }
+
+    /// Starts all nodes: containers at the same time, as each takes its engine a while.
+    fn start_all(&self) -> Result<(), ChaosError> {
+        if !self.is_in_containers() {
+            return self.nodes.iter().try_for_each(|node| self.start_node(node.node.id).map(|_| ()));
+        }
+        let results: Vec<Result<SignalTimes, ChaosError>> = thread::scope(|scope| {
+            let start = |node: &LocalNode| {
+                let id = node.node.id;
+                scope.spawn(move || self.start_node(id))
+            };
+            let threads: Vec<_> = self.nodes.iter().map(start).collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            threads.into_iter().map(join).collect()
+        });
+        results.into_iter().try_for_each(|started| started.map(|_| ()))
     }
 
     /// The supervisor's process.
@@ -370,15 +455,18 @@ impl LocalCluster {
     /// Starts a node that is down, on its old data and ports; `seen_ns` is when the process existed. It serves nobody before
     /// [`LocalCluster::wait_ready`].
     pub fn start_node(&self, id: i32) -> Result<SignalTimes, ChaosError> {
-        let node = self.node(id)?;
+        let (command, upgraded) = match &self.node(id)?.run {
+            NodeRun::Process { command, upgraded } => (command, upgraded),
+            NodeRun::Container => return Ok(self.supervisor.start_container(id)?),
+        };
         let is_upgraded = self.upgraded.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
-        let command = node.upgraded.as_ref().filter(|_| is_upgraded).unwrap_or(&node.command);
+        let command = upgraded.as_deref().filter(|_| is_upgraded).unwrap_or(command);
         Ok(self.supervisor.start(id, command)?)
     }
 
     /// From its next start on, node `id` runs the release of [`LocalSpec::upgrade_to`]. Harmless when repeated.
     pub(crate) fn upgrade(&self, id: i32) -> Result<(), ChaosError> {
-        if self.node(id)?.upgraded.is_none() {
+        if !matches!(self.node(id)?.run, NodeRun::Process { upgraded: Some(_), .. }) {
             let why = "the cluster was started without a release to upgrade to".to_owned();
             return Err(ChaosError::Refused { why });
         }
@@ -456,7 +544,7 @@ impl LocalCluster {
 }
 
 /// Makes the directories and returns their absolute paths.
-fn prepare(dirs: &ClusterDirs, releases: Releases<'_>) -> Result<ClusterDirs, ChaosError> {
+fn prepare(dirs: &ClusterDirs) -> Result<ClusterDirs, ChaosError> {
     let absolute = |path: &Path| std::path::absolute(path).on("resolve", path);
     let dirs = ClusterDirs {
         data: absolute(&dirs.data)?,
@@ -466,7 +554,6 @@ fn prepare(dirs: &ClusterDirs, releases: Releases<'_>) -> Result<ClusterDirs, Ch
     };
     refuse_awkward(&dirs.data)?;
     refuse_awkward(&dirs.logs)?;
-    releases.all().try_for_each(|release| refuse_awkward(&release.home.libs))?;
     create_marked_dir(&dirs.data)?;
     create_private_dir(&dirs.logs)?;
     Ok(dirs)
@@ -484,6 +571,24 @@ fn refuse_awkward(path: &Path) -> Result<(), ChaosError> {
     match path.to_str().map(|text| text.find(awkward)) {
         Some(None) => Ok(()),
         _ => Err(ChaosError::AwkwardPath { path: path.to_path_buf() }),
+    }
+}
+
+/// What a cluster is made of.
+#[derive(Clone, Copy)]
+enum Origin<'a> {
+    /// Processes, from jars.
+    Jars(Releases<'a>),
+    /// Containers, of this image.
+    Image(&'a str),
+}
+
+impl Origin<'_> {
+    fn version(&self) -> Option<KafkaVersion> {
+        match self {
+            Self::Jars(releases) => Some(releases.first.home.version.clone()),
+            Self::Image(_) => None,
+        }
     }
 }
 
@@ -564,7 +669,9 @@ impl NodeFiles<'_> {
             line.namespace.clone_from(&node.namespace);
         }
         let (command, upgraded) = command_lines;
-        Ok(LocalNode { node: node.clone(), data_dir, log, gc_log, page, command, upgraded })
+        let (data_dir, gc_log) = (Some(data_dir), Some(gc_log));
+        let run = NodeRun::Process { command, upgraded: upgraded.map(Box::new) };
+        Ok(LocalNode { node: node.clone(), data_dir, log, gc_log, page, run })
     }
 }
 

@@ -112,7 +112,7 @@ impl Registry {
             supervisor: cluster.supervisor_process(),
             bootstrap: cluster.bootstrap(),
             cluster_id: cluster.cluster_id().to_owned(),
-            version: cluster.version().to_string(),
+            version: cluster.version().map_or_else(|| spec.kafka.to_string(), ToString::to_string),
             logs: dirs.logs,
             started_unix_s: unix_s(),
             ttl_s: ttl.as_secs(),

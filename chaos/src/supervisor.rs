@@ -30,6 +30,7 @@ mod page_cache;
 mod protocol;
 mod server;
 
+pub(crate) use children::spawn as spawn_node;
 pub(crate) use client::end_detached;
 pub use client::{Launcher, Supervisor, SupervisorConfig, SupervisorError};
 pub use protocol::{ExitRecord, NodeCommand, NodeState, NodeStatus, SignalTimes};

@@ -200,7 +200,7 @@ fn assert_is_known(found: &Value) {
 
 /// One of Kafka's tools, of the version that the cluster runs, to its end.
 fn console_producer(topic: &str, arguments: &[&str], input: &str) {
-    let source = KafkaSource::Maven(cluster().version().clone());
+    let source = KafkaSource::Maven(cluster().version().unwrap().clone());
     let home = KafkaHome::resolve(&source, &cache_dir().unwrap()).unwrap();
     let java = Java::find(home.version.java_min()).unwrap();
     let mut child = Command::new(java.program)

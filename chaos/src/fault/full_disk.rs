@@ -30,7 +30,7 @@ pub(super) fn apply(cluster: &LocalCluster, node: i32) -> Result<SignalTimes, Ch
     let own = cluster.local_node(node)?;
     let mut log = File::open(&own.log).on("open", &own.log)?;
     log.seek(SeekFrom::End(0)).on("read", &own.log)?;
-    let path = ballast(own);
+    let path = ballast(own)?;
     let mut ballast = OpenOptions::new().create(true).append(true).open(&path).on("open", &path)?;
     let sent_ns = monotonic_ns();
     let deadline = Instant::now() + ACT_LIMIT;
@@ -59,7 +59,7 @@ pub(super) fn apply(cluster: &LocalCluster, node: i32) -> Result<SignalTimes, Ch
 
 /// Makes room again; gives whether there was a file of ours.
 pub(super) fn empty(cluster: &LocalCluster, node: i32) -> Result<bool, ChaosError> {
-    let path = ballast(cluster.local_node(node)?);
+    let path = ballast(cluster.local_node(node)?)?;
     match fs::remove_file(&path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -67,8 +67,8 @@ pub(super) fn empty(cluster: &LocalCluster, node: i32) -> Result<bool, ChaosErro
     }
 }
 
-fn ballast(node: &LocalNode) -> PathBuf {
-    node.data_dir.join(BALLAST)
+fn ballast(node: &LocalNode) -> Result<PathBuf, ChaosError> {
+    Ok(node.log_dirs()?.join(BALLAST))
 }
 
 /// Appends until there is no room, in the end not even for a page.

@@ -28,7 +28,7 @@ pub(super) fn apply(
     let times = all_at_once::apply(nodes, |node| broker_kill::apply(cluster, node))?;
     let mut cuts = Vec::new();
     for node in cluster.nodes().iter().filter(|node| nodes.contains(&node.node.id)) {
-        for cut in cut_logs(&node.data_dir, tail_bytes)? {
+        for cut in cut_logs(node.log_dirs()?, tail_bytes)? {
             cuts.push((node.node.id, cut));
         }
     }

@@ -56,7 +56,7 @@ pub(super) fn node_command(
 /// (`MaxTenuringThreshold=0`) the same collections stop a broker for a median of 23 instead of 64 ms while it is cold, and for
 /// 10-15 instead of 30-50 ms once it is warm; the old generation grows by some 4 MB per collection.
 /// `quick` was measured: three brokers on two cores are up in 4-5 s instead of 13-14 s.
-fn heap_and_collector(jvm: Jvm, heap_bytes: u64) -> Vec<String> {
+pub(super) fn heap_and_collector(jvm: Jvm, heap_bytes: u64) -> Vec<String> {
     let heap_mib = heap_bytes >> 20;
     let (young_mib, collector): (_, &[&str]) = match jvm {
         Jvm::Steady => (

@@ -19,17 +19,39 @@ pub(super) fn render(
     nodes: &[Node],
     data_dir: &Path,
 ) -> String {
+    let mut text = String::new();
+    for (name, value) in &properties(spec, access, node, nodes, data_dir) {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "{name}={}", escaped(value));
+    }
+    text
+}
+
+/// As [`render`], for whoever writes the lines himself: values are escaped as in such a file.
+pub(super) fn escaped_properties(
+    spec: &LocalSpec,
+    access: &Access,
+    node: &Node,
+    nodes: &[Node],
+    data_dir: &Path,
+) -> BTreeMap<String, String> {
+    let properties = properties(spec, access, node, nodes, data_dir);
+    properties.into_iter().map(|(name, value)| (name, escaped(&value))).collect()
+}
+
+fn properties(
+    spec: &LocalSpec,
+    access: &Access,
+    node: &Node,
+    nodes: &[Node],
+    data_dir: &Path,
+) -> BTreeMap<String, String> {
     let listener = access.listener();
     let listeners = if node.has_brokers_listener() { vec![listener, BROKERS] } else { vec![listener] };
     let mut properties = access.properties(&listeners);
     properties.extend(configured(spec));
     properties.extend(owned(listener, node, nodes, data_dir));
-    let mut text = String::new();
-    for (name, value) in &properties {
-        // Writing to a String can't fail.
-        let _ = writeln!(text, "{name}={}", escaped(value));
-    }
-    text
+    properties
 }
 
 /// Our defaults with the user's `config` over them.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::security::LocalSecurity;
 use crate::disks;
+use crate::docker;
 use crate::kafka_home::{KafkaSource, KafkaVersion};
 use crate::shim;
 
@@ -202,6 +203,29 @@ pub enum SpecError {
         /// The name given.
         name: String,
     },
+    /// No name of an image.
+    #[error("{image:?} is no name of an image, such as apache/kafka:4.3.0")]
+    Image {
+        /// The name given.
+        image: String,
+    },
+    /// Something that gauntlet's own processes can have, and containers can't.
+    #[error("nodes in containers have no {what}: use local ones")]
+    NotInContainers {
+        /// What it is.
+        what: &'static str,
+    },
+    /// A property that images would take for another one.
+    #[error(
+        "config names {name}, which an image would read as another property: KAFKA_ variables know no capitals, and no '.' beside '_' or '-'"
+    )]
+    Inexpressible {
+        /// The name given.
+        name: String,
+    },
+    /// Data in volumes of the engine are gone with its containers.
+    #[error("data of nodes in containers are in volumes that go with them, and can't be kept")]
+    VolumesKept,
     /// The distribution that was named does not exist.
     #[error("{} is not a directory", dir.display())]
     NoSuchDirectory {
@@ -230,6 +254,9 @@ impl LocalSpec {
         if let (KafkaSource::Maven(from), Some(to)) = (&self.kafka, &self.upgrade_to) {
             must_be_later(from, to)?;
         }
+        if let KafkaSource::Image(image) = &self.kafka {
+            self.validate_containers(image)?;
+        }
         if let Some(bytes) = self.disk_bytes.filter(|bytes| *bytes < disks::BYTES_MIN) {
             return Err(SpecError::DiskSize { bytes });
         }
@@ -255,7 +282,29 @@ impl LocalSpec {
             KafkaSource::Directory(dir) if !dir.is_dir() => {
                 Err(SpecError::NoSuchDirectory { dir: dir.clone() })
             }
-            KafkaSource::Directory(_) | KafkaSource::Maven(_) => Ok(()),
+            KafkaSource::Directory(_) | KafkaSource::Maven(_) | KafkaSource::Image(_) => Ok(()),
+        }
+    }
+
+    /// What containers can't have or be.
+    fn validate_containers(&self, image: &str) -> Result<(), SpecError> {
+        if !docker::is_image(image) {
+            return Err(SpecError::Image { image: image.to_owned() });
+        }
+        let impossible = [
+            (self.security.is_some(), "security"),
+            (self.isolation != Isolation::Process, "network namespaces"),
+            (self.disk_bytes.is_some(), "disks of a stated size"),
+            (self.proxied, "a proxy in front of them"),
+            (self.shimmed, "a library in front of the C library"),
+            (self.upgrade_to.is_some(), "an upgrade"),
+        ];
+        if let Some((_, what)) = impossible.iter().find(|(is_wanted, _)| *is_wanted) {
+            return Err(SpecError::NotInContainers { what });
+        }
+        match self.config.keys().find(|name| !docker::is_expressible(name)) {
+            Some(name) => Err(SpecError::Inexpressible { name: name.clone() }),
+            None => Ok(()),
         }
     }
 
@@ -296,6 +345,10 @@ mod tests {
 
     const GIB_AND_A_BIT: u64 = 1024 * MIB + 1;
 
+    fn image() -> KafkaSource {
+        KafkaSource::Image("apache/kafka:4.3.0".to_owned())
+    }
+
     #[test]
     fn each_rule_refuses_by_name() {
         let base = LocalSpec::default();
@@ -320,6 +373,13 @@ mod tests {
                 LocalSpec { upgrade_to: Some(KafkaVersion::DEFAULT), ..base.clone() },
                 "4.3.0 is no upgrade of 4.3.0",
             ),
+            (
+                LocalSpec { kafka: image(), disk_bytes: Some(64 << 20), ..base.clone() },
+                "have no disks of a stated",
+            ),
+            (LocalSpec { kafka: image(), shimmed: true, ..base.clone() }, "use local ones"),
+            (LocalSpec { kafka: image(), config: with("a.B"), ..base.clone() }, "names a.B, which an image"),
+            (LocalSpec { kafka: KafkaSource::Image("-v".to_owned()), ..base.clone() }, "no name of an image"),
             (LocalSpec { kafka: KafkaSource::Directory("/nonexistent".into()), ..base }, "not a directory"),
         ];
         for (spec, message) in cases {

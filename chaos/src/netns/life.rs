@@ -8,7 +8,7 @@ use super::layout::Network;
 use super::subnet::{self, ReservedSubnet};
 use super::tools::{Tool, run};
 use super::{NETWORK_FILE, NetnsError};
-use crate::files::{OnPath, write_atomically};
+use crate::files::{OnPath, dirs_below, write_atomically};
 use crate::process::ProcessIdentity;
 use crate::supervisor::read_identity;
 
@@ -74,21 +74,13 @@ pub fn undo(cluster_dir: &Path) -> Result<Option<String>, NetnsError> {
 /// The first that could not be removed; the others are.
 pub fn undo_below(dir: &Path, depth: usize) -> Result<Vec<String>, NetnsError> {
     let (mut names, mut failure) = (Vec::new(), None);
-    let mut level = vec![dir.to_path_buf()];
-    for _ in 0..=depth {
-        let mut next = Vec::new();
-        for dir in level {
-            match undo(&dir) {
-                Ok(name) => names.extend(name),
-                Err(error) => {
-                    failure.get_or_insert(error);
-                }
+    for dir in dirs_below(dir, depth) {
+        match undo(&dir) {
+            Ok(name) => names.extend(name),
+            Err(error) => {
+                failure.get_or_insert(error);
             }
-            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
-            let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-            next.extend(entries.filter(is_dir).map(|entry| entry.path()));
         }
-        level = next;
     }
     failure.map_or(Ok(names), Err)
 }

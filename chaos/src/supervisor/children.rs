@@ -159,8 +159,9 @@ impl Children {
     }
 }
 
-/// Starts the process in a process group of its own, with its output appended to the node's log.
-fn spawn(command: &NodeCommand) -> io::Result<Child> {
+/// Starts the process in a process group of its own, with its output appended to the node's log. It dies with the thread that calls
+/// this (see the head of this file).
+pub(crate) fn spawn(command: &NodeCommand) -> io::Result<Child> {
     let output = OpenOptions::new().create(true).append(true).open(&command.output)?;
     let errors = output.try_clone()?;
     let supervisor = getpid();

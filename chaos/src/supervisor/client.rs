@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::control::ControlSocket;
 use super::protocol::{NodeCommand, NodeStatus, Reply, Request, SignalTimes};
 use super::server::READY;
+use crate::docker::ContainerSpec;
 use crate::files::{FileError, OnPath, last_lines, write_atomically};
 use crate::hook::HookJob;
 use crate::netns::Network;
@@ -24,6 +25,10 @@ use crate::shim::{NodePage, Orders, Seen};
 
 /// Time for an answer that needs no waiting on the supervisor's side.
 const PROMPT: Duration = Duration::from_secs(15);
+/// Time for a pause, or the end of one, to be seen: the supervisor's own limits, of an engine's command too.
+const PAUSE_LIMIT: Duration = Duration::from_secs(30);
+/// Time for the engine to make containers, or to start one, on a machine that may be busy with others.
+const CONTAINER_LIMIT: Duration = Duration::from_secs(120);
 /// Time for a killed node to be gone. A process in an uninterruptible disk wait dies only after it.
 const KILL_LIMIT: Duration = Duration::from_secs(60);
 /// Time for a whole shutdown: the supervisor's own limits (stop, then kill) and removing the data.
@@ -207,6 +212,23 @@ impl Supervisor {
         }
     }
 
+    /// Has containers of `image` made, for as long as the supervisor lives: all nodes are such then.
+    pub(crate) fn make_containers(
+        &self,
+        image: String,
+        containers: Vec<ContainerSpec>,
+    ) -> Result<(), SupervisorError> {
+        match self.ask(&Request::MakeContainers { image, containers }, CONTAINER_LIMIT)? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected("make_containers", &other)),
+        }
+    }
+
+    /// Starts the container of a node that does not run: times before the command and when it had a process.
+    pub(crate) fn start_container(&self, node: i32) -> Result<SignalTimes, SupervisorError> {
+        self.seen(&Request::StartContainer { node }, CONTAINER_LIMIT)
+    }
+
     /// Keeps the logs below these `log.dirs` out of memory once nobody reads them any more, for as long as the supervisor
     /// lives. It is the brokers' host that this work is done for: a run that counts its own CPU does not count it.
     pub fn trim_page_cache(&self, log_dirs: Vec<PathBuf>) -> Result<(), SupervisorError> {
@@ -286,17 +308,17 @@ impl Supervisor {
     /// caller decides.
     pub fn stop(&self, node: i32, deadline: Duration) -> Result<SignalTimes, SupervisorError> {
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-        self.seen(&Request::Stop { node, deadline_ms }, deadline.saturating_add(PROMPT))
+        self.seen(&Request::Stop { node, deadline_ms }, deadline.saturating_add(PAUSE_LIMIT))
     }
 
     /// Sends SIGSTOP and waits until every thread of the process is stopped.
     pub fn pause(&self, node: i32) -> Result<SignalTimes, SupervisorError> {
-        self.seen(&Request::Pause { node }, PROMPT)
+        self.seen(&Request::Pause { node }, PAUSE_LIMIT)
     }
 
     /// Sends SIGCONT and waits until the process is no longer stopped.
     pub fn resume(&self, node: i32) -> Result<SignalTimes, SupervisorError> {
-        self.seen(&Request::Resume { node }, PROMPT)
+        self.seen(&Request::Resume { node }, PAUSE_LIMIT)
     }
 
     /// Runs a command of a hook until it has ended; an error if it fails or takes too long.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::docker::ContainerSpec;
 use crate::hook::HookJob;
 use crate::netns::Network;
 use crate::process::ProcessIdentity;
@@ -21,6 +22,9 @@ pub(crate) enum Request {
     MakeNetwork { nodes: Vec<i32> },
     /// Make these directories, each on a disk of so many bytes, for as long as the supervisor lives. Answered by [`Reply::Done`].
     MakeDisks { dirs: Vec<PathBuf>, bytes: u64 },
+    /// Make these containers of an image, one for each node, for as long as the supervisor lives. All nodes are containers then. Answered
+    /// by [`Reply::Done`].
+    MakeContainers { image: String, containers: Vec<ContainerSpec> },
     /// Keep the logs below these `log.dirs` out of memory from now on. Answered by [`Reply::Done`].
     TrimPageCache { log_dirs: Vec<PathBuf> },
     /// Listen in front of the nodes that are to be started, for as long as the supervisor lives. Answered by [`Reply::Done`].
@@ -41,11 +45,13 @@ pub(crate) enum Request {
     ShimSeen { node: i32 },
     /// Start a node that does not run. Answered by [`Reply::Seen`]: before the fork, after the exec.
     Start { node: i32, command: NodeCommand },
+    /// Start the container of a node that does not run. [`Reply::Seen`]: before the command, after it had a process.
+    StartContainer { node: i32 },
     /// SIGKILL. [`Reply::Seen`]: signal sent, `waitid` returned.
     Kill { node: i32 },
     /// SIGTERM. [`Reply::Seen`] as for kill, or [`Reply::Failed`] when the deadline passed; the node then still runs.
     Stop { node: i32, deadline_ms: u64 },
-    /// SIGSTOP. [`Reply::Seen`]: signal sent, every thread in state T.
+    /// SIGSTOP, or the engine's freezer. [`Reply::Seen`]: signal sent, every thread in state T, or frozen.
     Pause { node: i32 },
     /// SIGCONT. [`Reply::Seen`]: signal sent, main thread no longer in state T.
     Resume { node: i32 },
@@ -58,6 +64,21 @@ pub(crate) enum Request {
     /// End everything. The answer, [`Reply::Done`], only confirms the receipt and may get lost when the process ends at
     /// once: the end of the supervisor process is the sign that all is gone, its exit status whether that went well.
     Shutdown,
+}
+
+impl Request {
+    /// Whether it is about a node's process, which is its container's where nodes are containers.
+    pub(super) fn is_of_container(&self) -> bool {
+        matches!(
+            self,
+            Self::StartContainer { .. }
+                | Self::Start { .. }
+                | Self::Kill { .. }
+                | Self::Stop { .. }
+                | Self::Pause { .. }
+                | Self::Resume { .. }
+        )
+    }
 }
 
 /// The answer to a [`Request`].

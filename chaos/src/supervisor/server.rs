@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,9 +19,10 @@ use super::children::Children;
 use super::client::SupervisorConfig;
 use super::control::{ControlSocket, read_line, write_line};
 use super::page_cache::PageCacheTrimmer;
-use super::protocol::{ExitRecord, Reply, Request, SignalTimes};
+use super::protocol::{ExitRecord, NodeStatus, Reply, Request, SignalTimes};
 use crate::clock::monotonic_ns;
 use crate::disks::Disks;
+use crate::docker::{ContainerSpec, Containers, remove_dead};
 use crate::files::{OnPath, remove_marked_dir, write_atomically};
 use crate::foreign::{ForeignLogin, no_login};
 use crate::hook::{self, HookJob, Running};
@@ -124,6 +126,8 @@ fn supervise(config_path: &Path, login: ForeignLogin) -> Result<(), Box<dyn std:
     let nodes = Nodes::default();
     let mut supervisor = SupervisorProcess {
         children: Children::new(events, nodes.clone()),
+        containers: None,
+        identity,
         nodes,
         state_dir: config.state_dir.clone(),
         network: None,
@@ -150,6 +154,9 @@ fn supervise(config_path: &Path, login: ForeignLogin) -> Result<(), Box<dyn std:
 /// The state of the main loop.
 struct SupervisorProcess {
     children: Children,
+    /// The nodes, if they are containers: then there are no others.
+    containers: Option<Arc<Containers>>,
+    identity: ProcessIdentity,
     /// Which process each node is, for the proxy.
     nodes: Nodes,
     state_dir: PathBuf,
@@ -198,6 +205,9 @@ impl SupervisorProcess {
     }
 
     fn handle(&mut self, request: Request, reply: SyncSender<Reply>) {
+        if let (Some(containers), true) = (&self.containers, request.is_of_container()) {
+            return by_engine(Arc::clone(containers), request, reply);
+        }
         let now = match request {
             Request::ReservePorts { count } => self.reserve_ports(count),
             Request::MakeNetwork { nodes } => self.make_network(nodes),
@@ -208,6 +218,8 @@ impl SupervisorProcess {
                     Reply::Done
                 })
                 .map_err(|error| error.to_string()),
+            Request::MakeContainers { image, containers } => self.make_containers(&image, &containers),
+            Request::StartContainer { node } => Err(format!("node {node} is no container")),
             Request::TrimPageCache { log_dirs } => PageCacheTrimmer::start(log_dirs)
                 .map(|trimmer| {
                     self.page_cache = Some(trimmer);
@@ -238,7 +250,7 @@ impl SupervisorProcess {
             Request::Pause { node } => return self.set_paused(node, true, reply),
             Request::Resume { node } => return self.set_paused(node, false, reply),
             Request::RunHook { job } => return self.run_hook(job, reply),
-            Request::List => Ok(Reply::Nodes { nodes: self.children.statuses() }),
+            Request::List => Ok(Reply::Nodes { nodes: self.statuses() }),
             Request::Detach { ttl_ms } => {
                 self.detached = true;
                 self.ends_at = Some(Instant::now() + Duration::from_millis(ttl_ms));
@@ -248,6 +260,26 @@ impl SupervisorProcess {
             Request::Shutdown => Err("shutdown is not handled here".to_owned()),
         };
         answer(&reply, now.unwrap_or_else(|message| Reply::Failed { message }));
+    }
+
+    fn statuses(&self) -> Vec<NodeStatus> {
+        self.containers.as_ref().map_or_else(|| self.children.statuses(), |containers| containers.statuses())
+    }
+
+    /// Makes containers, and removes those of dead clusters first: nobody else might. Nobody waits for the loop yet.
+    fn make_containers(&mut self, image: &str, containers: &[ContainerSpec]) -> Result<Reply, String> {
+        if self.containers.is_some() {
+            return Err("there are containers already".to_owned());
+        }
+        match remove_dead() {
+            Ok(0) => {}
+            Ok(removed) => log(&format!("{removed} containers of dead clusters are removed")),
+            Err(error) => log(&format!("containers of dead clusters: {error}")),
+        }
+        let made = Containers::make(&self.state_dir, self.identity, image, containers);
+        log(&format!("{} containers of {image}: {:?}", containers.len(), made.as_ref().map(|_| ())));
+        self.containers = Some(Arc::new(made.map_err(|error| error.to_string())?));
+        Ok(Reply::Done)
     }
 
     /// Answers when the command has ended; the loop goes on meanwhile.
@@ -451,6 +483,10 @@ impl SupervisorProcess {
                 KILL_LIMIT.as_secs()
             ));
         }
+        if let Some(containers) = &self.containers {
+            let removed = containers.remove().map_err(|error| error.to_string())?;
+            log(&format!("{removed} containers are removed"));
+        }
         // Only now: a namespace lasts as long as somebody is in it.
         if let Some(network) = self.network.take() {
             network.remove().map_err(|error| error.to_string())?;
@@ -499,6 +535,9 @@ impl SupervisorProcess {
                 log(&format!("healing: resume node {node}: {resumed:?}"));
             }
         }
+        if let Some(containers) = &self.containers {
+            log(&format!("healing: containers that are paused: {}", ok_or(&containers.resume_all())));
+        }
         if let Some(journal) = &journal {
             undo_hooks(journal, &pending, config);
             undo_operations(journal, &pending, config, self.login);
@@ -529,6 +568,28 @@ impl SupervisorProcess {
                 Err(_) => return,
             }
         }
+    }
+}
+
+/// Does to a container what is asked, in a thread: commands of an engine take their time, and one must not delay the next.
+fn by_engine(containers: Arc<Containers>, request: Request, reply: SyncSender<Reply>) {
+    let told = reply.clone();
+    let act = move || {
+        let done = match &request {
+            Request::StartContainer { node } => containers.start(*node),
+            Request::Kill { node } => containers.kill(*node),
+            Request::Stop { node, deadline_ms } => {
+                containers.stop(*node, Duration::from_millis(*deadline_ms))
+            }
+            Request::Pause { node } => containers.pause(*node),
+            Request::Resume { node } => containers.resume(*node),
+            other => Err(format!("{other:?} is nothing that is done to containers")),
+        };
+        log(&format!("{request:?}: {done:?}"));
+        answer(&told, done.map_or_else(|message| Reply::Failed { message }, |times| Reply::Seen { times }));
+    };
+    if let Err(error) = spawn("engine", act) {
+        answer(&reply, Reply::Failed { message: format!("no thread for the engine: {error}") });
     }
 }
 

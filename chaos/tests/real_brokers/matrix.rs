@@ -433,7 +433,11 @@ fn forgot(
     }
     assert_eq!(cut, 6, "every partition has a replica on every broker");
     for node in cluster.nodes() {
-        let metadata = node.data_dir.join("__cluster_metadata-0/00000000000000000000.log");
+        let metadata = node
+            .data_dir
+            .as_ref()
+            .expect("a local node")
+            .join("__cluster_metadata-0/00000000000000000000.log");
         assert!(std::fs::metadata(metadata)?.len() > 0, "what Raft counts on is there");
     }
     Ok("process gone, nobody listens; the last records of every log are not on its disk".to_owned())
@@ -661,7 +665,7 @@ fn tell(row: &Row, cluster: &LocalCluster, records: &[FaultRecord], seen: &str) 
         "fault": row.fault(),
         "target": row.whom(),
         "cluster": row.shape.words(),
-        "kafka": cluster.version().to_string(),
+        "kafka": cluster.version().map(ToString::to_string),
         "seen": seen,
         "acts_after_s": rounded(acts_s),
         "heals_in_s": rounded(heals_s),

@@ -90,7 +90,7 @@ impl BenchBrokers {
     /// Version of Kafka, if the brokers are ours.
     #[must_use]
     pub fn version(&self) -> Option<String> {
-        self.local.as_ref().map(|local| local.version().to_string())
+        self.local.as_ref()?.version().map(ToString::to_string)
     }
 
     /// Ends local brokers and removes their data.
@@ -143,7 +143,7 @@ impl BenchBrokers {
     #[must_use]
     pub fn log_bytes(&self, topic: &TrialTopic) -> Option<u64> {
         let local = self.local.as_ref()?;
-        Some(broker_usage::log_bytes(local, std::slice::from_ref(&topic.plan)))
+        broker_usage::log_bytes(local, std::slice::from_ref(&topic.plan))
     }
 
     /// Waits until local brokers have nothing to do, but no longer than `limit`. Returns what a person should know. `stop` ends

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use gauntlet_chaos::disks;
+use gauntlet_chaos::docker::{self, DOCKER_ACTIONS};
 use gauntlet_chaos::doctor::{Status, examine};
 use gauntlet_chaos::hook::HOOKED_ACTIONS;
 use gauntlet_chaos::journal::{Leftover, Planned, RunLeftovers, UndoAction, undo_run_with};
@@ -24,7 +25,7 @@ pub(super) enum FaultsCommand {
     /// List all faults, and on which clusters this machine can inject them.
     List(ListArgs),
     /// Undo what a crash left, by the undo journals of dead runs: resumes processes that were paused, puts back what operations
-    /// changed as long as a broker answers, and has hooks heal. Runs that go on are left alone; exit code 7 if something stays broken.
+    /// changed as long as a broker answers, has hooks heal, and removes containers whose supervisor is gone. Runs that go on are left alone; exit code 7 if something stays broken.
     Undo(UndoArgs),
 }
 
@@ -56,25 +57,34 @@ pub(super) fn run(command: FaultsCommand, out: &mut impl Write) -> std::io::Resu
             let checks = examine(&spec, &cache, Path::new("."));
             let failed = checks.iter().find(|check| check.status == Status::Fail);
             let lacking = failed.map(|check| format!("{}: {}", check.name, check.detail));
-            list(out, lacking.as_deref(), netns::why_not())?;
+            list(out, lacking.as_deref(), netns::why_not(), docker::why_not())?;
             Ok(ExitReason::Pass)
         }
         FaultsCommand::Undo(args) => undo(&args, out),
     }
 }
 
-/// The table of faults. `lacking` is what keeps local clusters from running here, `no_netns` what keeps them from network namespaces.
-fn list(out: &mut impl Write, lacking: Option<&str>, no_netns: Option<&Unable>) -> std::io::Result<()> {
+/// The table of faults. `lacking` is what keeps local clusters from running here, `no_netns` what keeps them from network namespaces,
+/// `no_docker` what keeps clusters from being containers.
+fn list(
+    out: &mut impl Write,
+    lacking: Option<&str>,
+    no_netns: Option<&Unable>,
+    no_docker: Option<&Unable>,
+) -> std::io::Result<()> {
     let local = if lacking.is_none() { "yes" } else { "no" };
-    writeln!(out, "{:<23} {:<6} {:<18} what it does", "fault", "local", "bootstrap_servers")?;
+    writeln!(out, "{:<23} {:<6} {:<7} {:<18} what it does", "fault", "local", "docker", "bootstrap_servers")?;
     for action in ActionName::ALL {
+        let in_container =
+            is_operation(action) || is_of_clients(action) || DOCKER_ACTIONS.contains(&action.name());
+        let docker = if no_docker.is_none() && in_container { "yes" } else { "no" };
         let foreign = match action {
             _ if is_operation(action) || is_of_clients(action) => "yes",
             _ if HOOKED_ACTIONS.contains(&action.name()) => "by hook",
             _ => "no",
         };
-        writeln!(out, "{:<23} {local:<6} {foreign:<18} {}", action.name(), what(action))?;
-        writeln!(out, "{:<49} {}", "", how(action))?;
+        writeln!(out, "{:<23} {local:<6} {docker:<7} {foreign:<18} {}", action.name(), what(action))?;
+        writeln!(out, "{:<57} {}", "", how(action))?;
     }
     writeln!(out)?;
     match lacking {
@@ -107,6 +117,17 @@ fn list(out: &mut impl Write, lacking: Option<&str>, no_netns: Option<&Unable>) 
         out,
         "       client.*: for clients with `driver: external`; those of wire and rdkafka live in gauntlet's own process"
     )?;
+    match no_docker {
+        None => writeln!(
+            out,
+            "docker: brokers and controllers that are containers of a Docker engine on this machine; paused by the engine, not by SIGSTOP: acts when \
+             the kernel has frozen them"
+        )?,
+        Some(unable) => {
+            writeln!(out, "docker: not on this machine, {}", unable.why)?;
+            writeln!(out, "       -> {}", unable.next_step)?;
+        }
+    }
     writeln!(
         out,
         "bootstrap_servers: brokers that run already: what takes an admin connection alone, with --yes or `cluster.allow_faults` and \
@@ -274,6 +295,7 @@ fn undo(args: &UndoArgs, out: &mut impl Write) -> std::io::Result<ExitReason> {
                 reasons.push(ExitReason::RollbackFailed);
             }
         }
+        reasons.push(undo_containers(&args.out, out)?);
         writeln!(out, "{} with faults below {}", counted(runs.len()), args.out.display())?;
     }
     for run in &args.runs {
@@ -289,6 +311,22 @@ fn undo(args: &UndoArgs, out: &mut impl Write) -> std::io::Result<ExitReason> {
         reasons.push(undo_one(run, out, ExitReason::RollbackFailed)?);
     }
     Ok(ExitReason::worst(reasons))
+}
+
+/// Removes containers of dead clusters: those of series below `dir`, which have no journal of their own, and all that are labelled by a
+/// supervisor that is gone. Whoever has no engine has none of these.
+fn undo_containers(dir: &Path, out: &mut impl Write) -> std::io::Result<ExitReason> {
+    let below = docker::undo_below(dir, DEPTH_MAX);
+    let labelled = if docker::why_not().is_none() { docker::remove_dead() } else { Ok(0) };
+    match below.and_then(|below| Ok(below + labelled?)) {
+        Ok(0) => {}
+        Ok(removed) => writeln!(out, "containers of dead clusters that are removed: {removed}")?,
+        Err(error) => {
+            writeln!(std::io::stderr(), "error: {error}")?;
+            return Ok(ExitReason::RollbackFailed);
+        }
+    }
+    Ok(ExitReason::Pass)
 }
 
 fn counted(runs: usize) -> String {
@@ -310,6 +348,14 @@ fn undo_one(run: &Path, out: &mut impl Write, if_it_goes_on: ExitReason) -> std:
         }
     }
     // Of a series, clusters lie one level below it, as that of a run does.
+    match docker::undo_below(run, 1) {
+        Ok(0) => {}
+        Ok(removed) => writeln!(out, "{name}: containers of its brokers that are removed: {removed}")?,
+        Err(error) => {
+            writeln!(std::io::stderr(), "error: {error}")?;
+            return Ok(ExitReason::RollbackFailed);
+        }
+    }
     let removed = netns::undo_below(run, 1);
     if let Ok(networks) = &removed {
         for network in networks {
@@ -409,10 +455,12 @@ mod tests {
     fn the_list_as_it_is_printed() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminal/faults_list.txt");
         let mut printed = Vec::new();
-        list(&mut printed, None, None).unwrap();
+        list(&mut printed, None, None, None).unwrap();
         printed.extend(b"----\n");
         let no_netns = Unable { why: "no root".to_owned(), next_step: "be root".to_owned() };
-        list(&mut printed, Some("java: no Java 17 or newer was found"), Some(&no_netns)).unwrap();
+        let no_docker = Unable { why: "no engine".to_owned(), next_step: "start one".to_owned() };
+        let no_java = "java: no Java 17 or newer was found";
+        list(&mut printed, Some(no_java), Some(&no_netns), Some(&no_docker)).unwrap();
         let printed = String::from_utf8(printed).unwrap();
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&file, &printed).unwrap();

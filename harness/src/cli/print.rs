@@ -8,7 +8,7 @@ mod sweep;
 
 use std::io::Write;
 
-use gauntlet_chaos::{FaultAction, FaultSpec, Isolation, Jvm, Operation};
+use gauntlet_chaos::{FaultAction, FaultSpec, Isolation, Jvm, KafkaSource, Operation};
 use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;
@@ -102,8 +102,9 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<(
     match &plan.cluster {
         ClusterPlan::Local(spec) => writeln!(
             out,
-            "brokers {} local, Kafka {}{}, jvm {}, heap {}{}{}{}{}{}",
+            "brokers {} {}, Kafka {}{}, jvm {}, heap {}{}{}{}{}{}",
             spec.brokers,
+            if matches!(spec.kafka, KafkaSource::Image(_)) { "in containers" } else { "local" },
             spec.kafka,
             spec.upgrade_to.as_ref().map_or_else(String::new, |to| format!(" (upgraded to {to})")),
             jvm(spec.jvm),

@@ -289,10 +289,12 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
             }));
         }
         file::Cluster::Local(local) => local,
+        file::Cluster::Docker(docker) => &docker.nodes,
     };
-    let kafka = match &options.kafka_home {
-        Some(home) => KafkaSource::Directory(home.clone()),
-        None => KafkaSource::Maven(
+    let kafka = match (&scenario.cluster, &options.kafka_home) {
+        (file::Cluster::Docker(docker), home) => image(docker, home.is_some())?,
+        (_, Some(home)) => KafkaSource::Directory(home.clone()),
+        (_, None) => KafkaSource::Maven(
             local
                 .version
                 .parse::<KafkaVersion>()
@@ -332,8 +334,22 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
         }),
         ..LocalSpec::default()
     };
-    spec.validate().map_err(|e| refuse("cluster.local", e.to_string(), ""))?;
+    spec.validate().map_err(|e| refuse(scenario.cluster.nodes_path(), e.to_string(), ""))?;
     Ok(ClusterPlan::Local(spec))
+}
+
+/// What containers are made of; refused if there is no engine that could make them.
+fn image(docker: &file::DockerCluster, names_home: bool) -> Result<KafkaSource, Refusal> {
+    let path = "cluster.docker";
+    if let Some(unable) = gauntlet_chaos::docker::why_not() {
+        let message = format!("containers are not possible here: {}", unable.why);
+        return Err(refuse(path, message, unable.next_step.clone()));
+    }
+    if names_home {
+        let help = "leave `--kafka-home` out, or use `cluster: { local: … }`";
+        return Err(refuse(path, "`--kafka-home` is for local brokers: an image has jars of its own", help));
+    }
+    Ok(KafkaSource::Image(docker.image.clone()))
 }
 
 /// The size of each node's own disk; refused if this machine can mount none, or has too little memory for all of them.
@@ -382,10 +398,7 @@ fn isolation(isolation: file::Isolation) -> Result<LocalIsolation, Refusal> {
 }
 
 fn topics(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> Vec<TopicPlan> {
-    let brokers = match &scenario.cluster {
-        file::Cluster::Local(local) => Some(local.brokers),
-        file::Cluster::Bootstrap(_) => None,
-    };
+    let brokers = scenario.cluster.nodes().map(|nodes| nodes.brokers);
     let mut plans = Vec::new();
     for (i, topic) in scenario.topics.iter().enumerate() {
         let reuse = topic.lifecycle == file::Lifecycle::Reuse;
@@ -394,7 +407,8 @@ fn topics(scenario: &Scenario, refusals: &mut Vec<Refusal>) -> Vec<TopicPlan> {
             refusals.push(refuse(format!("topics[{i}]"), "a reused topic needs `partitions`", help));
         }
         let mut config = topic.config.clone();
-        let is_set = matches!(&scenario.cluster, file::Cluster::Local(l) if l.config.contains_key("log.cleanup.policy"));
+        let nodes = scenario.cluster.nodes();
+        let is_set = nodes.is_some_and(|nodes| nodes.config.contains_key("log.cleanup.policy"));
         if !reuse && !is_set && scenario.verify != file::Verify::Off {
             // Whatever the brokers' own default is, or becomes: the check has to know whether records may be compacted away.
             config.entry("cleanup.policy".to_owned()).or_insert_with(|| "delete".to_owned());

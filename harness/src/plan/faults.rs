@@ -67,11 +67,8 @@ fn times(
 
 /// The turns of a rolling restart or upgrade, one for each broker.
 fn turns(scenario: &Scenario, fault: &file::Fault, index: usize, seed: u64) -> Vec<FaultSpec> {
-    let brokers = match &scenario.cluster {
-        file::Cluster::Local(local) => local.brokers,
-        // Validation has refused it.
-        file::Cluster::Bootstrap(_) => 0,
-    };
+    // On others validation has refused it.
+    let brokers = scenario.cluster.nodes().map_or(0, |nodes| nodes.brokers);
     let name = |turn: u16| format!("{}{NUMBER}{turn}", fault.name);
     let spec = |turn: u16| FaultSpec {
         name: name(turn),
@@ -180,12 +177,12 @@ fn target(scenario: &Scenario, fault: &file::Fault, seed: u64) -> Target {
         }
         file::Target::Controller => Target::ActiveController,
         file::Target::Broker { not_controller: true } => Target::NotController,
-        file::Target::Broker { not_controller: false } => match &scenario.cluster {
-            file::Cluster::Local(local) => {
-                let brokers = u64::from(local.brokers.max(1));
+        file::Target::Broker { not_controller: false } => match scenario.cluster.nodes() {
+            Some(nodes) => {
+                let brokers = u64::from(nodes.brokers.max(1));
                 Target::Broker { id: (seed % brokers) as i32 + 1 }
             }
-            file::Cluster::Bootstrap(_) => Target::Drawn { number: seed },
+            None => Target::Drawn { number: seed },
         },
         file::Target::Id(id) => Target::Broker { id: i32::from(*id) },
         file::Target::Ids(ids) => Target::Nodes { ids: ids.iter().copied().map(i32::from).collect() },

@@ -21,6 +21,8 @@ pub fn foreign_login(run_dir: &Path) -> Result<Security, String> {
         Cluster::Bootstrap(foreign) => {
             security(&foreign.security, &process_environment).map_err(|refusal| refusal.message)
         }
-        Cluster::Local(_) => Err(format!("{} is about local brokers", run_dir.join(SCENARIO).display())),
+        Cluster::Local(_) | Cluster::Docker(_) => {
+            Err(format!("{} is about local brokers", run_dir.join(SCENARIO).display()))
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use gauntlet_chaos::{KafkaSource, docker};
+
 use super::convert::{RF_DEFAULT_MAX, Refusal, refuse};
 use super::*;
 use crate::disk::{self, Retention};
@@ -14,7 +16,7 @@ pub struct Needs {
     /// Bytes on disk of all replicas, if the scenario's own `retention.bytes` are all that bounds them; `None` without
     /// schedule.
     pub disk_bytes: Option<u64>,
-    /// Free bytes where brokers write: where the run does, or on all of their own disks.
+    /// Free bytes where brokers write: where the run does, or the engine of their containers, or on all of their own disks.
     pub disk_free_bytes: Option<u64>,
     /// gauntlet's own memory: buffers and checkers.
     pub memory_bytes: u64,
@@ -47,6 +49,10 @@ pub(super) fn needs(plan: &Plan, run_dir: &Path) -> Needs {
         disk_free_bytes: match &plan.cluster {
             ClusterPlan::Local(LocalSpec { disk_bytes: Some(each), brokers, .. }) => {
                 Some(each.saturating_mul(u64::from(*brokers)))
+            }
+            ClusterPlan::Local(LocalSpec { kafka: KafkaSource::Image(_), .. }) => {
+                let of_engine = docker::engine().ok().and_then(|engine| disk::free_bytes(&engine.root));
+                of_engine.or_else(|| disk::free_bytes(existing))
             }
             _ => disk::free_bytes(existing),
         },

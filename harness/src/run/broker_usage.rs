@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use gauntlet_chaos::LocalCluster;
 use gauntlet_chaos::process::ProcessIdentity;
+use gauntlet_chaos::{LocalCluster, LocalNode};
 use gauntlet_reports::record::BrokerRecord;
 use gauntlet_wire::monotonic_ns;
 
@@ -26,7 +26,8 @@ struct Look {
     at_ns: u64,
     processes: Vec<ProcessIdentity>,
     cpu_s: f64,
-    log_bytes: u64,
+    /// `None` where nobody but the brokers can look.
+    log_bytes: Option<u64>,
 }
 
 impl BrokerUsage {
@@ -54,7 +55,8 @@ fn between(first: &Look, last: &Look, evidence: &str) -> Option<BrokerRecord> {
     if first.processes != last.processes || seconds <= 0.0 {
         return None;
     }
-    let grown = last.log_bytes.checked_sub(first.log_bytes).filter(|_| evidence == "complete");
+    let grown = last.log_bytes.zip(first.log_bytes).and_then(|(last, first)| last.checked_sub(first));
+    let grown = grown.filter(|_| evidence == "complete");
     Some(BrokerRecord {
         seconds,
         cpu_cores: (last.cpu_s - first.cpu_s) / seconds,
@@ -82,10 +84,14 @@ pub(crate) fn cpu_s(processes: &[ProcessIdentity]) -> Option<f64> {
     processes.iter().map(|process| Some(process.cpu_time().ok()?.as_secs_f64())).sum()
 }
 
-/// Bytes of the segments of these topics on all brokers. Indexes are left out: they are allocated ahead.
-pub(crate) fn log_bytes(cluster: &LocalCluster, topics: &[TopicPlan]) -> u64 {
-    let partitions = cluster.nodes().iter().flat_map(|node| partition_dirs(&node.data_dir, topics));
-    partitions.map(|dir| segment_bytes(&dir)).sum()
+/// Bytes of the segments of these topics on all brokers. Indexes are left out: they are allocated ahead. `None` if the brokers are in
+/// containers.
+pub(crate) fn log_bytes(cluster: &LocalCluster, topics: &[TopicPlan]) -> Option<u64> {
+    let of_node = |node: &LocalNode| {
+        let partitions = partition_dirs(node.data_dir.as_deref()?, topics);
+        Some(partitions.iter().map(|dir| segment_bytes(dir)).sum::<u64>())
+    };
+    cluster.nodes().iter().map(of_node).sum()
 }
 
 /// Directories of these topics' partitions, `NAME-NUMBER`, those that are being deleted excepted.
@@ -112,7 +118,7 @@ mod tests {
 
     fn look_at(at_s: u64, start_ticks: u64, cpu_s: f64, log_bytes: u64) -> Look {
         let processes = vec![ProcessIdentity { pid: 1, start_ticks }];
-        Look { at_ns: at_s * 1_000_000_000, processes, cpu_s, log_bytes }
+        Look { at_ns: at_s * 1_000_000_000, processes, cpu_s, log_bytes: Some(log_bytes) }
     }
 
     #[test]
@@ -122,6 +128,8 @@ mod tests {
         let record = between(&first, &last, "complete").unwrap();
         assert_eq!((record.seconds, record.cpu_cores, record.log_bytes_per_s), (10.0, 1.2, Some(5_000.0)));
         assert_eq!(between(&first, &last, "windowed").unwrap().log_bytes_per_s, None);
+        let in_containers = Look { log_bytes: None, ..look_at(20, 5, 112.0, 0) };
+        assert_eq!(between(&first, &in_containers, "complete").unwrap().log_bytes_per_s, None);
         assert_eq!(between(&first, &look_at(20, 6, 1.0, 2_000), "complete"), None, "another process");
         assert_eq!(between(&first, &look_at(20, 5, 101.0, 10), "complete").unwrap().log_bytes_per_s, None);
     }

@@ -9,7 +9,7 @@ use gauntlet_chaos::client::Clients;
 use gauntlet_chaos::fault::FaultRecord;
 use gauntlet_chaos::kafka_home::KafkaHome;
 use gauntlet_chaos::process::ProcessIdentity;
-use gauntlet_chaos::{ChaosError, FaultEvent, FaultSpec, Injector, Watcher};
+use gauntlet_chaos::{ChaosError, FaultEvent, FaultSpec, Injector, KafkaSource, LocalSpec, Watcher};
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{Reason, RunRecord};
 use gauntlet_wire::monotonic_ns;
@@ -226,6 +226,8 @@ impl<'p> Run<'p> {
         }
         (self.tell)(Progress::Phase("starting programs"));
         let kafka_libs = match &self.plan.cluster {
+            // Those of an image are in its containers.
+            ClusterPlan::Local(LocalSpec { kafka: KafkaSource::Image(_), .. }) => None,
             ClusterPlan::Local(spec) => {
                 Some(KafkaHome::resolve(&spec.kafka, &self.options.cache).map_err(ChaosError::from)?.libs)
             }

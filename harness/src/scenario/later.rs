@@ -2,9 +2,10 @@
 //! "unknown field" would send users looking for a typo.
 
 /// Fields of the scenario format by the block they belong to; `*` is any block. Sorted by block.
-const LATER_FIELDS: [(&str, &[&str]); 12] = [
+const LATER_FIELDS: [(&str, &[&str]); 13] = [
     ("", &["measure", "steady_state", "security", "transactions", "processors", "groups", "probes"]),
-    ("cluster", &["docker", "kubernetes"]),
+    ("cluster", &["kubernetes"]),
+    ("cluster.docker", &["disk", "isolation", "security"]),
     (
         "cluster.security",
         &[

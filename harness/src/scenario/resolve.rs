@@ -8,13 +8,14 @@ use gauntlet_chaos::{ClientFault, DiskFault, KafkaVersion};
 use super::interpolate::RUN_ID;
 use super::problems::{Finding, Problems};
 use super::types::{
-    ActionName, Cluster, Expectation, Fault, FaultAction, ForeignCluster, Guard, HealAction, Key, Lifecycle,
-    LocalCluster, NetworkEffect, PartitionChoice, Recover, Report, Scenario, Target, Topic, Verify, Window,
-    Workload,
+    ActionName, Cluster, DockerCluster, Expectation, Fault, FaultAction, ForeignCluster, Guard, HealAction,
+    Key, Lifecycle, LocalCluster, NetworkEffect, PartitionChoice, Recover, Report, Scenario, Target, Topic,
+    Verify, Window, Workload,
 };
 use super::written::{
-    ClusterWritten, ExpectationWritten, FaultArgsWritten, FaultWritten, GuardWritten, PartitionOfWritten,
-    PartitionWritten, Role, ScenarioWritten, TargetWritten, TopicWritten, VerifyWritten, WorkloadWritten,
+    ClusterWritten, DockerWritten, ExpectationWritten, FaultArgsWritten, FaultWritten, GuardWritten,
+    PartitionOfWritten, PartitionWritten, Role, ScenarioWritten, TargetWritten, TopicWritten, VerifyWritten,
+    WorkloadWritten,
 };
 use crate::units::{Bytes, Duration};
 
@@ -87,16 +88,25 @@ fn cluster(written: ClusterWritten, problems: &mut Problems<'_>) -> Cluster {
             });
         }
     }
+    let mut besides = |path: &str, label: &str| {
+        problems.add(Finding {
+            path,
+            message: "`cluster` names two clusters".to_owned(),
+            label,
+            help: "keep `local`, `docker`, or `bootstrap_servers`",
+        });
+    };
+    if written.docker.is_some() && written.local.is_some() {
+        besides("cluster.docker", "besides `local`");
+    } else if written.docker.is_some() && written.bootstrap_servers.is_some() {
+        besides("cluster.bootstrap_servers", "besides `docker`");
+    } else if written.local.is_some() && written.bootstrap_servers.is_some() {
+        besides("cluster.bootstrap_servers", "besides `local`");
+    }
+    if let (Some(docker), None) = (written.docker, &written.local) {
+        return Cluster::Docker(self::docker(docker));
+    }
     match (written.local, written.bootstrap_servers) {
-        (Some(local), Some(_)) => {
-            problems.add(Finding {
-                path: "cluster.bootstrap_servers",
-                message: "`cluster` names two clusters".to_owned(),
-                label: "besides `local`",
-                help: "keep `local` or `bootstrap_servers`",
-            });
-            Cluster::Local(local)
-        }
         (None, Some(servers)) => Cluster::Bootstrap(ForeignCluster {
             servers: servers.0,
             security: written.security.map(|s| security::security(s, problems)).unwrap_or_default(),
@@ -104,9 +114,15 @@ fn cluster(written: ClusterWritten, problems: &mut Problems<'_>) -> Cluster {
             cluster_id: written.cluster_id,
             hooks: hooks::hooks(written.command, written.ssh, problems),
         }),
-        (Some(local), None) => Cluster::Local(local),
+        (Some(local), _) => Cluster::Local(local),
         (None, None) => Cluster::Local(LocalCluster::default()),
     }
+}
+
+fn docker(written: DockerWritten) -> DockerCluster {
+    let DockerWritten { image, brokers, controllers, jvm, heap, config } = written;
+    let nodes = LocalCluster { brokers, controllers, jvm, heap, config, ..LocalCluster::default() };
+    DockerCluster { image, nodes }
 }
 
 fn topics(
@@ -140,10 +156,8 @@ fn topics(
 
 fn topic(written: TopicWritten, cluster: &Cluster) -> Topic {
     let created = written.lifecycle != Lifecycle::Reuse;
-    let replicas = match cluster {
-        Cluster::Local(local) if created => Some(local.brokers.min(REPLICATION_FACTOR)),
-        _ => None,
-    };
+    let nodes = cluster.nodes().filter(|_| created);
+    let replicas = nodes.map(|nodes| nodes.brokers.min(REPLICATION_FACTOR));
     Topic {
         name: written.name,
         partitions: written.partitions.or(created.then_some(PARTITIONS)),

@@ -102,8 +102,39 @@ impl Scenario {
 pub enum Cluster {
     /// Brokers that are started for the run and stopped after it.
     Local(LocalCluster),
+    /// The same, as containers.
+    Docker(DockerCluster),
     /// A cluster that runs already.
     Bootstrap(ForeignCluster),
+}
+
+impl Cluster {
+    /// The nodes that are started for the run; `None` if none are.
+    #[must_use]
+    pub fn nodes(&self) -> Option<&LocalCluster> {
+        match self {
+            Self::Local(nodes) | Self::Docker(DockerCluster { nodes, .. }) => Some(nodes),
+            Self::Bootstrap(_) => None,
+        }
+    }
+
+    /// Where the scenario describes those nodes.
+    #[must_use]
+    pub fn nodes_path(&self) -> &'static str {
+        match self {
+            Self::Docker(_) => "cluster.docker",
+            Self::Local(_) | Self::Bootstrap(_) => "cluster.local",
+        }
+    }
+}
+
+/// Brokers that are containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerCluster {
+    /// What they are containers of.
+    pub image: String,
+    /// How many there are, and how they are configured. What containers can't have is as by default.
+    pub nodes: LocalCluster,
 }
 
 /// A cluster that runs already.
@@ -217,7 +248,7 @@ impl Default for LocalCluster {
     }
 }
 
-fn property_texts<'de, D: serde::Deserializer<'de>>(
+pub(super) fn property_texts<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
     let texts = BTreeMap::<String, super::written::PropertyText>::deserialize(deserializer)?;

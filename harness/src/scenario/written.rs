@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::sweep::{ClusterUse, OnFail, SweepOrder};
 use super::types::{
-    ActionName, Arrival, Direction, DiskOperation, Driver, Headroom, HealAction, IdentityPlace, Lifecycle,
-    Link, LocalCluster, LossBy, NotController, Overflow, Report, Rollback, SearchMethod, Severity, Stage,
+    ActionName, Arrival, Controllers, Direction, DiskOperation, Driver, Headroom, HealAction, IdentityPlace,
+    Jvm, Lifecycle, Link, LocalCluster, LossBy, NotController, Overflow, Report, Rollback, SearchMethod,
+    Severity, Stage, property_texts,
 };
 use crate::units::{Bytes, Count, Duration, Fraction, Offset, Rate};
 
@@ -151,16 +152,54 @@ pub(crate) struct SweepWritten {
     pub(crate) warmup: Option<Duration>,
 }
 
-/// What to run against. At most one of `local` and `bootstrap_servers`.
+/// Brokers that are containers of a Docker engine on this machine, started for the run and removed after it. They share this machine's network.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[schemars(rename = "DockerCluster")]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a map with `image`, `brokers`, `controllers`, `jvm`, `heap`, or `config`"
+)]
+pub(crate) struct DockerWritten {
+    /// What they are containers of: `apache/kafka`, or another that is configured by `KAFKA_` variables and keeps its data in `/var/lib/kafka/data`.
+    /// Got from its registry if the engine does not have it.
+    pub(crate) image: String,
+    /// Number of brokers, ids 1 and up.
+    #[schemars(range(min = 1))]
+    pub(crate) brokers: u16,
+    /// Who runs the KRaft quorum: the brokers themselves, or so many containers of their own.
+    pub(crate) controllers: Controllers,
+    /// How the JVMs are set.
+    pub(crate) jvm: Jvm,
+    /// Heap of each JVM. None: 1 GiB, or 512 MiB where `jvm` is quick.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) heap: Option<Bytes>,
+    /// Broker properties by Kafka's names.
+    #[serde(deserialize_with = "property_texts")]
+    #[schemars(with = "BTreeMap<String, PropertyText>")]
+    pub(crate) config: BTreeMap<String, String>,
+}
+
+impl Default for DockerWritten {
+    fn default() -> Self {
+        let LocalCluster { brokers, controllers, version, jvm, heap, .. } = LocalCluster::default();
+        let (image, config) = (format!("apache/kafka:{version}"), BTreeMap::new());
+        Self { image, brokers, controllers, jvm, heap, config }
+    }
+}
+
+/// What to run against. At most one of `local`, `docker`, and `bootstrap_servers`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "Cluster")]
 #[serde(
     deny_unknown_fields,
-    expecting = "a map with `local`, or with `bootstrap_servers`, `security`, `allow_faults`, `cluster_id`, `command`, and `ssh`"
+    expecting = "a map with `local`, with `docker`, or with `bootstrap_servers`, `security`, `allow_faults`, `cluster_id`, `command`, and `ssh`"
 )]
 pub(crate) struct ClusterWritten {
     /// Brokers that are started for the run and stopped after it.
     pub(crate) local: Option<LocalCluster>,
+    /// The same, as containers of a Docker engine on this machine.
+    pub(crate) docker: Option<DockerWritten>,
     /// A cluster that runs already: `host:port, host:port` or a list of them.
     pub(crate) bootstrap_servers: Option<ServersWritten>,
     /// How to connect to `bootstrap_servers`. PLAINTEXT if left out.

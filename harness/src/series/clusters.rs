@@ -136,7 +136,7 @@ pub(crate) fn wait_for_removal<'t>(
     topics: impl Iterator<Item = &'t str>,
 ) -> Option<String> {
     let present = local.nodes().iter().filter(|node| !absent.contains(&node.node.id));
-    let dirs: Vec<PathBuf> = present.map(|node| node.data_dir.clone()).collect();
+    let dirs: Vec<PathBuf> = present.filter_map(|node| node.data_dir.clone()).collect();
     let deadline = Instant::now() + SETTLE_LIMIT;
     for topic in topics {
         while dirs.iter().any(|dir| holds(dir, topic)) {

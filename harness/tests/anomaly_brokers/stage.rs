@@ -100,7 +100,9 @@ pub(crate) fn log_of(node: i32, topic: &str) -> PathBuf {
 
 fn logs_of(node: i32, topic: &str, partitions: u32) -> Vec<PathBuf> {
     let node = cluster().nodes().iter().find(|known| known.node.id == node).unwrap();
-    (0..partitions).map(|partition| node.data_dir.join(format!("{topic}-{partition}"))).collect()
+    (0..partitions)
+        .map(|partition| node.data_dir.as_ref().unwrap().join(format!("{topic}-{partition}")))
+        .collect()
 }
 
 /// The logs of all partitions on all brokers.

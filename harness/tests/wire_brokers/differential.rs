@@ -129,7 +129,7 @@ fn expect_same_lines(codec: Codec, printed: &[String], expected: &[String]) -> T
 
 /// The lines of `kafka-dump-log` for the first segment of each topic, in one run of the tool.
 fn dump(cluster: &LocalCluster, topics: &[Topic]) -> Result<BTreeMap<String, Vec<String>>, Failed> {
-    let data_dir = &cluster.nodes()[0].data_dir;
+    let data_dir = cluster.nodes()[0].data_dir.as_ref().ok_or("no log.dirs")?;
     let segment = |topic: &Topic| data_dir.join(format!("{}-0", topic.name)).join("00000000000000000000.log");
     let files: Vec<PathBuf> = topics.iter().map(segment).collect();
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();

@@ -13,7 +13,10 @@ use crate::cluster::LIMIT;
 
 /// One of Kafka's tools, of the version that the cluster runs.
 pub(crate) fn kafka_tool(cluster: &LocalCluster, class: &str) -> Result<Command, Failed> {
-    let home = KafkaHome::resolve(&KafkaSource::Maven(cluster.version().clone()), &cache_dir()?)?;
+    let home = KafkaHome::resolve(
+        &KafkaSource::Maven(cluster.version().ok_or("no version")?.clone()),
+        &cache_dir()?,
+    )?;
     let java = Java::find(home.version.java_min())?;
     let mut command = Command::new(java.program);
     command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m"]);

@@ -2,11 +2,12 @@
 
 use gauntlet_chaos::KafkaVersion;
 use gauntlet_chaos::disks::BYTES_MIN;
+use gauntlet_chaos::docker::{is_expressible, is_image};
 use gauntlet_chaos::local::{OWNED_PROPERTIES, is_heap};
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Cluster, Controllers, ForeignCluster, LocalCluster, LocalProtocol, LocalSecurity,
+    Cluster, Controllers, DockerCluster, ForeignCluster, LocalCluster, LocalProtocol, LocalSecurity,
 };
 
 /// Most nodes of a kind; each is a JVM of over 300 MB, so that a larger number is a typo.
@@ -14,7 +15,11 @@ const NODES_MAX: u16 = 50;
 
 pub(super) fn validate(cluster: &Cluster, problems: &mut Problems<'_>) {
     match cluster {
-        Cluster::Local(local) => self::local(local, problems),
+        Cluster::Local(nodes) => self::nodes(nodes, cluster.nodes_path(), problems),
+        Cluster::Docker(docker) => {
+            self::nodes(&docker.nodes, cluster.nodes_path(), problems);
+            containers(docker, problems);
+        }
         Cluster::Bootstrap(foreign) => {
             bootstrap(&foreign.servers, problems);
             consent(foreign, problems);
@@ -22,12 +27,34 @@ pub(super) fn validate(cluster: &Cluster, problems: &mut Problems<'_>) {
     }
 }
 
-fn local(local: &LocalCluster, problems: &mut Problems<'_>) {
+/// What containers can't be, or can't be told.
+fn containers(docker: &DockerCluster, problems: &mut Problems<'_>) {
+    let image = &docker.image;
+    if !is_image(image) {
+        problems.add(Finding {
+            path: "cluster.docker.image",
+            message: format!("`{image}` is no name of an image"),
+            label: "",
+            help: "for example apache/kafka:4.3.0",
+        });
+    }
+    for name in docker.nodes.config.keys().filter(|name| is_property_name(name) && !is_expressible(name)) {
+        problems.add(Finding {
+            path: &format!("cluster.docker.config.{name}"),
+            message: format!("`{name}` can't be told to a container"),
+            label: "an image would read another property",
+            help: "its variables (KAFKA_…) know no capitals, and no `.` beside `_` or `-`; use `cluster: { local: … }`",
+        });
+    }
+}
+
+/// Rules of what is at `path`, whatever the nodes are.
+fn nodes(local: &LocalCluster, path: &str, problems: &mut Problems<'_>) {
     let mut in_range = |what: &str, count: u16| {
         if !(1..=NODES_MAX).contains(&count) {
             problems.add(Finding {
-                path: &format!("cluster.local.{what}"),
-                message: format!("`cluster.local.{what}` is {count}"),
+                path: &format!("{path}.{what}"),
+                message: format!("`{path}.{what}` is {count}"),
                 label: "out of range",
                 help: &format!("from 1 to {NODES_MAX}; each is a JVM of over 300 MB"),
             });
@@ -38,7 +65,7 @@ fn local(local: &LocalCluster, problems: &mut Problems<'_>) {
         in_range("controllers", count);
         if count > 0 && count % 2 == 0 {
             problems.add(Finding {
-                path: "cluster.local.controllers",
+                path: &format!("{path}.controllers"),
                 message: format!("a quorum of {count} controllers"),
                 label: "an even number",
                 help: &format!("{count} tolerate no more failures than {}: write an odd number", count - 1),
@@ -63,14 +90,14 @@ fn local(local: &LocalCluster, problems: &mut Problems<'_>) {
     }
     if let Some(heap) = local.heap.filter(|heap| !is_heap(heap.get())) {
         problems.add(Finding {
-            path: "cluster.local.heap",
+            path: &format!("{path}.heap"),
             message: format!("a heap of {heap}"),
             label: "out of range",
             help: "whole MiB, from 256MiB to 64GiB",
         });
     }
     for name in local.config.keys() {
-        property(name, problems);
+        property(name, path, problems);
     }
     if let Some(LocalSecurity { protocol: LocalProtocol::Ssl, mechanism: Some(_), .. }) = local.security {
         problems.add(Finding {
@@ -82,8 +109,8 @@ fn local(local: &LocalCluster, problems: &mut Problems<'_>) {
     }
 }
 
-fn property(name: &str, problems: &mut Problems<'_>) {
-    let path = format!("cluster.local.config.{name}");
+fn property(name: &str, path: &str, problems: &mut Problems<'_>) {
+    let path = format!("{path}.config.{name}");
     if OWNED_PROPERTIES.contains(&name) {
         problems.add(Finding {
             path: &path,

@@ -1,6 +1,7 @@
 //! Rules of `faults`.
 
 use gauntlet_chaos::KafkaVersion;
+use gauntlet_chaos::docker::DOCKER_ACTIONS;
 use gauntlet_chaos::fault::Claim;
 use gauntlet_chaos::hook::HOOKED_ACTIONS;
 
@@ -29,8 +30,10 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
                 help: "expectations name faults: give each a name of its own",
             });
         }
-        if let Cluster::Bootstrap(foreign) = &scenario.cluster {
-            on_foreign(&path, fault, foreign, problems);
+        match &scenario.cluster {
+            Cluster::Local(_) => {}
+            Cluster::Docker(_) => on_containers(&path, fault, problems),
+            Cluster::Bootstrap(foreign) => on_foreign(&path, fault, foreign, problems),
         }
         times(&path, fault, scenario, problems);
         if let Some(recover) = fault.recover {
@@ -60,6 +63,24 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
         }
         overlap(&path, fault, &scenario.faults[..index], scenario, problems);
     }
+}
+
+/// What the engine can do to containers, and what needs nobody's process.
+fn on_containers(path: &str, fault: &Fault, problems: &mut Problems<'_>) {
+    let name = fault.action.name();
+    let needs_no_process = matches!(fault.action, FaultAction::Operation(_) | FaultAction::Client(_));
+    if needs_no_process || DOCKER_ACTIONS.contains(&name) {
+        return;
+    }
+    problems.add(Finding {
+        path: &format!("{path}.action"),
+        message: format!("`{name}` needs nodes that are processes of gauntlet's own"),
+        label: "but those of `cluster.docker` are containers",
+        help: &format!(
+            "use `cluster: {{ local: … }}`, an operation of the cluster, such as partition.reassign, or one that can be done to containers: {} (`gauntlet faults list`)",
+            DOCKER_ACTIONS.join(", ")
+        ),
+    });
 }
 
 /// The processes of brokers that run already are out of reach, unless somebody says how they are reached.
@@ -100,7 +121,7 @@ fn upgrade(
     scenario: &Scenario,
     problems: &mut Problems<'_>,
 ) {
-    // Others have no faults.
+    // Others have no upgrades.
     let Cluster::Local(local) = &scenario.cluster else { return };
     if let Ok(from) = local.version.parse::<KafkaVersion>()
         && *to <= from
@@ -300,11 +321,8 @@ fn leader(
 
 fn followers(path: &str, name: &str, partition: u32, scenario: &Scenario, problems: &mut Problems<'_>) {
     leader(path, name, PartitionChoice::Number(partition), scenario, problems);
-    let brokers = match &scenario.cluster {
-        Cluster::Local(local) => Some(local.brokers),
-        // Nobody knows how many.
-        Cluster::Bootstrap(_) => None,
-    };
+    // Of others nobody knows how many.
+    let brokers = scenario.cluster.nodes().map(|nodes| nodes.brokers);
     let replicas = scenario.topic(name).map(|topic| topic.replication_factor.or(brokers));
     if replicas == Some(Some(1)) {
         problems.add(Finding {
@@ -318,13 +336,13 @@ fn followers(path: &str, name: &str, partition: u32, scenario: &Scenario, proble
 
 /// `not: controller` leaves nobody on a cluster of one node that is all.
 fn needs_another_broker(path: &str, scenario: &Scenario, problems: &mut Problems<'_>) {
-    let Cluster::Local(local) = &scenario.cluster else { return };
+    let Some(local) = scenario.cluster.nodes() else { return };
     if local.brokers == 1 && local.controllers == Controllers::Combined {
         problems.add(Finding {
             path: &format!("{path}.not"),
             message: "the only broker is the active controller".to_owned(),
             label: "spares the only broker",
-            help: "raise `cluster.local.brokers`, or remove `not: controller`",
+            help: &format!("raise `{}.brokers`, or remove `not: controller`", scenario.cluster.nodes_path()),
         });
     }
 }
@@ -344,7 +362,7 @@ pub(super) fn is_node(local: &LocalCluster, id: u16) -> bool {
 }
 
 fn node(path: &str, id: u16, scenario: &Scenario, problems: &mut Problems<'_>) {
-    let Cluster::Local(local) = &scenario.cluster else { return };
+    let Some(local) = scenario.cluster.nodes() else { return };
     if is_node(local, id) {
         return;
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::plan::RF_DEFAULT_MAX;
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Acks, Cluster, Controllers, Extent, Key, Lifecycle, Overflow, Scenario, Search, Shape, Warmup,
+    Acks, Controllers, Extent, Key, Lifecycle, Overflow, Scenario, Search, Shape, Warmup,
 };
 use crate::units::{Duration, Rate};
 
@@ -234,7 +234,7 @@ fn can_lose_a_broker(scenario: &Scenario, problems: &mut Problems<'_>) {
     let mut refuse = |message: String, label: &str, help: &str| {
         problems.add(Finding { path: "load.search.headroom", message, label, help });
     };
-    let Cluster::Local(local) = &scenario.cluster else {
+    let Some(local) = scenario.cluster.nodes() else {
         let message = "`headroom: n-1` takes a broker down for good".to_owned();
         return refuse(
             message,

@@ -10,7 +10,7 @@ use gauntlet_wire::{ConfigResource, QuotaName};
 use super::cluster::is_property_name;
 use super::topics::PARTITIONS_MAX;
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Cluster, Fault, FaultAction, LocalCluster, Scenario, Topic};
+use crate::scenario::types::{Fault, FaultAction, LocalCluster, Scenario, Topic};
 
 /// A fault, and where it stands.
 struct Place<'a> {
@@ -26,11 +26,7 @@ impl Place<'_> {
     }
 
     fn local(&self) -> Option<&LocalCluster> {
-        match &self.scenario.cluster {
-            Cluster::Local(local) => Some(local),
-            // Refused as a whole.
-            Cluster::Bootstrap(_) => None,
-        }
+        self.scenario.cluster.nodes()
     }
 
     /// Whether a broker has this number; if not, that is said of `field`.

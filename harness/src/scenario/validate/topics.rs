@@ -40,14 +40,12 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
 /// What a topic that the run creates and that is compacted asks of those who write and read it.
 fn compacted(path: &str, topic: &Topic, scenario: &Scenario, problems: &mut Problems<'_>) {
     let of_topic = topic.config.get("cleanup.policy");
-    let of_brokers = match &scenario.cluster {
-        Cluster::Local(local) => local.config.get("log.cleanup.policy").filter(|_| of_topic.is_none()),
-        Cluster::Bootstrap(_) => None,
-    };
+    let of_brokers = scenario.cluster.nodes().filter(|_| of_topic.is_none());
+    let of_brokers = of_brokers.and_then(|nodes| nodes.config.get("log.cleanup.policy"));
     let is_compact = |policy: &&String| policy.contains("compact");
     let path = match (of_topic.filter(is_compact), of_brokers.filter(is_compact)) {
         (Some(_), _) => format!("{path}.config.cleanup.policy"),
-        (_, Some(_)) => "cluster.local.config.log.cleanup.policy".to_owned(),
+        (_, Some(_)) => format!("{}.config.log.cleanup.policy", scenario.cluster.nodes_path()),
         (None, None) => return,
     };
     let mut refuse = |message: String, label: &str, help: &str| {
@@ -141,7 +139,7 @@ fn created(path: &str, topic: &Topic, cluster: &Cluster, problems: &mut Problems
             help: "leave it out to get 3, or the number of brokers if that is less",
         });
     }
-    let Cluster::Local(local) = cluster else {
+    let Some(local) = cluster.nodes() else {
         min_insync(path, topic, replicas, problems);
         return;
     };
@@ -150,7 +148,7 @@ fn created(path: &str, topic: &Topic, cluster: &Cluster, problems: &mut Problems
             path: &format!("{path}.replication_factor"),
             message: format!("topic `{}` wants {replicas} replicas of {} brokers", topic.name, local.brokers),
             label: "more than there are brokers",
-            help: "lower it, or raise `cluster.local.brokers`",
+            help: &format!("lower it, or raise `{}.brokers`", cluster.nodes_path()),
         });
     } else if topic.config.contains_key("min.insync.replicas") {
         min_insync(path, topic, replicas, problems);
@@ -158,7 +156,7 @@ fn created(path: &str, topic: &Topic, cluster: &Cluster, problems: &mut Problems
         && value.trim().parse::<u16>().is_ok_and(|minimum| minimum > replicas)
     {
         problems.add(Finding {
-            path: "cluster.local.config.min.insync.replicas",
+            path: &format!("{}.config.min.insync.replicas", cluster.nodes_path()),
             message: format!(
                 "min.insync.replicas {value} is above {replicas}, the replicas of `{}`",
                 topic.name
