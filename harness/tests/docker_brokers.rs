@@ -256,7 +256,7 @@ fn all_that_can_be_done_to_containers_is_survived() {
          workload: {{ payload: {{ size: 100B }}, producers: {{ config: {{ acks: all }} }} }}\n\
          load: {{ shape: constant, rate: 1k/s, warmup: 2s, duration: 170s, drain: 120s }}\n\
          faults:\n\
-         \x20 - {{ name: retention, at: 1s, for: 4s, action: config.change, args: {{ topic: orders, set: {{ retention.ms: 3600000 }} }} }}\n\
+         \x20 - {{ name: retention, at: 1s, for: 4s, action: config.change, args: {{ topic: orders, entries: {{ retention.ms: 3600000 }} }} }}\n\
          \x20 - {{ name: stop, at: 5s, action: broker.stop, target: {{ id: 1 }}, recover: {{ action: broker.start, after: 4s }} }}\n\
          \x20 - {{ name: restart, at: 35s, action: broker.restart, target: {{ id: 2 }} }}\n\
          \x20 - {{ name: bounce, at: 65s, action: broker.bounce, target: {{ id: 3 }} }}\n\
