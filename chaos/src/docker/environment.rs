@@ -1,4 +1,4 @@
-//! Broker properties as environment variables, as the images `apache/kafka` (KIP-975) and `confluentinc/cp-kafka` read them: `KAFKA_`, then
+//! Broker properties as environment variables, as the image `apache/kafka` (KIP-975) and those of its kind read them: `KAFKA_`, then
 //! the name in capitals with `.` as `_`, `_` as `__` and `-` as `___`. A start script in the image writes a properties file from them, line by
 //! line as they are, so values are escaped as in such a file.
 
