@@ -92,6 +92,12 @@ impl Plan {
                 needs.push(Permission::on_cluster(Operation::Alter));
             }
             Fault::TopicAddPartitions(_) => needs.extend(on_topic(Operation::Alter)),
+            Fault::TopicDeleteRecreate(_) => {
+                // The cluster's reassignments are looked at, so that none is lost.
+                needs.push(Permission::on_cluster(Operation::Describe));
+                let needed = [Operation::DescribeConfigs, Operation::Delete, Operation::Create];
+                needs.extend(needed.into_iter().filter_map(on_topic));
+            }
             Fault::QuotaChange(_) => needs.extend(configs(None)),
         }
         needs
