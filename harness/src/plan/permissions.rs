@@ -203,6 +203,26 @@ mod tests {
     }
 
     #[test]
+    fn who_deletes_a_topic_must_be_allowed_to_create_it_again() {
+        let planned = planned(
+            "topics: [{ name: orders, lifecycle: keep }]\nverify: off\n\
+             faults: [{ name: gone, at: 0s, for: 1s, action: topic.delete-recreate, args: { topic: orders } }]\n",
+        );
+        let needs = planned.plan.fault_permissions(&planned.faults);
+        let needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            needs,
+            [
+                "Describe on topic orders",
+                "Describe on the cluster",
+                "DescribeConfigs on topic orders",
+                "Delete on topic orders",
+                "Create on topic orders",
+            ]
+        );
+    }
+
+    #[test]
     fn nothing_is_asked_for_that_is_not_done() {
         let kept = permissions(
             "topics: [{ name: orders, lifecycle: keep }]\nverify: off\n\
