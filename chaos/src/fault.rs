@@ -42,7 +42,7 @@ pub(crate) use operations::{ACT_LIMIT, Admin};
 pub use operations::{
     ConfigBefore, ConfigChange, ElectionPreferred, ElectionUnclean, FeatureUpgrade, LeaderImbalance,
     Operation, OperationUndo, PartitionBefore, PartitionReassign, Placement, QuotaBefore, QuotaChange,
-    ReassignBefore, TopicAddPartitions,
+    ReassignBefore, TopicAddPartitions, TopicBefore, TopicDeleteRecreate,
 };
 pub use record::{FaultRecord, LogLoss};
 

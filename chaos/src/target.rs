@@ -437,6 +437,7 @@ mod tests {
             controller,
             topic: Some(TopicMetadata {
                 name: "t".to_owned(),
+                id: None,
                 error: ErrorCode::NONE,
                 partitions: leaders.iter().enumerate().map(partition).collect(),
             }),

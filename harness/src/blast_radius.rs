@@ -147,7 +147,8 @@ fn operation_line(spec: &FaultSpec, operation: &Operation) -> String {
         Operation::ConfigChange(_)
         | Operation::PartitionReassign(_)
         | Operation::LeaderImbalance(_)
-        | Operation::QuotaChange(_) => match spec.recover_after {
+        | Operation::QuotaChange(_)
+        | Operation::TopicDeleteRecreate(_) => match spec.recover_after {
             Some(after) => {
                 format!("what was before is put back after {}", lasting(after))
             }

@@ -9,13 +9,13 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use gauntlet_chaos::kafka_home::{Java, KafkaHome};
 use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::{KafkaSource, cache_dir};
-use gauntlet_wire::{ConfigResource, ConnectOptions, Connection};
+use gauntlet_wire::{ConfigResource, ConnectOptions, Connection, ErrorCode};
 use program::{GAUNTLET, text};
 use serde_json::Value;
 use wait::wait_for;
@@ -163,56 +163,86 @@ const KILLED: &str = "version: 1\nname: killed\nseed: 1\n\
     - { name: shorter, at: 0s, action: config.change, args: { topic: orders, entries: { retention.ms: 3600000, max.message.bytes: 500000 } } }\n\
     - { name: slower, at: 0s, action: quota.change, args: { user: alice, consumer_byte_rate: 1MB } }\n";
 
+/// A run that was started and goes on.
+struct Running {
+    child: Child,
+    latest: PathBuf,
+}
+
+impl Running {
+    /// Starts `gauntlet run` and waits until so many of its faults act.
+    fn until_acting(scenario: &str, faults: usize, dir: &Path) -> Self {
+        let (file, out) = (dir.join("killed.yaml"), dir.join("out"));
+        std::fs::write(&file, scenario).unwrap();
+        let child = Command::new(GAUNTLET)
+            .arg("run")
+            .arg(&file)
+            .args(["--keep-data", "--out"])
+            .arg(&out)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut run = Self { child, latest: out.join("latest") };
+        wait_for("the faults act", LIMIT, || {
+            assert_eq!(run.child.try_wait().unwrap(), None, "the run ended: {}", run.read("run.json"));
+            let records = run.read("faults.ndjson");
+            let acts =
+                |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|f| f["took_effect_ns"].is_u64());
+            records.lines().filter(|line| acts(line)).count() == faults
+        });
+        run
+    }
+
+    fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.latest.join(file)).unwrap_or_default()
+    }
+
+    /// A connection to broker 1.
+    fn broker(&self) -> Connection {
+        let properties = self.read("cluster/broker-1/server.properties");
+        let addr = properties.lines().find_map(|line| line.strip_prefix("advertised.listeners=PLAINTEXT://"));
+        let addr = addr.unwrap_or_else(|| panic!("{properties}")).split(',').next().unwrap().to_owned();
+        Connection::connect(&addr, &ConnectOptions::default()).unwrap()
+    }
+
+    /// Kills the run, and only that; everything is undone in time, by its supervisor, which says so of `faults` and ends. Whoever looks
+    /// again finds nothing to do.
+    fn kill(mut self, faults: &[&str]) -> PathBuf {
+        assert_eq!(open_entries(&self.read("undo.journal")).len(), faults.len());
+        let supervisor: ProcessIdentity =
+            serde_json::from_str(&self.read("cluster/supervisor.identity.json")).unwrap();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let killed = Instant::now();
+        wait_for("everything is undone", LIMIT, || open_entries(&self.read("undo.journal")).is_empty());
+        assert!(
+            killed.elapsed() < UNDONE_WITHIN,
+            "after {:?}: {}",
+            killed.elapsed(),
+            self.read("logs/supervisor.log")
+        );
+        wait_for("the supervisor is gone", LIMIT, || !supervisor.is_alive());
+        let log = self.read("logs/supervisor.log");
+        for fault in faults {
+            assert!(log.contains(&format!("healing: fault {fault} is undone")), "{log}");
+        }
+        let again = Command::new(GAUNTLET).args(["faults", "undo"]).arg(&self.latest).output().unwrap();
+        assert!(text(&again).contains("nothing is left of its faults"), "{}", text(&again));
+        assert_eq!(again.status.code(), Some(0));
+        self.latest
+    }
+}
+
 #[test]
 fn a_killed_run_is_undone_by_its_supervisor() {
     let dir = tempfile::tempdir().unwrap();
-    let (scenario, out) = (dir.path().join("killed.yaml"), dir.path().join("out"));
-    std::fs::write(&scenario, KILLED).unwrap();
-    let mut run = Command::new(GAUNTLET)
-        .arg("run")
-        .arg(&scenario)
-        .args(["--keep-data", "--out"])
-        .arg(&out)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let latest = out.join("latest");
-    let read = |file: &str| std::fs::read_to_string(latest.join(file)).unwrap_or_default();
-    wait_for("both operations act", LIMIT, || {
-        assert_eq!(run.try_wait().unwrap(), None, "the run ended: {}", read("run.json"));
-        let records = read("faults.ndjson");
-        let acts =
-            |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|f| f["took_effect_ns"].is_u64());
-        records.lines().filter(|line| acts(line)).count() == 2
-    });
+    let run = Running::until_acting(KILLED, 2, dir.path());
     // They do: the broker says so itself.
-    let properties = read("cluster/broker-1/server.properties");
-    let addr = properties.lines().find_map(|line| line.strip_prefix("advertised.listeners=PLAINTEXT://"));
-    let addr = addr.unwrap_or_else(|| panic!("{properties}")).split(',').next().unwrap().to_owned();
-    let mut broker = Connection::connect(&addr, &ConnectOptions::default()).unwrap();
-    let set = broker.config_set(&ConfigResource::Topic("orders".to_owned())).unwrap();
+    let set = run.broker().config_set(&ConfigResource::Topic("orders".to_owned())).unwrap();
     assert_eq!(set["retention.ms"].as_deref(), Some("3600000"));
     assert_eq!(set["max.message.bytes"].as_deref(), Some("500000"));
-    assert_eq!(open_entries(&read("undo.journal")).len(), 2);
-    let supervisor: ProcessIdentity =
-        serde_json::from_str(&read("cluster/supervisor.identity.json")).unwrap();
-
-    run.kill().unwrap();
-    run.wait().unwrap();
-    let killed = Instant::now();
-    wait_for("everything is undone", LIMIT, || open_entries(&read("undo.journal")).is_empty());
-    assert!(
-        killed.elapsed() < UNDONE_WITHIN,
-        "after {:?}: {}",
-        killed.elapsed(),
-        read("logs/supervisor.log")
-    );
-    wait_for("the supervisor is gone", LIMIT, || !supervisor.is_alive());
-    let log = read("logs/supervisor.log");
-    for fault in ["shorter", "slower"] {
-        assert!(log.contains(&format!("healing: fault {fault} is undone")), "{log}");
-    }
+    let latest = run.kill(&["shorter", "slower"]);
     // What a broker would start with on the data that is kept: the cluster's own metadata, read by Kafka's own tool.
     let changes = metadata_changes(&latest.join("cluster/broker-1/data"));
     let values = |name: &str| -> Vec<Option<&str>> {
@@ -221,10 +251,62 @@ fn a_killed_run_is_undone_by_its_supervisor() {
     assert_eq!(values("retention.ms"), [Some("7200000"), Some("3600000"), Some("7200000")]);
     assert_eq!(values("max.message.bytes"), [Some("500000"), None]);
     assert_eq!(values("consumer_byte_rate"), [Some("1000000.0"), None]);
+}
 
-    let again = Command::new(GAUNTLET).args(["faults", "undo"]).arg(&latest).output().unwrap();
-    assert!(text(&again).contains("nothing is left of its faults"), "{}", text(&again));
-    assert_eq!(again.status.code(), Some(0));
+/// Nothing is checked, as the records of a topic that is deleted are gone.
+fn deleted_under_load(brokers: u16, duration: &str, faults: &str) -> String {
+    format!(
+        "version: 1\nname: deleted\nseed: 1\nverify: off\n\
+         cluster: {{ local: {{ brokers: {brokers}, jvm: quick }} }}\n\
+         topics: [{{ name: orders, partitions: 3, replication_factor: {brokers}, config: {{ retention.ms: 7200000 }} }}]\n\
+         workload: {{ payload: {{ size: 100B }}, producers: [{{ topic: orders }}], consumers: [{{ topic: orders }}] }}\n\
+         load: {{ shape: constant, rate: 500/s, warmup: 1s, duration: {duration} }}\n\
+         faults:\n{faults}"
+    )
+}
+
+/// One broker leads all and gives that back, so that leader epochs are past 0 when the topic is deleted: those of the next topic begin
+/// anew. Clients that compare the two never find a leader again.
+#[test]
+fn a_topic_is_deleted_under_load_and_clients_go_on_in_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, out) = (dir.path().join("deleted.yaml"), dir.path().join("out"));
+    let faults = "- { name: epochs, at: 0s, for: 1s, action: leader.imbalance, args: { topic: orders, leader: 2 } }\n\
+                  - { name: deleted, at: 4s, for: 2s, action: topic.delete-recreate, args: { topic: orders } }\n";
+    std::fs::write(&file, deleted_under_load(2, "20s", faults)).unwrap();
+    let output = Command::new(GAUNTLET).arg("run").arg(&file).arg("--out").arg(&out).output().unwrap();
+    let told = text(&output);
+    let record = record(&out).unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(record["verdict"], "PASS", "{told}\n{:#}", record["reasons"]);
+    assert!(told.contains("NOT VERIFIED"), "{told}");
+    let deleted = &record["faults"][1];
+    assert_eq!(deleted["target"], "topic orders, and all that is in it, for good", "{deleted:#}");
+    for step in ["injected", "took_effect", "heal_began", "healed"] {
+        assert!(deleted["at_s"][step].is_f64(), "{step}: {deleted:#}");
+    }
+    // What the watcher, who injects nothing, has seen: a later leader epoch, and then the first one again.
+    let cluster = std::fs::read_to_string(out.join("latest/cluster.ndjson")).unwrap();
+    let lines = cluster.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let epochs: Vec<i64> = lines
+        .filter(|line| line["change"]["at"]["partition"] == 0)
+        .filter_map(|line| line["change"]["state"]["leader_epoch"].as_i64())
+        .collect();
+    assert!(epochs.iter().max() > Some(&0) && epochs.last() == Some(&0), "{epochs:?}");
+}
+
+#[test]
+fn a_topic_is_created_again_when_the_run_dies_while_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = "- { name: deleted, at: 0s, action: topic.delete-recreate, args: { topic: orders } }\n";
+    let run = Running::until_acting(&deleted_under_load(1, "300s", faults), 1, dir.path());
+    let described = run.broker().describe_topic("orders").unwrap();
+    assert_eq!(described.error, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    let latest = run.kill(&["deleted"]);
+    // Set when the run created it, and when the supervisor did.
+    let changes = metadata_changes(&latest.join("cluster/broker-1/data"));
+    let retention = changes.iter().filter(|(name, _)| name == "retention.ms");
+    let retention: Vec<Option<&str>> = retention.map(|(_, value)| value.as_deref()).collect();
+    assert_eq!(retention, [Some("7200000"), Some("7200000")]);
 }
 
 /// Every change of the configuration of topics, and of quotas, in the metadata log below `data`, in order: name, and value or none.

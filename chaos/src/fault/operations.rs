@@ -16,6 +16,7 @@ mod partition_reassign;
 mod placement;
 mod quota_change;
 mod topic_add_partitions;
+mod topic_delete_recreate;
 
 use std::fmt;
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub use partition_reassign::{PartitionReassign, ReassignBefore};
 pub use placement::{PartitionBefore, Placement};
 pub use quota_change::{QuotaBefore, QuotaChange};
 pub use topic_add_partitions::TopicAddPartitions;
+pub use topic_delete_recreate::{TopicBefore, TopicDeleteRecreate};
 
 use crate::error::ChaosError;
 use crate::fault::{Acted, Claim};
@@ -55,6 +57,8 @@ pub enum Operation {
     ElectionUnclean(ElectionUnclean),
     /// A topic gets more partitions.
     TopicAddPartitions(TopicAddPartitions),
+    /// A topic is deleted, and created again.
+    TopicDeleteRecreate(TopicDeleteRecreate),
     /// What clients may use is limited.
     QuotaChange(QuotaChange),
     /// A feature of the cluster is raised.
@@ -73,6 +77,8 @@ pub enum OperationUndo {
     Leaders(Placement),
     /// Quotas, to what they were.
     Quota(QuotaBefore),
+    /// A topic, as it was but for its records.
+    Topic(TopicBefore),
 }
 
 impl Operation {
@@ -86,6 +92,7 @@ impl Operation {
             Self::ElectionPreferred(_) => "election.preferred",
             Self::ElectionUnclean(_) => "election.unclean",
             Self::TopicAddPartitions(_) => "topic.add-partitions",
+            Self::TopicDeleteRecreate(_) => "topic.delete-recreate",
             Self::QuotaChange(_) => "quota.change",
             Self::FeatureUpgrade(_) => "feature.upgrade",
         }
@@ -101,6 +108,7 @@ impl Operation {
             Self::ElectionPreferred(election) => Some(&election.topic),
             Self::ElectionUnclean(election) => Some(&election.topic),
             Self::TopicAddPartitions(add) => Some(&add.topic),
+            Self::TopicDeleteRecreate(delete) => Some(&delete.topic),
             Self::QuotaChange(_) | Self::FeatureUpgrade(_) => None,
         }
     }
@@ -114,6 +122,7 @@ impl Operation {
             Self::ElectionPreferred(election) => Some(&mut election.topic),
             Self::ElectionUnclean(election) => Some(&mut election.topic),
             Self::TopicAddPartitions(add) => Some(&mut add.topic),
+            Self::TopicDeleteRecreate(delete) => Some(&mut delete.topic),
             Self::QuotaChange(_) | Self::FeatureUpgrade(_) => None,
         }
     }
@@ -129,6 +138,7 @@ impl Operation {
             Self::ConfigChange(_)
             | Self::PartitionReassign(_)
             | Self::LeaderImbalance(_)
+            | Self::TopicDeleteRecreate(_)
             | Self::QuotaChange(_) => false,
         }
     }
@@ -141,6 +151,7 @@ impl Operation {
             Self::PartitionReassign(reassign) => reassign.claims(),
             Self::LeaderImbalance(imbalance) => imbalance.claims(),
             Self::QuotaChange(change) => change.claims(),
+            Self::TopicDeleteRecreate(delete) => delete.claims(),
             // Nothing is put back afterwards that somebody else might have changed.
             Self::ElectionPreferred(_)
             | Self::ElectionUnclean(_)
@@ -156,6 +167,7 @@ impl Operation {
             Self::PartitionReassign(reassign) => Some(OperationUndo::Reassign(reassign.before(admin)?)),
             Self::LeaderImbalance(imbalance) => Some(OperationUndo::Leaders(imbalance.before(admin)?)),
             Self::QuotaChange(change) => Some(OperationUndo::Quota(change.before(admin)?)),
+            Self::TopicDeleteRecreate(delete) => Some(OperationUndo::Topic(delete.before(admin)?)),
             Self::ElectionPreferred(_)
             | Self::ElectionUnclean(_)
             | Self::TopicAddPartitions(_)
@@ -172,6 +184,7 @@ impl Operation {
             (Self::QuotaChange(change), _) => change.apply(admin),
             (Self::ElectionPreferred(election), _) => election.apply(admin),
             (Self::TopicAddPartitions(add), _) => add.apply(admin),
+            (Self::TopicDeleteRecreate(delete), Some(OperationUndo::Topic(_))) => delete.apply(admin),
             (Self::FeatureUpgrade(upgrade), _) => upgrade.apply(admin),
             (Self::PartitionReassign(reassign), Some(OperationUndo::Reassign(before))) => {
                 reassign.apply(&before.placement, admin)
@@ -181,6 +194,9 @@ impl Operation {
             }
             (Self::PartitionReassign(_) | Self::LeaderImbalance(_), _) => {
                 Err(refused("nobody knows where the replicas were".to_owned()))
+            }
+            (Self::TopicDeleteRecreate(_), _) => {
+                Err(refused("nobody knows what the topic was like".to_owned()))
             }
         };
         times.map(Acted::from)
@@ -197,6 +213,7 @@ impl fmt::Display for Operation {
             Self::ElectionPreferred(election) => write!(out, "{election}"),
             Self::ElectionUnclean(election) => write!(out, "{election}"),
             Self::TopicAddPartitions(add) => write!(out, "{add}"),
+            Self::TopicDeleteRecreate(delete) => write!(out, "{delete}"),
             Self::QuotaChange(change) => write!(out, "{change}"),
             Self::FeatureUpgrade(upgrade) => write!(out, "{upgrade}"),
         }
@@ -211,6 +228,7 @@ impl OperationUndo {
             Self::Reassign(before) => before.restore(admin),
             Self::Leaders(before) => before.restore(admin),
             Self::Quota(before) => before.restore(admin),
+            Self::Topic(before) => before.restore(admin),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fault::{ConfigBefore, PartitionBefore, Placement, QuotaBefore, ReassignBefore};
+use crate::fault::{ConfigBefore, PartitionBefore, Placement, QuotaBefore, ReassignBefore, TopicBefore};
 
 fn planned(node: i32) -> PlannedUndo {
     let process = ProcessIdentity { pid: 1000 + node, start_ticks: 7 };
@@ -62,11 +62,14 @@ fn operations_survive_the_file() {
         ("request_percentage".to_owned(), None),
     ]);
     let throttled = ReassignBefore { placement: placement.clone(), throttles: vec![config.clone()] };
+    let config_of_topic = BTreeMap::from([("retention.ms".to_owned(), "60000".to_owned())]);
+    let topic = TopicBefore { placement: placement.clone(), config: config_of_topic };
     let undo = [
         OperationUndo::Config(config),
         OperationUndo::Reassign(throttled),
         OperationUndo::Leaders(placement),
         OperationUndo::Quota(QuotaBefore { of, limits }),
+        OperationUndo::Topic(topic),
     ];
     let planned: Vec<Planned> = undo
         .into_iter()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use gauntlet_chaos::clock::monotonic_ns;
 use gauntlet_chaos::fault::{
     ConfigBefore, ConfigChange, ElectionPreferred, ElectionUnclean, FaultRecord, FeatureUpgrade,
-    LeaderImbalance, OperationUndo, PartitionReassign, QuotaChange, TopicAddPartitions,
+    LeaderImbalance, OperationUndo, PartitionReassign, QuotaChange, TopicAddPartitions, TopicDeleteRecreate,
 };
 use gauntlet_chaos::journal::{BrokerAddress, PlannedOperation, RunLeftovers, Undo, undo_run};
 use gauntlet_chaos::{FaultAction, FaultSpec, Injector, LocalCluster, Operation, Target, UndoJournal};
@@ -28,6 +28,8 @@ const NARROW: &str = "narrow";
 const LARGE: &str = "large";
 /// One that broker 1 led alone before it died: broker 2 lacks what it acked then.
 const RAGGED: &str = "ragged";
+/// One that is deleted, and created again.
+const DELETED: &str = "deleted";
 const LARGE_RECORD_BYTES: usize = 900_000;
 const SLOW_BYTES_PER_S: u64 = 50_000;
 /// What a topic has set before a row sets something else.
@@ -72,6 +74,7 @@ pub(crate) fn rows() -> Vec<(Operation, &'static str)> {
             Operation::TopicAddPartitions(TopicAddPartitions { topic: "growing".to_owned(), partitions: 5 }),
             "a topic",
         ),
+        (Operation::TopicDeleteRecreate(TopicDeleteRecreate { topic: DELETED.to_owned() }), "a topic"),
         (quota(both), "a user's client"),
         (quota(default), "every client"),
     ]
@@ -111,6 +114,18 @@ pub(crate) fn set_stage(operation: &Operation, cluster: &LocalCluster) -> TestRe
             }
         }
         Operation::TopicAddPartitions(add) => create(cluster, &add.topic, 3, 2)?,
+        Operation::TopicDeleteRecreate(delete) => {
+            create(cluster, &delete.topic, 3, 2)?;
+            let of = ConfigResource::Topic(delete.topic.clone());
+            let set = BTreeMap::from([(SET_BEFORE.0.to_owned(), Some(SET_BEFORE.1.to_owned()))]);
+            admin(cluster)?.alter_config(&of, &set)?;
+            eventually("it is set before", || {
+                let brokers = cluster.broker_addresses().into_values();
+                brokers.map(|addr| config_at(&addr, &of)).all(|set| set.is_ok_and(|set| !set.is_empty()))
+            })?;
+            super::network::deal_leaders(cluster, &delete.topic)?;
+            assert_eq!(produce_to_leader(cluster, &delete.topic, 0, 100)?, ErrorCode::NONE);
+        }
         // What undoing it brings back is that preferred replicas lead; those that a fault before took the lead from need not.
         Operation::LeaderImbalance(imbalance) => super::network::deal_leaders(cluster, &imbalance.topic)?,
         Operation::ElectionPreferred(election) => turn_around(cluster, &election.topic)?,
@@ -129,6 +144,7 @@ pub(crate) fn acts_and_heals(
     // Of what can't be undone nobody compares what was before, and some of it takes brokers away.
     let is_undone = !operation.is_momentary();
     let before = is_undone.then(|| state(operation, cluster)).transpose()?;
+    let topic_id = topic_id(operation, cluster)?;
     let base = tempfile::tempdir()?;
     let journal = Arc::new(UndoJournal::open(base.path())?);
     let (sender, events) = mpsc::channel();
@@ -154,6 +170,9 @@ pub(crate) fn acts_and_heals(
     }
     assert_eq!(journal.pending()?, []);
     let Some(before) = before else { return Ok((records, seen)) };
+    if let Operation::TopicDeleteRecreate(delete) = operation {
+        is_another(&delete.topic, topic_id, cluster)?;
+    }
     let after = state(operation, cluster)?;
     assert_eq!(after, before, "{operation}");
     // As if the run had died between healing and marking it healed.
@@ -163,6 +182,24 @@ pub(crate) fn acts_and_heals(
     injector.heal_all()?;
     assert_eq!(state(operation, cluster)?, before, "{operation}, healed twice");
     Ok((records, seen))
+}
+
+/// The id of the operation's topic.
+fn topic_id(operation: &Operation, cluster: &LocalCluster) -> Result<Option<[u8; 16]>, Failed> {
+    Ok(match operation.topic() {
+        Some(topic) => admin(cluster)?.describe_topic(topic)?.id,
+        None => None,
+    })
+}
+
+/// A topic of the same name, but not the one with this id: without the record that it had, and in its first leader epoch.
+fn is_another(topic: &str, old: Option<[u8; 16]>, cluster: &LocalCluster) -> TestResult {
+    let described = admin(cluster)?.describe_topic(topic)?;
+    assert!(old.is_some() && described.id.is_some() && described.id != old, "{old:?}, {described:?}");
+    let (_, ends) = wait_for_leaders(&cluster.bootstrap(), topic, &ConnectOptions::default(), LIMIT)?;
+    assert_eq!(ends, (0..3).map(|partition| (partition, 0)).collect());
+    assert_eq!(produce_to_leader(cluster, topic, 0, 100)?, ErrorCode::NONE);
+    Ok(())
 }
 
 /// What brokers show of what an operation changes. By broker: they must agree, too.
@@ -245,6 +282,14 @@ fn seen(operation: &Operation, cluster: &LocalCluster) -> Result<String, Failed>
                 assert!(partitions.iter().all(|p| p.leader.is_some()), "broker {id}: {partitions:?}");
             }
             Ok("every broker knows the new partitions, and who leads them".to_owned())
+        }
+        Operation::TopicDeleteRecreate(delete) => {
+            for (id, addr) in &brokers {
+                let described =
+                    Connection::connect(addr, &ConnectOptions::default())?.describe_topic(&delete.topic)?;
+                assert_eq!(described.error, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "broker {id}");
+            }
+            Ok("no broker knows it; afterwards it is what it was, but for its records".to_owned())
         }
         Operation::QuotaChange(change) => {
             for (id, addr) in &brokers {

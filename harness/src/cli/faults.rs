@@ -151,6 +151,7 @@ fn is_operation(action: ActionName) -> bool {
             | ActionName::ElectionPreferred
             | ActionName::ElectionUnclean
             | ActionName::TopicAddPartitions
+            | ActionName::TopicDeleteRecreate
             | ActionName::QuotaChange
             | ActionName::FeatureUpgrade
     )
@@ -168,6 +169,9 @@ fn what(action: ActionName) -> &'static str {
         ActionName::QuotaChange => "clients are limited, by user, client id, or both",
         ActionName::ConfigChange => "properties of a topic, of a broker, or of all brokers are set",
         ActionName::PartitionReassign => "replicas of a topic are moved to other brokers, throttled or not",
+        ActionName::TopicDeleteRecreate => {
+            "a topic is deleted, and created again as it was; its records are gone: `verify: off` only"
+        }
         ActionName::TopicAddPartitions => "a topic gets more partitions; this can't be undone",
         ActionName::FeatureUpgrade => {
             "a feature of the cluster, such as metadata.version, is raised; this can't be undone"
@@ -249,6 +253,7 @@ fn how(action: ActionName) -> String {
         }
         ActionName::QuotaChange | ActionName::ConfigChange => "acts when brokers describe it so",
         ActionName::PartitionReassign => "acts when the move is under way, or over",
+        ActionName::TopicDeleteRecreate => "acts when no broker knows the topic",
         ActionName::TopicAddPartitions => "acts when every new partition has a leader",
         ActionName::FeatureUpgrade => "acts when every broker has heard of it",
     };

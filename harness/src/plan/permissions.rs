@@ -92,6 +92,12 @@ impl Plan {
                 needs.push(Permission::on_cluster(Operation::Alter));
             }
             Fault::TopicAddPartitions(_) => needs.extend(on_topic(Operation::Alter)),
+            Fault::TopicDeleteRecreate(_) => {
+                // The cluster's reassignments are looked at, so that none is lost.
+                needs.push(Permission::on_cluster(Operation::Describe));
+                let needed = [Operation::DescribeConfigs, Operation::Delete, Operation::Create];
+                needs.extend(needed.into_iter().filter_map(on_topic));
+            }
             Fault::QuotaChange(_) => needs.extend(configs(None)),
         }
         needs
@@ -192,6 +198,26 @@ mod tests {
                 "Alter on the cluster",
                 "DescribeConfigs on the cluster",
                 "AlterConfigs on the cluster",
+            ]
+        );
+    }
+
+    #[test]
+    fn who_deletes_a_topic_must_be_allowed_to_create_it_again() {
+        let planned = planned(
+            "topics: [{ name: orders, lifecycle: keep }]\nverify: off\n\
+             faults: [{ name: gone, at: 0s, for: 1s, action: topic.delete-recreate, args: { topic: orders } }]\n",
+        );
+        let needs = planned.plan.fault_permissions(&planned.faults);
+        let needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            needs,
+            [
+                "Describe on topic orders",
+                "Describe on the cluster",
+                "DescribeConfigs on topic orders",
+                "Delete on topic orders",
+                "Create on topic orders",
             ]
         );
     }

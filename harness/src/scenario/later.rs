@@ -38,7 +38,7 @@ const LATER_VALUES: [(&str, &[&str]); 6] = [
     ("cluster.security.ssl.truststore.type", &["JKS", "PKCS12"]),
     ("report.formats", &["hgrm", "markdown"]),
     ("topics.lifecycle", &["per-point"]),
-    ("faults.action", &["network.loss", "topic.delete-recreate"]),
+    ("faults.action", &["network.loss"]),
 ];
 
 /// Whether `field` of the block at `path` is part of the format, but not of this version.

@@ -348,6 +348,9 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         ActionName::TopicAddPartitions => {
             FaultAction::Operation(operations::topic_add_partitions(args, problems))
         }
+        ActionName::TopicDeleteRecreate => {
+            FaultAction::Operation(operations::topic_delete_recreate(args, problems))
+        }
         ActionName::QuotaChange => FaultAction::Operation(operations::quota_change(args, problems)),
         ActionName::FeatureUpgrade => FaultAction::Operation(operations::feature_upgrade(args)),
     }

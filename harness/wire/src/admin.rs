@@ -14,7 +14,9 @@ use bytes::Bytes;
 pub use configs::ConfigResource;
 pub use features::Features;
 use kafka_protocol::messages::alter_user_scram_credentials_request::ScramCredentialUpsertion;
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
@@ -120,6 +122,15 @@ fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
+fn creatable_configs(config: &BTreeMap<String, String>) -> Vec<CreatableTopicConfig> {
+    let property = |(name, value): (&String, &String)| {
+        CreatableTopicConfig::default()
+            .with_name(StrBytes::from_string(name.clone()))
+            .with_value(Some(StrBytes::from_string(value.clone())))
+    };
+    config.iter().map(property).collect()
+}
+
 impl Connection {
     /// Brokers, and the named topics (`None`: all). Never creates a topic.
     pub fn metadata(&mut self, topics: Option<&[&str]>) -> Result<ClusterMetadata, WireError> {
@@ -130,28 +141,48 @@ impl Connection {
     /// Creates a topic. The broker answers when the controller has accepted it; leaders may still be missing for
     /// some milliseconds (see [`wait_for_leaders`]).
     pub fn create_topic(&mut self, topic: &NewTopic, timeout: Duration) -> Result<(), WireError> {
-        let configs = topic
-            .config
-            .iter()
-            .map(|(key, value)| {
-                CreatableTopicConfig::default()
-                    .with_name(StrBytes::from_string(key.clone()))
-                    .with_value(Some(StrBytes::from_string(value.clone())))
-            })
-            .collect();
-        let request =
-            CreateTopicsRequest::default().with_timeout_ms(timeout.as_millis() as i32).with_topics(vec![
-                CreatableTopic::default()
-                    .with_name(topic_name(&topic.name))
-                    .with_num_partitions(topic.partitions)
-                    .with_replication_factor(topic.replication_factor)
-                    .with_configs(configs),
-            ]);
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(&topic.name))
+            .with_num_partitions(topic.partitions)
+            .with_replication_factor(topic.replication_factor)
+            .with_configs(creatable_configs(&topic.config));
+        self.create(topic, timeout)
+    }
+
+    /// Creates a topic whose partitions have these replicas, the preferred leader first, and these properties. Answered as
+    /// [`Self::create_topic`] is.
+    pub fn create_topic_at(
+        &mut self,
+        name: &str,
+        replicas: &BTreeMap<i32, Vec<i32>>,
+        config: &BTreeMap<String, String>,
+        timeout: Duration,
+    ) -> Result<(), WireError> {
+        let assignment = |(index, brokers): (&i32, &Vec<i32>)| {
+            CreatableReplicaAssignment::default()
+                .with_partition_index(*index)
+                .with_broker_ids(brokers.iter().copied().map(BrokerId).collect())
+        };
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(name))
+            // Kafka's way to say that the assignments tell.
+            .with_num_partitions(-1)
+            .with_replication_factor(-1)
+            .with_assignments(replicas.iter().map(assignment).collect())
+            .with_configs(creatable_configs(config));
+        self.create(topic, timeout)
+    }
+
+    fn create(&mut self, topic: CreatableTopic, timeout: Duration) -> Result<(), WireError> {
+        let name = topic.name.to_string();
+        let request = CreateTopicsRequest::default()
+            .with_timeout_ms(timeout.as_millis() as i32)
+            .with_topics(vec![topic]);
         let response = self.call(&request)?;
         let result = response.topics.first().ok_or_else(|| self.empty("CreateTopics"))?;
-        let needed = Permission::on_topic(Operation::Create, &topic.name);
+        let needed = Permission::on_topic(Operation::Create, &name);
         self.check_permitted(result.error_code, &result.error_message, needed, || {
-            format!("create topic {}", topic.name)
+            format!("create topic {name}")
         })
     }
 
@@ -270,8 +301,12 @@ impl Connection {
             let metadata = self.metadata(Some(&[topic]))?;
             return metadata.topics.into_iter().next().ok_or_else(|| self.empty("Metadata"));
         }
-        let mut described =
-            TopicMetadata { name: topic.to_owned(), error: ErrorCode::NONE, partitions: Vec::new() };
+        let mut described = TopicMetadata {
+            name: topic.to_owned(),
+            id: None,
+            error: ErrorCode::NONE,
+            partitions: Vec::new(),
+        };
         let mut cursor = None;
         loop {
             let request = DescribeTopicPartitionsRequest::default()
@@ -281,6 +316,7 @@ impl Connection {
             let response = self.call(&request)?;
             for answered in response.topics {
                 described.error = ErrorCode(answered.error_code);
+                described.id = metadata::known_id(*answered.topic_id.as_bytes());
                 described.partitions.extend(answered.partitions.into_iter().map(PartitionMetadata::from));
             }
             cursor = response.next_cursor.map(|c| {

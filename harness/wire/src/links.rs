@@ -113,6 +113,8 @@ pub(crate) struct Links<K> {
     slots: Vec<i32>,
     addresses: BTreeMap<i32, String>,
     leaders: Vec<Leadership>,
+    /// Which topic of this name they lead.
+    topic_id: Option<[u8; 16]>,
     metadata: MetadataState,
     events: Vec<ChannelEvent<Asked<K>>>,
 }
@@ -151,6 +153,7 @@ impl<K> Links<K> {
             slots: Vec::new(),
             addresses,
             leaders: vec![Leadership::default(); partitions],
+            topic_id: None,
             metadata: MetadataState { wanted: true, ..MetadataState::default() },
             events: Vec::new(),
         }
@@ -454,12 +457,16 @@ impl<K> Links<K> {
         self.addresses.extend(cluster.addresses());
         let mut complete = true;
         let topic = cluster.topic(&self.topic).filter(|t| t.error.is_ok());
+        let id = topic.and_then(|topic| topic.id);
+        // Epochs begin anew with a topic that is created again: as late as the old one's, its leaders would never be learned.
+        let is_another = id.is_some() && self.topic_id.is_some() && id != self.topic_id;
+        self.topic_id = id.or(self.topic_id);
         for (index, known) in self.leaders.iter_mut().enumerate() {
             let Some(p) = topic.and_then(|t| t.partitions.iter().find(|p| p.index as usize == index)) else {
                 complete = false;
                 continue;
             };
-            if p.leader_epoch >= known.epoch || p.leader_epoch < 0 {
+            if is_another || p.leader_epoch >= known.epoch || p.leader_epoch < 0 {
                 let stale = p.error == ErrorCode::LEADER_NOT_AVAILABLE;
                 *known = Leadership { leader: p.leader.filter(|_| !stale), epoch: p.leader_epoch };
             }

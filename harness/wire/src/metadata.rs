@@ -47,6 +47,9 @@ impl BrokerNode {
 pub struct TopicMetadata {
     /// Its name.
     pub name: String,
+    /// Which of all that were ever called so: a topic that is deleted and created again is another one (KIP-516). `None` from brokers
+    /// that don't say (before 2.8), and with an error.
+    pub id: Option<[u8; 16]>,
     /// `ErrorCode::NONE`, or why the rest is empty.
     pub error: ErrorCode,
     /// Partitions in order of their index.
@@ -101,7 +104,7 @@ pub(crate) fn request(topics: Option<&[&str]>) -> MetadataRequest {
     MetadataRequest::default().with_topics(named).with_allow_auto_topic_creation(false)
 }
 
-/// Version cap: 12 is the last that we need (topic ids are not used), and 3.x brokers speak it.
+/// Version cap: 12 is the last that we need (topics are asked for by name), and 3.x brokers speak it.
 pub(crate) const METADATA_VERSION_CAP: i16 = 12;
 
 impl From<MetadataResponse> for ClusterMetadata {
@@ -115,6 +118,7 @@ impl From<MetadataResponse> for ClusterMetadata {
                 partitions.sort_by_key(|p| p.index);
                 TopicMetadata {
                     name: topic.name.map(|n| n.to_string()).unwrap_or_default(),
+                    id: known_id(*topic.topic_id.as_bytes()),
                     error: ErrorCode(topic.error_code),
                     partitions,
                 }
@@ -153,6 +157,11 @@ impl From<MetadataResponsePartition> for PartitionMetadata {
             offline: ids(p.offline_replicas),
         }
     }
+}
+
+/// Kafka writes "none" as zeros.
+pub(crate) fn known_id(id: [u8; 16]) -> Option<[u8; 16]> {
+    (id != [0; 16]).then_some(id)
 }
 
 /// Kafka writes "none" as -1.

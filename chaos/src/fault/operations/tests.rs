@@ -30,6 +30,7 @@ fn all() -> Vec<Operation> {
         Operation::ElectionPreferred(ElectionPreferred { topic: topic() }),
         Operation::ElectionUnclean(ElectionUnclean { topic: topic() }),
         Operation::TopicAddPartitions(TopicAddPartitions { topic: topic(), partitions: 12 }),
+        Operation::TopicDeleteRecreate(TopicDeleteRecreate { topic: topic() }),
         quota(),
         Operation::FeatureUpgrade(FeatureUpgrade { feature: "metadata.version".to_owned(), level: Some(29) }),
     ]
@@ -48,6 +49,7 @@ fn operations_in_words() {
             "election.preferred of topic orders",
             "election.unclean of topic orders, where nobody leads",
             "topic.add-partitions of topic orders, to 12 partitions for good",
+            "topic.delete-recreate of topic orders, and all that is in it, for good",
             "quota.change of client-id <default>, producer_byte_rate=1000000",
             "feature.upgrade of metadata.version to 29 for good",
         ]
@@ -59,8 +61,8 @@ fn operations_in_words() {
             operation.topic().map(str::to_owned)
         })
         .collect();
-    assert!(topics[..6].iter().all(|topic| topic.as_deref() == Some("orders-7")), "{topics:?}");
-    assert_eq!(topics[6..], [None, None]);
+    assert!(topics[..7].iter().all(|topic| topic.as_deref() == Some("orders-7")), "{topics:?}");
+    assert_eq!(topics[7..], [None, None]);
 }
 
 #[test]
@@ -85,6 +87,7 @@ fn what_would_undo_each_other_meets_in_a_claim() {
     }
     let (moved, led) = (all().remove(1), all().remove(2));
     assert!(meet(&moved, &led), "both change the order of replicas");
+    assert!(meet(&moved, &all().remove(6)), "what is deleted can't be moved");
     assert!(!meet(&retention(), &moved) && !meet(&retention(), &quota()));
     let rate = |of| {
         let entries = BTreeMap::from([("leader.replication.throttled.rate".to_owned(), "1".to_owned())]);

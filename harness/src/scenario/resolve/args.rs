@@ -5,7 +5,7 @@ use crate::scenario::types::ActionName::{
     self, BrokerPowerLoss, BrokerRollingUpgrade, BrokerSlowStart, ClockSkew, ConfigChange, CpuStarve,
     DiskFail, DiskSlow, ElectionPreferred, ElectionUnclean, FeatureUpgrade, LeaderImbalance,
     NetworkBandwidth, NetworkBlackHole, NetworkDelay, NetworkHalfOpen, NetworkPartition, NetworkReset,
-    PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions,
+    PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions, TopicDeleteRecreate,
 };
 use crate::scenario::written::FaultArgsWritten;
 
@@ -39,6 +39,7 @@ const TAKEN_BY: [(&str, &[ActionName]); 27] = [
             ElectionPreferred,
             ElectionUnclean,
             TopicAddPartitions,
+            TopicDeleteRecreate,
         ],
     ),
     ("broker", &[ConfigChange]),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gauntlet_chaos::Operation;
 use gauntlet_chaos::fault::{
     ConfigChange, ElectionPreferred, ElectionUnclean, FeatureUpgrade, LeaderImbalance, PartitionReassign,
-    QuotaChange, TopicAddPartitions,
+    QuotaChange, TopicAddPartitions, TopicDeleteRecreate,
 };
 use gauntlet_wire::{ConfigResource, QuotaEntity, QuotaName};
 
@@ -79,6 +79,10 @@ pub(super) fn topic_add_partitions(args: Args<'_>, problems: &mut Problems<'_>) 
     // What does not fit is too many as well, which validation says.
     let partitions = partitions.map_or(i32::MAX, |count| i32::try_from(count).unwrap_or(i32::MAX));
     Operation::TopicAddPartitions(TopicAddPartitions { topic: args.topic(problems), partitions })
+}
+
+pub(super) fn topic_delete_recreate(args: Args<'_>, problems: &mut Problems<'_>) -> Operation {
+    Operation::TopicDeleteRecreate(TopicDeleteRecreate { topic: args.topic(problems) })
 }
 
 /// What the level of everything that brokers write is called.

@@ -142,6 +142,9 @@ pub enum ActionName {
     /// A topic gets more partitions, for good.
     #[serde(rename = "topic.add-partitions")]
     TopicAddPartitions,
+    /// A topic is deleted, and created again as it was, without its records.
+    #[serde(rename = "topic.delete-recreate")]
+    TopicDeleteRecreate,
     /// A feature of the cluster, such as `metadata.version`, is raised, for good.
     #[serde(rename = "feature.upgrade")]
     FeatureUpgrade,
@@ -230,7 +233,7 @@ pub enum ActionName {
 
 impl ActionName {
     /// All of them, in the order of their danger.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::ClientPause,
         Self::ClientKill,
         Self::ClientZombie,
@@ -252,6 +255,7 @@ impl ActionName {
         Self::BrokerKillAll,
         Self::ElectionUnclean,
         Self::BrokerPowerLoss,
+        Self::TopicDeleteRecreate,
         Self::QuorumLoss,
         Self::NetworkDelay,
         Self::NetworkBandwidth,
@@ -279,6 +283,7 @@ impl ActionName {
             Self::ConfigChange => "config.change",
             Self::PartitionReassign => "partition.reassign",
             Self::TopicAddPartitions => "topic.add-partitions",
+            Self::TopicDeleteRecreate => "topic.delete-recreate",
             Self::FeatureUpgrade => "feature.upgrade",
             Self::BrokerKill => "broker.kill",
             Self::BrokerStop => "broker.stop",
@@ -332,9 +337,11 @@ impl ActionName {
             Self::CpuStarve => Some(HealAction::CpuHeal),
             Self::ClientKill => Some(HealAction::ClientStart),
             Self::ClientPause | Self::ClientZombie => Some(HealAction::ClientResume),
-            Self::LeaderImbalance | Self::QuotaChange | Self::ConfigChange | Self::PartitionReassign => {
-                Some(HealAction::OperationUndo)
-            }
+            Self::LeaderImbalance
+            | Self::QuotaChange
+            | Self::ConfigChange
+            | Self::PartitionReassign
+            | Self::TopicDeleteRecreate => Some(HealAction::OperationUndo),
             Self::BrokerRestart
             | Self::BrokerBounce
             | Self::BrokerSlowStart
@@ -421,6 +428,7 @@ impl FaultAction {
                 Operation::ElectionPreferred(_) => ActionName::ElectionPreferred,
                 Operation::ElectionUnclean(_) => ActionName::ElectionUnclean,
                 Operation::TopicAddPartitions(_) => ActionName::TopicAddPartitions,
+                Operation::TopicDeleteRecreate(_) => ActionName::TopicDeleteRecreate,
                 Operation::FeatureUpgrade(_) => ActionName::FeatureUpgrade,
                 Operation::QuotaChange(_) => ActionName::QuotaChange,
             },

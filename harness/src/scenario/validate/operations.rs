@@ -10,7 +10,7 @@ use gauntlet_wire::{ConfigResource, QuotaName};
 use super::cluster::is_property_name;
 use super::topics::PARTITIONS_MAX;
 use crate::scenario::problems::{Finding, Problems};
-use crate::scenario::types::{Fault, FaultAction, LocalCluster, Scenario, Topic};
+use crate::scenario::types::{Fault, FaultAction, Lifecycle, LocalCluster, Scenario, Topic, Verify};
 
 /// A fault, and where it stands.
 struct Place<'a> {
@@ -68,6 +68,7 @@ pub(super) fn validate(
             topic_add_partitions(&place, index, add, topic, problems);
         }
         (Operation::ElectionUnclean(_), Some(topic)) => election_unclean(&place, topic, problems),
+        (Operation::TopicDeleteRecreate(_), Some(topic)) => topic_delete_recreate(&place, topic, problems),
         // What brokers support is known when they are there.
         (Operation::ElectionPreferred(_) | Operation::FeatureUpgrade(_), _) => {}
         // That its topic is unknown was said.
@@ -75,7 +76,8 @@ pub(super) fn validate(
             Operation::PartitionReassign(_)
             | Operation::LeaderImbalance(_)
             | Operation::ElectionUnclean(_)
-            | Operation::TopicAddPartitions(_),
+            | Operation::TopicAddPartitions(_)
+            | Operation::TopicDeleteRecreate(_),
             None,
         ) => {}
     }
@@ -264,6 +266,33 @@ fn topic_add_partitions(
     {
         let message = format!("topic `{}` has {has} partitions {since}", topic.name);
         refuse(message, "not more", "name a larger number: it is the number of partitions afterwards");
+    }
+}
+
+/// Its records are gone for good, and offsets begin anew: to the check, which takes offsets of a partition for those of one log, everything
+/// that was acked would be lost, and the new records inconsistent with the old ones.
+fn topic_delete_recreate(place: &Place<'_>, topic: &Topic, problems: &mut Problems<'_>) {
+    let name = &topic.name;
+    let mut refuse = |message: String, label: &str, help: &str| {
+        let path = place.args.strip_suffix(".args").unwrap_or(&place.args);
+        problems.add(Finding { path: &format!("{path}.action"), message, label, help });
+    };
+    if topic.lifecycle == Lifecycle::Reuse {
+        let help =
+            "let the run create the topic: remove its `lifecycle: reuse`, and give it a name of its own";
+        refuse(
+            format!("topic `{name}` was there before the run, and nobody could bring its records back"),
+            "would delete them",
+            help,
+        );
+    } else if place.scenario.verify != Verify::Off {
+        let help =
+            "write `verify: off`: the run then shows how clients take it, and says that nothing was verified";
+        refuse(
+            format!("topic `{name}` can't be deleted while its records are checked"),
+            "the check reads one log per partition from its begin",
+            help,
+        );
     }
 }
 
