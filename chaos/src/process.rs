@@ -101,11 +101,16 @@ impl ProcessGroup {
         }
     }
 
-    /// Whether every thread of every process is stopped (state `T`), and there is one.
+    /// Whether every thread of every process is stopped (state `T`) or stops before it does anything else, and there is one.
     #[must_use]
     pub fn is_stopped(self) -> bool {
+        let stands = |one: &ProcessIdentity| {
+            one.all_threads_stopped().unwrap_or(true)
+                || fs::read_to_string(format!("/proc/{}/status", one.pid))
+                    .is_ok_and(|status| is_to_stop(&status))
+        };
         let members = self.members();
-        !members.is_empty() && members.iter().all(|one| one.all_threads_stopped().unwrap_or(true))
+        !members.is_empty() && members.iter().all(stands)
     }
 
     /// Whether some process is stopped.
@@ -167,6 +172,15 @@ pub(crate) fn read_stat(pid: i32) -> io::Result<ProcessStat> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("unreadable stat: {text:?}")))
 }
 
+/// Whether a process sleeps where no signal wakes it (state `D`) with a SIGSTOP pending. A shell that starts a command is so for as long as
+/// that is stopped before its exec (vfork(2)); it stops as soon as it could go on.
+fn is_to_stop(status: &str) -> bool {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let pending = field("ShdPnd:").and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0);
+    field("State:").is_some_and(|state| state.starts_with('D'))
+        && pending >> (Signal::SIGSTOP as u32 - 1) & 1 == 1
+}
+
 /// Parses a stat line. Field 2, the command name, stands in parentheses and may itself contain blanks and parentheses,
 /// so counting starts after the *last* closing one.
 fn parse_stat(line: &str) -> Option<ProcessStat> {
@@ -184,6 +198,17 @@ fn parse_stat(line: &str) -> Option<ProcessStat> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_waits_for_a_stopped_child_stops_next() {
+        let status = |state: &str, pending: &str| {
+            format!("Name:\tsh\nState:\t{state}\nSigPnd:\t0\nShdPnd:\t{pending}\n")
+        };
+        assert!(is_to_stop(&status("D (disk sleep)", "0000000000050000")), "SIGSTOP and SIGCHLD");
+        assert!(!is_to_stop(&status("D (disk sleep)", "0000000000010000")), "SIGCHLD");
+        assert!(!is_to_stop(&status("R (running)", "0000000000040000")));
+        assert!(!is_to_stop(""));
+    }
 
     #[test]
     fn a_hostile_command_name_does_not_shift_the_fields() {
