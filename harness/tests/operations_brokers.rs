@@ -287,11 +287,16 @@ fn a_topic_is_deleted_under_load_and_clients_go_on_in_the_next_one() {
     // What the watcher, who injects nothing, has seen: a later leader epoch, and then the first one again.
     let cluster = std::fs::read_to_string(out.join("latest/cluster.ndjson")).unwrap();
     let lines = cluster.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let epochs: Vec<i64> = lines
-        .filter(|line| line["change"]["at"]["partition"] == 0)
-        .filter_map(|line| line["change"]["state"]["leader_epoch"].as_i64())
-        .collect();
-    assert!(epochs.iter().max() > Some(&0) && epochs.last() == Some(&0), "{epochs:?}");
+    let mut epochs: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
+    for line in lines {
+        let (at, state) = (&line["change"]["at"], &line["change"]["state"]);
+        if let (Some(partition), Some(epoch)) = (at["partition"].as_u64(), state["leader_epoch"].as_i64()) {
+            epochs.entry(partition).or_default().push(epoch);
+        }
+    }
+    assert_eq!(epochs.len(), 3, "{epochs:?}");
+    assert!(epochs.values().any(|seen| seen.iter().max() > Some(&0)), "none changed its leader: {epochs:?}");
+    assert!(epochs.values().all(|seen| seen.last() == Some(&0)), "{epochs:?}");
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Plan {
             }
             Fault::TopicAddPartitions(_) => needs.extend(on_topic(Operation::Alter)),
             Fault::TopicDeleteRecreate(_) => {
-                // The cluster's reassignments are looked at, so that none is lost.
+                // Whether replicas are being moved: what is where could not be told then.
                 needs.push(Permission::on_cluster(Operation::Describe));
                 let needed = [Operation::DescribeConfigs, Operation::Delete, Operation::Create];
                 needs.extend(needed.into_iter().filter_map(on_topic));
