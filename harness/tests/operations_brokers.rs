@@ -268,6 +268,7 @@ fn deleted_under_load(brokers: u16, duration: &str, faults: &str) -> String {
 /// One broker leads all and gives that back, so that leader epochs are past 0 when the topic is deleted: those of the next topic begin
 /// anew. Clients that compare the two never find a leader again.
 #[test]
+#[ignore = "over the time budget of ci/test; ci/faults runs it"]
 fn a_topic_is_deleted_under_load_and_clients_go_on_in_the_next_one() {
     let dir = tempfile::tempdir().unwrap();
     let (file, out) = (dir.path().join("deleted.yaml"), dir.path().join("out"));
