@@ -37,8 +37,6 @@ missing_packages() {
     # For brokers in network namespaces, which need root: others do without.
     ((EUID != 0)) || command -v ip >/dev/null || say iproute2
     ((EUID != 0)) || command -v nft >/dev/null || say nftables
-    # For brokers in containers: an engine that answers, or one that ci/with-docker can start.
-    ((EUID != 0)) || command -v docker >/dev/null || say docker.io
 }
 
 # Makes sure that everything is here. As root on Debian it installs what is missing; otherwise it names it and stops.
