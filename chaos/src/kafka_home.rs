@@ -11,6 +11,7 @@ mod version;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub(crate) use java::on_path;
 pub use java::{Java, JavaError};
 pub use maven::MavenError;
 pub(crate) use maven::is_installed as is_maven_installed;

@@ -39,6 +39,7 @@ pub mod process;
 pub mod proxy;
 mod random;
 pub mod registry;
+mod remains;
 pub mod shim;
 pub mod supervisor;
 pub mod target;

@@ -20,20 +20,25 @@ use ran::{Ran, assert_flawless};
 use serde_json::Value;
 use wait::wait_for;
 
-/// With its profile for small machines.
-/// With its profile for small machines. Each broker has a disk of its own, and nothing is imitated.
+/// A scenario that ships, with its profile for small machines; it passes.
+fn run_shipped(file: &str) -> (Ran, Value) {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(file);
+    let mut command = Command::new(GAUNTLET);
+    command.arg("run").arg(scenario).args(["--profile", "ci"]).arg("--out").arg(dir.path().join("out"));
+    let ran = Ran::by((dir, command));
+    let record = ran.expect("PASS", 0);
+    (ran, record)
+}
+
+/// Each broker has a disk of its own, and nothing is imitated.
 #[test]
 fn what_was_acked_survives_a_disk_that_is_really_full_and_no_disk_is_left() {
     if let Some(why) = gauntlet_chaos::disks::why_not() {
         println!("skipped: {why}");
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/disk-full.yaml");
-    let mut command = Command::new(GAUNTLET);
-    command.arg("run").arg(scenario).args(["--profile", "ci"]).arg("--out").arg(dir.path().join("out"));
-    let ran = Ran::by((dir, command));
-    let record = ran.expect("PASS", 0);
+    let (ran, record) = run_shipped("disk-full.yaml");
     assert_flawless(&record, 72_000);
     assert!(record["faults"][0]["recovery_s"]["isr_full"].as_f64().is_some(), "{:#}", record["faults"]);
     let supervisor = ran.file("logs/supervisor.log");
@@ -50,12 +55,7 @@ fn what_was_acked_survives_a_disk_that_is_really_full_and_no_disk_is_left() {
 
 #[test]
 fn what_was_acked_survives_a_slow_disk_a_full_one_and_a_wrong_clock() {
-    let dir = tempfile::tempdir().unwrap();
-    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/disk-and-clock.yaml");
-    let mut command = Command::new(GAUNTLET);
-    command.arg("run").arg(scenario).args(["--profile", "ci"]).arg("--out").arg(dir.path().join("out"));
-    let ran = Ran::by((dir, command));
-    let record = ran.expect("PASS", 0);
+    let (ran, record) = run_shipped("disk-and-clock.yaml");
     // 40 s at 5,000 per second, warm-up included.
     assert_flawless(&record, 200_000);
     let faults = record["faults"].as_array().unwrap();

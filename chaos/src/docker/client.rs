@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::kafka_home::on_path;
 use crate::supervisor::NodeCommand;
 
+const PROGRAM: &str = "docker";
 /// What decides which engine the program talks to, and how. Kept with what was made there, so that it is found again from another shell.
 const VARIABLES: [&str; 5] =
     ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"];
@@ -67,7 +69,7 @@ impl Access {
     /// Starts `docker ARGS`.
     pub(super) fn begin(&self, args: &[&str]) -> Result<Pending, ClientError> {
         let shown = format!("docker {}", args.join(" "));
-        let program = program().ok_or(ClientError::Missing)?;
+        let program = on_path(PROGRAM).ok_or(ClientError::Missing)?;
         let mut command = Command::new(program);
         // Not what our own environment says now: what was made is found where it was made.
         for name in VARIABLES {
@@ -89,7 +91,7 @@ impl Access {
     /// `docker ARGS` as a command whose output goes to a file.
     pub(super) fn command(&self, args: &[&str], output: PathBuf) -> Result<NodeCommand, ClientError> {
         Ok(NodeCommand {
-            program: program().ok_or(ClientError::Missing)?,
+            program: on_path(PROGRAM).ok_or(ClientError::Missing)?,
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             env: self.environment.clone(),
             work_dir: PathBuf::from("/"),
@@ -97,12 +99,6 @@ impl Access {
             namespace: None,
         })
     }
-}
-
-/// Where the program is.
-fn program() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|place| place.join("docker")).find(|program| program.is_file())
 }
 
 /// A command that runs. What it prints fits into its pipes: all are told to be brief.

@@ -12,9 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::client::{Access, ClientError, PROMPT};
 use super::{DATA_DIR, DOCKER_FILE, DockerError};
-use crate::files::{OnPath, dirs_below, write_atomically};
 use crate::process::ProcessIdentity;
-use crate::supervisor::read_identity;
+use crate::remains;
 
 /// How long one container may take to be made: its layers are there already.
 const CREATE_LIMIT: Duration = Duration::from_secs(60);
@@ -62,9 +61,7 @@ impl Made {
         containers: &[ContainerSpec],
     ) -> Result<Self, DockerError> {
         let made = Self { cluster: label_of(supervisor), access: Access::of_this_process() };
-        let path = state_dir.join(DOCKER_FILE);
-        let text = serde_json::to_vec_pretty(&made).map_err(io::Error::from).on("encode", &path)?;
-        write_atomically(&path, &text)?;
+        remains::note(state_dir, DOCKER_FILE, &made)?;
         let create = |spec: &ContainerSpec| made.create(image, spec);
         let create = &create;
         let results: Vec<Result<(), ClientError>> = thread::scope(|scope| {
@@ -113,11 +110,7 @@ impl Made {
     pub(crate) fn remove(&self, state_dir: &Path) -> Result<usize, DockerError> {
         let filter = format!("label={CLUSTER_LABEL}={}", self.cluster);
         let removed = remove_all(&self.access, &self.cluster, || list(&self.access, &filter))?;
-        let path = state_dir.join(DOCKER_FILE);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            gone => gone.on("remove", &path)?,
-        }
+        remains::forget(state_dir, DOCKER_FILE)?;
         Ok(removed)
     }
 }
@@ -128,14 +121,8 @@ impl Made {
 /// # Errors
 /// What could not be removed: it is left to the next call.
 pub fn undo(cluster_dir: &Path) -> Result<Option<usize>, DockerError> {
-    let path = cluster_dir.join(DOCKER_FILE);
-    let lives = || read_identity(cluster_dir).is_some_and(ProcessIdentity::is_alive);
-    if !path.is_file() || lives() {
-        return Ok(None);
-    }
-    let text = fs::read(&path).on("read", &path)?;
-    let made: Made = serde_json::from_slice(&text).map_err(io::Error::from).on("read", &path)?;
-    made.remove(cluster_dir).map(Some)
+    let left: Option<Made> = remains::find(cluster_dir, DOCKER_FILE)?;
+    left.map(|made| made.remove(cluster_dir)).transpose()
 }
 
 /// As [`undo`], for all clusters whose state lies in `dir` or at most `depth` levels below it; gives how many containers were removed.
@@ -143,16 +130,7 @@ pub fn undo(cluster_dir: &Path) -> Result<Option<usize>, DockerError> {
 /// # Errors
 /// The first that could not be removed; the others are.
 pub fn undo_below(dir: &Path, depth: usize) -> Result<usize, DockerError> {
-    let (mut removed, mut failure) = (0, None);
-    for dir in dirs_below(dir, depth) {
-        match undo(&dir) {
-            Ok(some) => removed += some.unwrap_or(0),
-            Err(error) => {
-                failure.get_or_insert(error);
-            }
-        }
-    }
-    failure.map_or(Ok(removed), Err)
+    Ok(remains::undo_below(dir, depth, undo)?.into_iter().sum())
 }
 
 /// Removes the containers of all clusters whose supervisors were processes of this machine and are gone, wherever their files are or were;
@@ -237,6 +215,7 @@ fn this_host() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::write_atomically;
 
     #[test]
     fn labels_name_supervisors() {

@@ -20,9 +20,9 @@ pub(super) fn render(
     data_dir: &Path,
 ) -> String {
     let mut text = String::new();
-    for (name, value) in &properties(spec, access, node, nodes, data_dir) {
+    for (name, value) in &escaped_properties(spec, access, node, nodes, data_dir) {
         // Writing to a String can't fail.
-        let _ = writeln!(text, "{name}={}", escaped(value));
+        let _ = writeln!(text, "{name}={value}");
     }
     text
 }
@@ -35,23 +35,12 @@ pub(super) fn escaped_properties(
     nodes: &[Node],
     data_dir: &Path,
 ) -> BTreeMap<String, String> {
-    let properties = properties(spec, access, node, nodes, data_dir);
-    properties.into_iter().map(|(name, value)| (name, escaped(&value))).collect()
-}
-
-fn properties(
-    spec: &LocalSpec,
-    access: &Access,
-    node: &Node,
-    nodes: &[Node],
-    data_dir: &Path,
-) -> BTreeMap<String, String> {
     let listener = access.listener();
     let listeners = if node.has_brokers_listener() { vec![listener, BROKERS] } else { vec![listener] };
     let mut properties = access.properties(&listeners);
     properties.extend(configured(spec));
     properties.extend(owned(listener, node, nodes, data_dir));
-    properties
+    properties.into_iter().map(|(name, value)| (name, escaped(&value))).collect()
 }
 
 /// Our defaults with the user's `config` over them.

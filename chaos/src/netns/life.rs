@@ -1,6 +1,5 @@
 //! Making a network and removing it. Removing is harmless when there is nothing, or only a part.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::enter::NAMES;
@@ -8,9 +7,7 @@ use super::layout::Network;
 use super::subnet::{self, ReservedSubnet};
 use super::tools::{Tool, run};
 use super::{NETWORK_FILE, NetnsError};
-use crate::files::{OnPath, dirs_below, write_atomically};
-use crate::process::ProcessIdentity;
-use crate::supervisor::read_identity;
+use crate::remains;
 
 /// The network of a cluster that runs. It outlives this value: [`HeldNetwork::remove`] ends it, or [`undo`].
 #[derive(Debug)]
@@ -29,9 +26,7 @@ impl HeldNetwork {
         if network.is_there() {
             return Err(NetnsError::Exists { name: network.name });
         }
-        let path = state_dir.join(NETWORK_FILE);
-        let text = serde_json::to_vec_pretty(&network).map_err(std::io::Error::from).on("encode", &path)?;
-        write_atomically(&path, &text)?;
+        remains::note(state_dir, NETWORK_FILE, &network)?;
         let held = Self { network, state_dir: state_dir.to_path_buf(), _subnet: subnet };
         for command in held.network.commands() {
             let args: Vec<&str> = command.split(' ').collect();
@@ -56,13 +51,7 @@ impl HeldNetwork {
 /// # Errors
 /// What could not be removed: it is left to the next call.
 pub fn undo(cluster_dir: &Path) -> Result<Option<String>, NetnsError> {
-    let path = cluster_dir.join(NETWORK_FILE);
-    let lives = || read_identity(cluster_dir).is_some_and(ProcessIdentity::is_alive);
-    if !path.is_file() || lives() {
-        return Ok(None);
-    }
-    let text = fs::read(&path).on("read", &path)?;
-    let network: Network = serde_json::from_slice(&text).map_err(std::io::Error::from).on("read", &path)?;
+    let Some(network) = remains::find::<Network>(cluster_dir, NETWORK_FILE)? else { return Ok(None) };
     remove(&network, cluster_dir)?;
     Ok(Some(network.name))
 }
@@ -73,16 +62,7 @@ pub fn undo(cluster_dir: &Path) -> Result<Option<String>, NetnsError> {
 /// # Errors
 /// The first that could not be removed; the others are.
 pub fn undo_below(dir: &Path, depth: usize) -> Result<Vec<String>, NetnsError> {
-    let (mut names, mut failure) = (Vec::new(), None);
-    for dir in dirs_below(dir, depth) {
-        match undo(&dir) {
-            Ok(name) => names.extend(name),
-            Err(error) => {
-                failure.get_or_insert(error);
-            }
-        }
-    }
-    failure.map_or(Ok(names), Err)
+    remains::undo_below(dir, depth, undo)
 }
 
 fn remove(network: &Network, state_dir: &Path) -> Result<(), NetnsError> {
@@ -102,11 +82,7 @@ fn remove(network: &Network, state_dir: &Path) -> Result<(), NetnsError> {
     if network.is_there() {
         return Err(NetnsError::Left { name: network.name.clone(), problems });
     }
-    let path = state_dir.join(NETWORK_FILE);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => Ok(removed.on("remove", &path)?),
-    }
+    Ok(remains::forget(state_dir, NETWORK_FILE)?)
 }
 
 impl Network {

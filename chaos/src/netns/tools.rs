@@ -2,10 +2,11 @@
 //! say what is wrong with it. Netlink by hand would save some milliseconds at the start of a cluster.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::enter::{Namespace, enter};
+use crate::kafka_home::on_path;
 
 /// Where they are on systems on which the PATH of users does not lead to them.
 const MORE_PLACES: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
@@ -39,9 +40,11 @@ impl Tool {
 
     /// Where it is; `None` if it is not installed.
     pub(super) fn find(self) -> Option<PathBuf> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let places = std::env::split_paths(&path).chain(MORE_PLACES.map(PathBuf::from));
-        places.map(|place| place.join(self.name())).find(|program| program.is_file())
+        let elsewhere = || {
+            let mut places = MORE_PLACES.into_iter().map(|place| Path::new(place).join(self.name()));
+            places.find(|program| program.is_file())
+        };
+        on_path(self.name()).or_else(elsewhere)
     }
 }
 

@@ -1,11 +1,12 @@
 //! `gauntlet faults list | undo`.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use gauntlet_chaos::disks;
-use gauntlet_chaos::docker::{self, DOCKER_ACTIONS};
+use gauntlet_chaos::docker::{self, DOCKER_ACTIONS, DockerError};
 use gauntlet_chaos::doctor::{Status, examine};
 use gauntlet_chaos::hook::HOOKED_ACTIONS;
 use gauntlet_chaos::journal::{Leftover, Planned, RunLeftovers, UndoAction, undo_run_with};
@@ -278,29 +279,15 @@ fn undo(args: &UndoArgs, out: &mut impl Write) -> std::io::Result<ExitReason> {
             reasons.push(undo_one(run, out, ExitReason::Pass)?);
         }
         // Series have no journal of their own.
-        match disks::undo_below(&args.out) {
-            Ok(disks) => {
-                for disk in disks {
-                    writeln!(out, "the disk at {} of a dead cluster is taken down", disk.display())?;
-                }
-            }
-            Err(error) => {
-                writeln!(std::io::stderr(), "error: {error}")?;
-                reasons.push(ExitReason::RollbackFailed);
-            }
-        }
-        match netns::undo_below(&args.out, DEPTH_MAX) {
-            Ok(networks) => {
-                for network in networks {
-                    writeln!(out, "the network {network} of a dead cluster is removed")?;
-                }
-            }
-            Err(error) => {
-                writeln!(std::io::stderr(), "error: {error}")?;
-                reasons.push(ExitReason::RollbackFailed);
-            }
-        }
-        reasons.push(undo_containers(&args.out, out)?);
+        reasons.push(tell_removed(disks::undo_below(&args.out), out, |disk| {
+            format!("the disk at {} of a dead cluster is taken down", disk.display())
+        })?);
+        reasons.push(tell_removed(netns::undo_below(&args.out, DEPTH_MAX), out, |network| {
+            format!("the network {network} of a dead cluster is removed")
+        })?);
+        reasons.push(tell_removed(undo_containers(&args.out), out, |count| {
+            format!("containers of dead clusters that are removed: {count}")
+        })?);
         writeln!(out, "{} with faults below {}", counted(runs.len()), args.out.display())?;
     }
     for run in &args.runs {
@@ -320,18 +307,35 @@ fn undo(args: &UndoArgs, out: &mut impl Write) -> std::io::Result<ExitReason> {
 
 /// Removes containers of dead clusters: those of series below `dir`, which have no journal of their own, and all that are labelled by a
 /// supervisor that is gone. Whoever has no engine has none of these.
-fn undo_containers(dir: &Path, out: &mut impl Write) -> std::io::Result<ExitReason> {
+fn undo_containers(dir: &Path) -> Result<Option<usize>, DockerError> {
     let below = docker::undo_below(dir, DEPTH_MAX);
     let labelled = if docker::why_not().is_none() { docker::remove_dead() } else { Ok(0) };
-    match below.and_then(|below| Ok(below + labelled?)) {
-        Ok(0) => {}
-        Ok(removed) => writeln!(out, "containers of dead clusters that are removed: {removed}")?,
+    Ok(some_of(below? + labelled?))
+}
+
+/// A number of things, if there are any.
+fn some_of(count: usize) -> Option<usize> {
+    (count > 0).then_some(count)
+}
+
+/// Tells what was removed of dead clusters, a line each, or why something could not be.
+fn tell_removed<T>(
+    removed: Result<impl IntoIterator<Item = T>, impl Display>,
+    out: &mut impl Write,
+    line: impl Fn(T) -> String,
+) -> std::io::Result<ExitReason> {
+    match removed {
+        Ok(removed) => {
+            for one in removed {
+                writeln!(out, "{}", line(one))?;
+            }
+            Ok(ExitReason::Pass)
+        }
         Err(error) => {
             writeln!(std::io::stderr(), "error: {error}")?;
-            return Ok(ExitReason::RollbackFailed);
+            Ok(ExitReason::RollbackFailed)
         }
     }
-    Ok(ExitReason::Pass)
 }
 
 fn counted(runs: usize) -> String {
@@ -341,34 +345,18 @@ fn counted(runs: usize) -> String {
 /// Undoes what is left of a run, and tells it. `if_it_goes_on` is what it means that nothing may be undone yet.
 fn undo_one(run: &Path, out: &mut impl Write, if_it_goes_on: ExitReason) -> std::io::Result<ExitReason> {
     let name = run.display();
-    match disks::undo_below(run) {
-        Ok(disks) => {
-            for disk in disks {
-                writeln!(out, "{name}: the disk at {} is taken down", disk.display())?;
-            }
-        }
-        Err(error) => {
-            writeln!(std::io::stderr(), "error: {error}")?;
-            return Ok(ExitReason::RollbackFailed);
-        }
-    }
     // Of a series, clusters lie one level below it, as that of a run does.
-    match docker::undo_below(run, 1) {
-        Ok(0) => {}
-        Ok(removed) => writeln!(out, "{name}: containers of its brokers that are removed: {removed}")?,
-        Err(error) => {
-            writeln!(std::io::stderr(), "error: {error}")?;
-            return Ok(ExitReason::RollbackFailed);
-        }
-    }
-    let removed = netns::undo_below(run, 1);
-    if let Ok(networks) = &removed {
-        for network in networks {
-            writeln!(out, "{name}: the network {network} of its brokers is removed")?;
-        }
-    }
-    if let Err(error) = removed {
-        writeln!(std::io::stderr(), "error: {error}")?;
+    let pass = ExitReason::Pass;
+    let are_removed = tell_removed(disks::undo_below(run), out, |disk| {
+        format!("{name}: the disk at {} is taken down", disk.display())
+    })? == pass
+        && tell_removed(docker::undo_below(run, 1).map(some_of), out, |count| {
+            format!("{name}: containers of its brokers that are removed: {count}")
+        })? == pass
+        && tell_removed(netns::undo_below(run, 1), out, |network| {
+            format!("{name}: the network {network} of its brokers is removed")
+        })? == pass;
+    if !are_removed {
         return Ok(ExitReason::RollbackFailed);
     }
     match undo_run_with(run, &run.join(CLUSTER_DIR), foreign_login) {

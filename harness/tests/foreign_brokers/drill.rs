@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use gauntlet_chaos::supervisor::NodeState;
-use gauntlet_chaos::{ClusterDirs, Launcher, cache_dir};
 
 use super::*;
 
@@ -26,19 +25,10 @@ struct Drill {
 
 impl Drill {
     fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let dirs = ClusterDirs {
-            data: dir.path().join("data"),
-            logs: dir.path().join("logs"),
-            cache: cache_dir().unwrap(),
-            keep_data: false,
-            undo_journal: None,
-        };
-        let launcher = Launcher { exe: PathBuf::from(GAUNTLET), args: vec!["__supervise".into()] };
         let fast = [("broker.session.timeout.ms", "3000"), ("broker.heartbeat.interval.ms", "500")];
         let config = fast.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let spec = LocalSpec { config, ..quick(3) };
-        let cluster = LocalCluster::start(&spec, &dirs, &launcher).unwrap();
+        let (cluster, dir) = brokers::start(&spec);
         let hook = dir.path().join("hook");
         fs::write(&hook, SCRIPT).unwrap();
         fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
