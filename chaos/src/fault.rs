@@ -38,11 +38,12 @@ pub(crate) use cpu_starve::Starving;
 pub use disk::{DiskFault, DiskOperations};
 pub(crate) use hooked::Hooked;
 pub use network::{Direction, NetworkFault, NetworkKind};
-pub(crate) use operations::{ACT_LIMIT, Admin};
+pub(crate) use operations::Admin;
 pub use operations::{
-    ConfigBefore, ConfigChange, ElectionPreferred, ElectionUnclean, FeatureUpgrade, LeaderImbalance,
-    Operation, OperationUndo, PartitionBefore, PartitionReassign, Placement, QuotaBefore, QuotaChange,
-    ReassignBefore, TopicAddPartitions, TopicBefore, TopicDeleteRecreate,
+    BrokerAbsent, BrokerAdd, BrokerPresent, BrokerRemove, ConfigBefore, ConfigChange, ElectionPreferred,
+    ElectionUnclean, FeatureUpgrade, LeaderImbalance, Operation, OperationUndo, PartitionBefore,
+    PartitionReassign, Placement, QuorumAddVoter, QuorumRemoveVoter, QuotaBefore, QuotaChange,
+    ReassignBefore, TopicAddPartitions, TopicBefore, TopicDeleteRecreate, VoterAbsent, VoterPresent,
 };
 pub use record::{FaultRecord, LogLoss};
 
@@ -401,7 +402,7 @@ fn start_if_gone(cluster: &LocalCluster, node: i32) -> Result<(), ChaosError> {
 impl Undo for LocalCluster {
     fn undo(&self, pending: &PendingUndo) -> Result<(), String> {
         let undone = match &pending.planned {
-            Planned::Operation(planned) => planned.undo.undo(&self.admin(UNDO_LIMIT)),
+            Planned::Operation(planned) => planned.undo.undo(&self.admin(planned.undo.limit()), Some(self)),
             // Nothing of a cluster of ours is done by hooks.
             Planned::Hook(planned) => {
                 return Err(format!("fault {} is of another cluster", planned.fault));

@@ -241,7 +241,7 @@ impl Undo for FaultCluster {
         match (self, &pending.planned) {
             (Self::Local(cluster), _) => cluster.undo(pending),
             (Self::Foreign(cluster), Planned::Operation(planned)) => {
-                planned.undo.undo(&cluster.admin(UNDO_LIMIT)).map_err(|error| error.to_string())
+                planned.undo.undo(&cluster.admin(UNDO_LIMIT), None).map_err(|error| error.to_string())
             }
             (Self::Foreign(cluster), Planned::Hook(planned)) => {
                 let of = (planned.fault.as_str(), planned.broker);

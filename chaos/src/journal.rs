@@ -177,7 +177,7 @@ impl PlannedOperation {
             let brokers: Vec<&str> = self.brokers.iter().map(|broker| broker.addr.as_str()).collect();
             format!("no broker of cluster {} answers at {}", self.cluster_id, brokers.join(", "))
         })?;
-        self.undo.undo(&admin).map_err(|error| error.to_string())
+        self.undo.undo(&admin, None).map_err(|error| error.to_string())
     }
 }
 

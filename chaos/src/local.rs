@@ -16,7 +16,7 @@ mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -35,6 +35,7 @@ pub use topology::{Node, Roles};
 use gauntlet_wire::{ConnectOptions, Permission, Security};
 
 use self::containers::Containers;
+use self::format::{FirstVoter, Format};
 use self::security::Access;
 use crate::docker;
 use crate::error::ChaosError;
@@ -80,6 +81,10 @@ pub struct LocalCluster {
     starving: Starving,
     /// Nodes that are started from the jars of the later release.
     upgraded: Mutex<BTreeSet<i32>>,
+    /// Spare nodes that have been added.
+    joined: Mutex<BTreeSet<i32>>,
+    /// Voters can join and leave the quorum.
+    dynamic_quorum: bool,
     /// Every node has a disk of a stated size.
     own_disks: bool,
 }
@@ -241,10 +246,18 @@ impl LocalCluster {
             supervisor.use_shims(nodes.iter().filter_map(|node| node.page.clone()).collect())?;
         }
         let version = origin.version();
-        let upgraded = Mutex::default();
-        let starving = Starving::default();
-        let own_disks = spec.disk_bytes.is_some();
-        let cluster = Self { nodes, cluster_id, version, access, supervisor, starving, upgraded, own_disks };
+        let cluster = Self {
+            nodes,
+            cluster_id,
+            version,
+            access,
+            supervisor,
+            starving: Starving::default(),
+            upgraded: Mutex::default(),
+            joined: Mutex::default(),
+            dynamic_quorum: spec.dynamic_quorum,
+            own_disks: spec.disk_bytes.is_some(),
+        };
         cluster.start_all()?;
         for node in cluster.brokers() {
             cluster.wait_until_ready(node, deadline)?;
@@ -257,7 +270,7 @@ impl LocalCluster {
     /// Addresses of all brokers, `host:port`.
     #[must_use]
     pub fn bootstrap(&self) -> Vec<String> {
-        self.nodes.iter().filter_map(|node| node.node.client_addr()).collect()
+        self.broker_addresses().into_values().collect()
     }
 
     /// As [`LocalCluster::bootstrap`], those first that neither stand still nor are gone: of others an answer is only waited for.
@@ -273,7 +286,28 @@ impl LocalCluster {
     /// `host:port` of every broker, by id.
     #[must_use]
     pub fn broker_addresses(&self) -> BTreeMap<i32, String> {
-        self.nodes.iter().filter_map(|node| Some((node.node.id, node.node.client_addr()?))).collect()
+        self.members().filter_map(|node| Some((node.node.id, node.node.client_addr()?))).collect()
+    }
+
+    /// The nodes that belong to the cluster, whether they run or not: those that may be added do once they are.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &LocalNode> {
+        let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.nodes.iter().filter(move |node| !node.node.is_spare || joined.contains(&node.node.id))
+    }
+
+    /// A node that may be added belongs to the cluster from now on, or no longer.
+    pub(crate) fn set_joined(&self, id: i32, has_joined: bool) {
+        let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        if has_joined {
+            joined.insert(id)
+        } else {
+            joined.remove(&id)
+        };
+    }
+
+    /// Whether voters can join and leave its quorum.
+    pub(crate) fn has_dynamic_quorum(&self) -> bool {
+        self.dynamic_quorum
     }
 
     /// How the user of the load connects: by what the spec says, with secrets that were made for this cluster.
@@ -317,7 +351,7 @@ impl LocalCluster {
         Ok(self.access.grant(&self.bootstrap(), permissions, Instant::now() + limit)?)
     }
 
-    /// All nodes: brokers by id, then isolated controllers by id.
+    /// All nodes, those included that may be added: brokers by id, then isolated controllers by id.
     #[must_use]
     pub fn nodes(&self) -> &[LocalNode] {
         &self.nodes
@@ -343,7 +377,7 @@ impl LocalCluster {
     /// Starts all nodes: containers at the same time, as each takes its engine a while.
     fn start_all(&self) -> Result<(), ChaosError> {
         if !self.is_in_containers() {
-            return self.nodes.iter().try_for_each(|node| self.start_node(node.node.id).map(|_| ()));
+            return self.members().try_for_each(|node| self.start_node(node.node.id).map(|_| ()));
         }
         let results: Vec<Result<SignalTimes, ChaosError>> = thread::scope(|scope| {
             let start = |node: &LocalNode| {
@@ -444,10 +478,14 @@ impl LocalCluster {
 
     /// A library that can't be preloaded is left out with a warning: better no run than one whose faults do nothing.
     fn refuse_without_shim(&self) -> Result<(), ChaosError> {
-        for node in self.nodes.iter().filter(|node| node.page.is_some()) {
-            if !self.shim_seen(node.node.id)?.is_mapped {
-                return Err(ChaosError::NoShim { name: node.node.name(), log: node.log.clone() });
-            }
+        self.members().try_for_each(|node| self.check_shim(node.node.id))
+    }
+
+    /// An error if node `id` is to have a shim, and runs without.
+    pub(crate) fn check_shim(&self, id: i32) -> Result<(), ChaosError> {
+        let node = self.node(id)?;
+        if node.page.is_some() && !self.shim_seen(id)?.is_mapped {
+            return Err(ChaosError::NoShim { name: node.node.name(), log: node.log.clone() });
         }
         Ok(())
     }
@@ -535,7 +573,7 @@ impl LocalCluster {
     }
 
     fn brokers(&self) -> impl Iterator<Item = &LocalNode> {
-        self.nodes.iter().filter(|node| node.node.client_port.is_some())
+        self.members().filter(|node| node.node.client_port.is_some())
     }
 
     fn wait_until_ready(&self, node: &LocalNode, deadline: Instant) -> Result<u64, ChaosError> {
@@ -624,8 +662,31 @@ impl NodeFiles<'_> {
             let path = self.logging_config(release);
             fs::write(&path, logging.content).on("write", &path)?;
         }
-        let written = nodes.iter().map(|node| self.write_node(node, nodes, &checkpoint));
+        let directories: Vec<String> = nodes.iter().map(|_| kafka_uuid()).collect();
+        let snapshot = self.first_snapshot(nodes, &directories)?;
+        let written = nodes.iter().zip(&directories).map(|(node, directory)| {
+            let is_voter = node.controller_port.is_some() && !node.is_spare;
+            let snapshot = snapshot.as_deref().filter(|_| is_voter);
+            let (cluster_id, checkpoint) = (self.cluster_id, &checkpoint[..]);
+            let format = Format { cluster_id, node_id: node.id, directory, checkpoint, snapshot };
+            self.write_node(node, nodes, &format)
+        });
         Ok(written.collect::<Result<_, _>>()?)
+    }
+
+    /// What its first voters begin with, where the quorum is dynamic.
+    fn first_snapshot(&self, nodes: &[Node], directories: &[String]) -> Result<Option<Vec<u8>>, FormatError> {
+        if !self.spec.dynamic_quorum {
+            return Ok(None);
+        }
+        let Release { home, java } = self.releases.first;
+        let first = nodes.iter().zip(directories).filter(|(node, _)| !node.is_spare);
+        let voter = |(node, directory): (&Node, &String)| {
+            let addr = SocketAddr::from((node.host, node.controller_port?));
+            Some(FirstVoter { id: node.id, addr, directory: directory.clone() })
+        };
+        let voters: Vec<FirstVoter> = first.filter_map(voter).collect();
+        format::first_snapshot(home, java, &self.dirs.data.join("format-quorum"), &voters).map(Some)
     }
 
     /// What a node's logging is configured by: one file for each kind of it.
@@ -633,10 +694,10 @@ impl NodeFiles<'_> {
         self.dirs.data.join(jvm::logging_config(release.home.logging).file_name)
     }
 
-    fn write_node(&self, node: &Node, nodes: &[Node], checkpoint: &[u8]) -> Result<LocalNode, FileError> {
+    fn write_node(&self, node: &Node, nodes: &[Node], format: &Format<'_>) -> Result<LocalNode, FileError> {
         let work_dir = self.dirs.data.join(node.name());
         let data_dir = data_dir_of(&self.dirs.data, node);
-        format::format_node(&data_dir, self.cluster_id, node.id, checkpoint)?;
+        format.write(&data_dir)?;
         let temp_dir = work_dir.join("tmp");
         create_private_dir(&temp_dir)?;
         let properties = work_dir.join("server.properties");

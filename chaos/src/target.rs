@@ -179,12 +179,12 @@ pub(crate) trait Electorate {
 
 impl Electorate for LocalCluster {
     fn node_ids(&self) -> Vec<i32> {
-        self.nodes().iter().map(|node| node.node.id).collect()
+        self.members().map(|node| node.node.id).collect()
     }
 
     fn broker_ids(&self) -> Vec<i32> {
         let serves = |node: &&LocalNode| node.node.client_port.is_some();
-        self.nodes().iter().filter(serves).map(|node| node.node.id).collect()
+        self.members().filter(serves).map(|node| node.node.id).collect()
     }
 
     fn addresses(&self) -> Vec<String> {

@@ -148,7 +148,11 @@ fn operation_line(spec: &FaultSpec, operation: &Operation) -> String {
         | Operation::PartitionReassign(_)
         | Operation::LeaderImbalance(_)
         | Operation::QuotaChange(_)
-        | Operation::TopicDeleteRecreate(_) => match spec.recover_after {
+        | Operation::TopicDeleteRecreate(_)
+        | Operation::BrokerAdd(_)
+        | Operation::BrokerRemove(_)
+        | Operation::QuorumAddVoter(_)
+        | Operation::QuorumRemoveVoter(_) => match spec.recover_after {
             Some(after) => {
                 format!("what was before is put back after {}", lasting(after))
             }

@@ -54,6 +54,9 @@ use problems::Problems;
 use tree::{Content, Located, Node};
 use types::Expectation;
 
+/// Number of the first controller of its own.
+pub(crate) const CONTROLLER_ID_MIN: u16 = 101;
+
 /// Checks the expression of one expectation against the scenario that it belongs to.
 pub type ExpectationCheck<'c> = &'c dyn Fn(&Scenario, &Expectation) -> Result<(), ExpressionMistake>;
 

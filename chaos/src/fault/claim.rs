@@ -23,6 +23,8 @@ pub enum Claim {
         /// The topic.
         topic: String,
     },
+    /// Who votes in the quorum: KRaft takes one change at a time (KIP-853).
+    Quorum,
     /// The rate of brokers at which throttled replicas are moved: a broker has one for all topics.
     ReplicationThrottle,
     /// A quota.
@@ -41,6 +43,7 @@ impl fmt::Display for Claim {
             Self::Client(name) => out.write_str(name),
             Self::Config { of, name } => write!(out, "{name} of {of}"),
             Self::Replicas { topic } => write!(out, "the placement of topic {topic}"),
+            Self::Quorum => out.write_str("who votes in the quorum"),
             Self::ReplicationThrottle => write!(out, "the throttle of replication"),
             Self::Quota { of, name } => write!(out, "{name} of {of}"),
         }

@@ -11,8 +11,8 @@ use crate::client::{Client, Clients};
 use crate::clock::monotonic_ns;
 use crate::error::ChaosError;
 use crate::fault::{
-    ACT_LIMIT, Acted, Aim, Claim, ClientFault, FaultRecord, FaultSpec, Hooked, Means, Operation,
-    OperationUndo, UNDO_LIMIT, status_of,
+    Acted, Aim, Claim, ClientFault, FaultRecord, FaultSpec, Hooked, Means, Operation, OperationUndo,
+    status_of,
 };
 use crate::foreign::ForeignCluster;
 use crate::journal::{BrokerAddress, JournalError, Planned, PlannedOperation, PlannedUndo};
@@ -188,7 +188,9 @@ impl FaultThread {
         let cluster = &self.shared.cluster;
         // First, so that what is read is not what another fault is going to undo.
         self.claim(operation.claims())?;
-        let before = operation.before(&cluster.admin(ACT_LIMIT))?;
+        let before = operation.before(&cluster.admin(operation.limit()), cluster.local().ok())?;
+        self.claim(before.iter().flat_map(OperationUndo::claims).collect())?;
+        let whom = before.as_ref().and_then(OperationUndo::whom).unwrap_or_else(|| operation.to_string());
         let undo = before.map(|before| {
             let address = |(id, addr)| BrokerAddress { id, addr };
             let planned = PlannedOperation {
@@ -202,7 +204,7 @@ impl FaultThread {
             Ok::<_, JournalError>(JournaledUndo { before, journal_id })
         });
         let hit = Hit::Cluster { operation: operation.clone(), undo: undo.transpose()? };
-        Ok((hit, ResolvedTarget { nodes: Vec::new(), why: operation.to_string() }))
+        Ok((hit, ResolvedTarget { nodes: Vec::new(), why: whom }))
     }
 
     /// Waits until the fault `before` is over and every replica is in sync again.
@@ -252,7 +254,8 @@ impl FaultThread {
         if state.ending {
             return Err(NotInjected::RunEnded);
         }
-        let taken = claims.iter().find_map(|claim| Some((claim.clone(), state.claimed.get(claim)?.clone())));
+        let other = |claim: &Claim| state.claimed.get(claim).filter(|fault| **fault != self.spec.name);
+        let taken = claims.iter().find_map(|claim| Some((claim.clone(), other(claim)?.clone())));
         if let Some((claim, other)) = taken {
             return Err(NotInjected::Claimed { claim, other });
         }
@@ -295,7 +298,9 @@ impl FaultThread {
                 cluster.hooked().and_then(|cluster| Hooked::apply(&hooked, cluster, &self.spec.name))
             }
             Hit::Cluster { operation, undo } => {
-                operation.apply(undo.as_ref().map(|undo| &undo.before), &cluster.admin(ACT_LIMIT))
+                let (before, admin) =
+                    (undo.as_ref().map(|undo| &undo.before), cluster.admin(operation.limit()));
+                operation.apply(before, &admin, cluster.local().ok())
             }
         };
         match applied {
@@ -354,7 +359,8 @@ impl FaultThread {
 
     /// Undoes an operation and marks the journal; gives the time when that was seen.
     fn put_back(&self, undo: &JournaledUndo) -> Result<u64, String> {
-        let undone = undo.before.undo(&self.shared.cluster.admin(UNDO_LIMIT));
+        let cluster = &self.shared.cluster;
+        let undone = undo.before.undo(&cluster.admin(undo.before.limit()), cluster.local().ok());
         undone.map_err(|error| error.to_string())?;
         let healed_ns = monotonic_ns();
         self.shared.journal.mark_undone(undo.journal_id).map_err(|error| error.to_string())?;

@@ -75,7 +75,7 @@ impl Undo for Leftovers {
                 planned.undo_on_foreign((self.login)(&self.run_dir)?, UNDO_LIMIT)
             }
             Planned::Operation(planned) => match planned.admin(self.security(), UNDO_LIMIT) {
-                Some(admin) => planned.undo.undo(&admin).map_err(|error| error.to_string()),
+                Some(admin) => planned.undo.undo(&admin, None).map_err(|error| error.to_string()),
                 None => Ok(()),
             },
         }

@@ -3,8 +3,12 @@
 //! `StorageTool format` writes two files: `meta.properties`, four lines of text that differ per node, and
 //! `bootstrap.checkpoint`, the finalized feature levels of the release, the same for every node and every cluster. So the
 //! tool runs once per Kafka version (1-2 s, kept in the cache), and a node is formatted by writing two files.
+//!
+//! Where the quorum is dynamic (KIP-853), its first voters have a third file, the first snapshot of the quorum's log, that names all of them:
+//! the same for each, but of this cluster alone, so that the tool runs for it.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -13,6 +17,9 @@ use crate::kafka_home::{Java, KafkaHome};
 use crate::random::kafka_uuid;
 
 const CHECKPOINT: &str = "bootstrap.checkpoint";
+/// The log of the quorum, and its snapshot from before the first record.
+const QUORUM_LOG: &str = "__cluster_metadata-0";
+const FIRST_SNAPSHOT: &str = "00000000000000000000-0000000000.checkpoint";
 
 /// Why the directories could not be formatted.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +55,10 @@ pub(super) fn bootstrap_checkpoint(
     if let Some(path) = cached.as_ref().filter(|path| path.is_file()) {
         return Ok(fs::read(path).on("read", path)?);
     }
-    let checkpoint = run_storage_tool(home, java, scratch)?;
+    // The tool insists on a complete KRaft configuration but opens none of these ports.
+    let properties = "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:9093\n\
+                      listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\n";
+    let checkpoint = run_storage_tool((home, java), scratch, (properties, &[]), Path::new(CHECKPOINT))?;
     if let (Some(dir), Some(path)) = (&home.format_cache, &cached) {
         create_private_dir(dir)?;
         // Two first runs at once write the same content; the last rename wins.
@@ -57,25 +67,59 @@ pub(super) fn bootstrap_checkpoint(
     Ok(checkpoint)
 }
 
-fn run_storage_tool(home: &KafkaHome, java: &Java, scratch: &Path) -> Result<Vec<u8>, FormatError> {
+/// One of the first voters of a quorum that is dynamic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FirstVoter {
+    /// Its `node.id`.
+    pub(super) id: i32,
+    /// Where the others reach it.
+    pub(super) addr: SocketAddr,
+    /// Its `directory.id`.
+    pub(super) directory: String,
+}
+
+/// The first snapshot of a quorum of these voters.
+pub(super) fn first_snapshot(
+    home: &KafkaHome,
+    java: &Java,
+    scratch: &Path,
+    voters: &[FirstVoter],
+) -> Result<Vec<u8>, FormatError> {
+    let written = |voter: &FirstVoter| format!("{}@{}:{}", voter.id, voter.addr, voter.directory);
+    let all = voters.iter().map(written).collect::<Vec<_>>().join(",");
+    let (id, addr) = voters.first().map_or((1, SocketAddr::from(([127, 0, 0, 1], 9093))), |v| (v.id, v.addr));
+    let properties = format!(
+        "process.roles=controller\nnode.id={id}\ncontroller.quorum.bootstrap.servers={addr}\nlisteners=CONTROLLER://{addr}\n"
+    );
+    let produced = Path::new(QUORUM_LOG).join(FIRST_SNAPSHOT);
+    run_storage_tool((home, java), scratch, (&properties, &["--initial-controllers", &all]), &produced)
+}
+
+/// Has the tool format a directory in `scratch` for a node with these properties, with these arguments more; gives the file that was
+/// `produced` there.
+fn run_storage_tool(
+    (home, java): (&KafkaHome, &Java),
+    scratch: &Path,
+    (properties, arguments): (&str, &[&str]),
+    produced: &Path,
+) -> Result<Vec<u8>, FormatError> {
     create_private_dir(scratch)?;
     let data_dir = scratch.join("data");
-    let properties = scratch.join("server.properties");
-    // The tool insists on a complete KRaft configuration but opens none of these ports.
+    let path = scratch.join("server.properties");
     let text = format!(
-        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:9093\n\
-         listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\ncontroller.listener.names=CONTROLLER\n\
+        "{properties}controller.listener.names=CONTROLLER\n\
          listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\nlog.dirs={}\n",
         data_dir.display()
     );
-    fs::write(&properties, text).on("write", &properties)?;
+    fs::write(&path, text).on("write", &path)?;
     let log = scratch.join("storage-tool.log");
     let output = File::create(&log).on("create", &log)?;
     let errors = output.try_clone().on("open", &log)?;
     let status = Command::new(&java.program)
         .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &home.class_path()])
         .args(["kafka.tools.StorageTool", "format", "-t", &kafka_uuid(), "-c"])
-        .arg(&properties)
+        .arg(&path)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(errors)
@@ -85,24 +129,42 @@ fn run_storage_tool(home: &KafkaHome, java: &Java, scratch: &Path) -> Result<Vec
     if !status.success() {
         return Err(failed(status.to_string()));
     }
-    fs::read(data_dir.join(CHECKPOINT)).map_err(|error| failed(format!("it wrote no {CHECKPOINT}: {error}")))
+    let written = |error| failed(format!("it wrote no {}: {error}", produced.display()));
+    fs::read(data_dir.join(produced)).map_err(written)
 }
 
-/// Formats `data_dir` for node `node_id` of cluster `cluster_id`. The directory id is fresh for each: the controller
-/// tells replicas' places apart by it (KIP-858), so a copied one would make two brokers claim the same disk.
-pub(super) fn format_node(
-    data_dir: &Path,
-    cluster_id: &str,
-    node_id: i32,
-    checkpoint: &[u8],
-) -> Result<(), FileError> {
-    create_private_dir(data_dir)?;
-    let meta = data_dir.join("meta.properties");
-    let text =
-        format!("version=1\ncluster.id={cluster_id}\nnode.id={node_id}\ndirectory.id={}\n", kafka_uuid());
-    fs::write(&meta, text).on("write", &meta)?;
-    let path = data_dir.join(CHECKPOINT);
-    fs::write(&path, checkpoint).on("write", &path)
+/// What a node is formatted with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Format<'a> {
+    /// The cluster.
+    pub(super) cluster_id: &'a str,
+    /// The node.
+    pub(super) node_id: i32,
+    /// Fresh for each: the controller tells replicas' places apart by it (KIP-858), so a copied one would make two brokers claim the same disk.
+    pub(super) directory: &'a str,
+    /// Feature levels of the release.
+    pub(super) checkpoint: &'a [u8],
+    /// What the first voters of a quorum that is dynamic begin with.
+    pub(super) snapshot: Option<&'a [u8]>,
+}
+
+impl Format<'_> {
+    /// Formats `data_dir`.
+    pub(super) fn write(&self, data_dir: &Path) -> Result<(), FileError> {
+        let Self { cluster_id, node_id, directory, .. } = self;
+        create_private_dir(data_dir)?;
+        let meta = data_dir.join("meta.properties");
+        let text =
+            format!("version=1\ncluster.id={cluster_id}\nnode.id={node_id}\ndirectory.id={directory}\n");
+        fs::write(&meta, text).on("write", &meta)?;
+        let path = data_dir.join(CHECKPOINT);
+        fs::write(&path, self.checkpoint).on("write", &path)?;
+        let Some(snapshot) = self.snapshot else { return Ok(()) };
+        let log = data_dir.join(QUORUM_LOG);
+        create_private_dir(&log)?;
+        let path = log.join(FIRST_SNAPSHOT);
+        fs::write(&path, snapshot).on("write", &path)
+    }
 }
 
 #[cfg(test)]
@@ -112,13 +174,17 @@ mod tests {
     #[test]
     fn nodes_share_the_cluster_and_nothing_else() {
         let base = tempfile::tempdir().unwrap();
-        let meta = |id: i32| {
-            let dir = base.path().join(id.to_string());
-            format_node(&dir, "Zm9vYmFyZm9vYmFyZm9vYg", id, b"features").unwrap();
+        let meta = |node_id: i32, directory: &str, snapshot: Option<&[u8]>| {
+            let dir = base.path().join(node_id.to_string());
+            let cluster_id = "Zm9vYmFyZm9vYmFyZm9vYg";
+            let format = Format { cluster_id, node_id, directory, checkpoint: b"features", snapshot };
+            format.write(&dir).unwrap();
             assert_eq!(fs::read(dir.join(CHECKPOINT)).unwrap(), b"features");
+            let first = fs::read(dir.join(QUORUM_LOG).join(FIRST_SNAPSHOT)).ok();
+            assert_eq!(first.as_deref(), snapshot);
             fs::read_to_string(dir.join("meta.properties")).unwrap()
         };
-        let (one, two) = (meta(1), meta(2));
+        let (one, two) = (meta(1, "a", None), meta(2, "b", Some(b"voters")));
         assert!(
             one.starts_with("version=1\ncluster.id=Zm9vYmFyZm9vYmFyZm9vYg\nnode.id=1\ndirectory.id="),
             "{one}"

@@ -39,7 +39,8 @@ pub(super) fn escaped_properties(
     let listeners = if node.has_brokers_listener() { vec![listener, BROKERS] } else { vec![listener] };
     let mut properties = access.properties(&listeners);
     properties.extend(configured(spec));
-    properties.extend(owned(listener, node, nodes, data_dir));
+    properties.extend(owned(listener, node, data_dir));
+    properties.extend([quorum(spec, nodes)]);
     properties.into_iter().map(|(name, value)| (name, escaped(&value))).collect()
 }
 
@@ -100,13 +101,21 @@ fn defaults(spec: &LocalSpec) -> BTreeMap<String, String> {
     ])
 }
 
-/// What identifies the node and its place in the cluster. Static voters, because they need no format step that knows the
-/// other nodes, and work the same from 3.9 on.
-fn owned(listener: &str, node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeMap<String, String> {
-    let voters: Vec<String> = nodes
-        .iter()
-        .filter_map(|voter| Some(format!("{}@{}:{}", voter.id, voter.host, voter.controller_port?)))
-        .collect();
+/// Where the quorum is. Static voters unless they are to change, because these need no format step that knows the other nodes, and work the
+/// same from 3.9 on. Of dynamic ones nodes are told where to ask, and what they were formatted with tells who votes (KIP-853).
+fn quorum(spec: &LocalSpec, nodes: &[Node]) -> (String, String) {
+    let voters = nodes.iter().filter(|node| !node.is_spare);
+    let at =
+        voters.filter_map(|voter| Some((voter.id, format!("{}:{}", voter.host, voter.controller_port?))));
+    let (name, at): (_, Vec<String>) = match spec.dynamic_quorum {
+        false => ("controller.quorum.voters", at.map(|(id, addr)| format!("{id}@{addr}")).collect()),
+        true => ("controller.quorum.bootstrap.servers", at.map(|(_, addr)| addr).collect()),
+    };
+    (name.to_owned(), at.join(","))
+}
+
+/// What identifies the node and its place in the cluster.
+fn owned(listener: &str, node: &Node, data_dir: &Path) -> BTreeMap<String, String> {
     let roles = match node.roles {
         Roles::Broker => "broker",
         Roles::Controller => "controller",
@@ -123,7 +132,6 @@ fn owned(listener: &str, node: &Node, nodes: &[Node], data_dir: &Path) -> BTreeM
     }
     let mut owned = BTreeMap::from([
         ("controller.listener.names".to_owned(), "CONTROLLER".to_owned()),
-        ("controller.quorum.voters".to_owned(), voters.join(",")),
         ("listener.security.protocol.map".to_owned(), protocols),
         ("listeners".to_owned(), join(|l| Some(l.own))),
         ("log.dirs".to_owned(), data_dir.display().to_string()),
@@ -267,6 +275,24 @@ unclean.leader.election.enable=true
         assert!(controller.contains("advertised.listeners=CONTROLLER://127.0.0.1:20005\n"), "{controller}");
         assert!(controller.contains("\nlisteners=CONTROLLER://127.0.0.1:20006\n"), "{controller}");
         assert!(!controller.contains("inter.broker"), "{controller}");
+    }
+
+    #[test]
+    fn of_a_quorum_that_is_dynamic_nodes_are_told_where_to_ask() {
+        let spares = LocalSpec { spare_brokers: 1, spare_controllers: 1, ..LocalSpec::default() };
+        let spec =
+            LocalSpec { brokers: 1, controllers: Controllers::Isolated(1), dynamic_quorum: true, ..spares };
+        let nodes = lay_out(&spec, &PORTS);
+        for node in &nodes {
+            let text = render(&spec, &Access::default(), node, &nodes, Path::new("/n"));
+            assert!(text.contains("\ncontroller.quorum.bootstrap.servers=127.0.0.1:20003\n"), "{text}");
+            assert!(!text.contains("controller.quorum.voters"), "{text}");
+        }
+        let spec = LocalSpec { spare_controllers: 0, dynamic_quorum: false, ..spec };
+        let nodes = lay_out(&spec, &PORTS);
+        let added = render(&spec, &Access::default(), &nodes[1], &nodes, Path::new("/n"));
+        assert!(added.contains("\ncontroller.quorum.voters=101@127.0.0.1:20003\n"), "{added}");
+        assert!(added.contains("\nnode.id=2\n"), "{added}");
     }
 
     #[test]

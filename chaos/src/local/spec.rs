@@ -15,8 +15,15 @@ use crate::shim;
 pub struct LocalSpec {
     /// Number of brokers, ids 1 to N.
     pub brokers: u16,
+    /// Brokers more, with the ids above those, that have their place and are not started: [`BrokerAdd`](crate::fault::BrokerAdd) does.
+    pub spare_brokers: u16,
     /// Who runs the KRaft quorum.
     pub controllers: Controllers,
+    /// Controllers more, with the ids above those of the others (101 and up), that are not started:
+    /// [`QuorumAddVoter`](crate::fault::QuorumAddVoter) does. Only for a quorum that is dynamic.
+    pub spare_controllers: u16,
+    /// Whether voters can join and leave the quorum (KIP-853, Kafka 3.9 and newer); else they are static, as configuration files name them.
+    pub dynamic_quorum: bool,
     /// Which Kafka.
     pub kafka: KafkaSource,
     /// The release that brokers are started as after an upgrade ([`LocalCluster::upgrade`](super::LocalCluster::upgrade)); newer than the
@@ -47,7 +54,10 @@ impl Default for LocalSpec {
     fn default() -> Self {
         Self {
             brokers: 3,
+            spare_brokers: 0,
             controllers: Controllers::Combined,
+            spare_controllers: 0,
+            dynamic_quorum: false,
             kafka: KafkaSource::default(),
             upgrade_to: None,
             jvm: Jvm::Steady,
@@ -113,10 +123,11 @@ pub fn is_heap(bytes: u64) -> bool {
 }
 
 /// Properties that gauntlet must set itself, because clients, faults and clean-up rest on them.
-pub const OWNED_PROPERTIES: [&str; 15] = [
+pub const OWNED_PROPERTIES: [&str; 16] = [
     "advertised.listeners",
     "broker.id",
     "controller.listener.names",
+    "controller.quorum.auto.join.enable",
     "controller.quorum.bootstrap.servers",
     "controller.quorum.voters",
     "inter.broker.listener.name",
@@ -140,7 +151,7 @@ pub enum SpecError {
     /// Too few or too many nodes.
     #[error("{what} must be from 1 to {NODES_MAX}, not {count}")]
     Count {
-        /// `brokers` or `controllers`.
+        /// `brokers` or `controllers`, those that are added later included.
         what: &'static str,
         /// The number given.
         count: u16,
@@ -151,6 +162,9 @@ pub enum SpecError {
         /// The number given.
         count: u16,
     },
+    /// A spare voter of a quorum that takes none.
+    #[error("controllers that join later need a quorum that is dynamic")]
+    StaticQuorum,
     /// A heap that no broker can live with, or that the JVM's flags can't say.
     #[error("the heap must be whole MiB from {} MiB to {} MiB, not {bytes} bytes", HEAP_BYTES.start() / MIB, HEAP_BYTES.end() / MIB)]
     Heap {
@@ -242,11 +256,16 @@ impl LocalSpec {
             _ => Err(SpecError::Count { what, count }),
         };
         in_range("brokers", self.brokers)?;
+        in_range("brokers", self.brokers.saturating_add(self.spare_brokers))?;
         if let Controllers::Isolated(count) = self.controllers {
             in_range("controllers", count)?;
+            in_range("controllers", count.saturating_add(self.spare_controllers))?;
             if count % 2 == 0 {
                 return Err(SpecError::EvenQuorum { count });
             }
+        }
+        if self.spare_controllers > 0 && !self.dynamic_quorum {
+            return Err(SpecError::StaticQuorum);
         }
         if let Some(bytes) = self.heap_bytes.filter(|bytes| !is_heap(*bytes)) {
             return Err(SpecError::Heap { bytes });
@@ -298,6 +317,7 @@ impl LocalSpec {
             (self.proxied, "a proxy in front of them"),
             (self.shimmed, "a library in front of the C library"),
             (self.upgrade_to.is_some(), "an upgrade"),
+            (self.spare_brokers > 0 || self.dynamic_quorum, "members that join or leave"),
         ];
         if let Some((_, what)) = impossible.iter().find(|(is_wanted, _)| *is_wanted) {
             return Err(SpecError::NotInContainers { what });
@@ -314,14 +334,14 @@ impl LocalSpec {
         self.heap_bytes.unwrap_or(self.jvm.usual_heap_bytes())
     }
 
-    /// Number of JVMs.
+    /// Number of JVMs, when all that may join have.
     #[must_use]
     pub fn node_count(&self) -> usize {
         let isolated = match self.controllers {
             Controllers::Combined => 0,
             Controllers::Isolated(count) => count,
         };
-        usize::from(self.brokers) + usize::from(isolated)
+        [self.brokers, self.spare_brokers, isolated, self.spare_controllers].map(usize::from).iter().sum()
     }
 }
 
@@ -360,6 +380,8 @@ mod tests {
                 LocalSpec { controllers: Controllers::Isolated(2), ..base.clone() },
                 "tolerate no more failures than 1",
             ),
+            (LocalSpec { spare_brokers: 48, ..base.clone() }, "brokers must be from 1 to 50, not 51"),
+            (LocalSpec { spare_controllers: 1, ..base.clone() }, "need a quorum that is dynamic"),
             (LocalSpec { heap_bytes: Some(255 * MIB), ..base.clone() }, "from 256 MiB to 65536 MiB"),
             (LocalSpec { heap_bytes: Some(GIB_AND_A_BIT), ..base.clone() }, "not 1073741825 bytes"),
             (

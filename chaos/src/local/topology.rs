@@ -16,6 +16,8 @@ pub struct Node {
     pub id: i32,
     /// What it is.
     pub roles: Roles,
+    /// Whether it belongs to the cluster only once it has been added.
+    pub is_spare: bool,
     /// Where all its ports are, and those of a proxy in front of it.
     pub host: Ipv4Addr,
     /// Port where clients, and without a proxy other brokers, reach it, if it is a broker.
@@ -105,55 +107,68 @@ impl Node {
     }
 }
 
+/// A node before it has a place.
+#[derive(Clone, Copy)]
+struct Member {
+    id: i32,
+    roles: Roles,
+    is_spare: bool,
+}
+
+/// All nodes of `spec`, those included that may be added: brokers first, then isolated controllers.
+fn members(spec: &LocalSpec) -> Vec<Member> {
+    let (broker, isolated) = match spec.controllers {
+        Controllers::Combined => (Roles::Both, 0),
+        Controllers::Isolated(count) => (Roles::Broker, count),
+    };
+    let groups = [
+        (1, spec.brokers, broker, false),
+        (1 + i32::from(spec.brokers), spec.spare_brokers, Roles::Broker, true),
+        (FIRST_CONTROLLER_ID, isolated, Roles::Controller, false),
+        (FIRST_CONTROLLER_ID + i32::from(isolated), spec.spare_controllers, Roles::Controller, true),
+    ];
+    let of_group = |(first, count, roles, is_spare)| {
+        (first..first + i32::from(count)).map(move |id| Member { id, roles, is_spare })
+    };
+    groups.into_iter().flat_map(of_group).collect()
+}
+
 /// The ids of all nodes of `spec`: brokers first, then isolated controllers.
 pub(super) fn ids(spec: &LocalSpec) -> Vec<i32> {
-    let controllers = match spec.controllers {
-        Controllers::Combined => 0,
-        Controllers::Isolated(count) => i32::from(count),
-    };
-    let brokers = 1..=i32::from(spec.brokers);
-    brokers.chain(FIRST_CONTROLLER_ID..FIRST_CONTROLLER_ID + controllers).collect()
+    members(spec).into_iter().map(|member| member.id).collect()
 }
 
 /// Gives every node of `spec` its place in `network`.
 pub(super) fn lay_out_in(spec: &LocalSpec, network: &Network) -> Vec<Node> {
-    let place = |id: i32| {
-        let roles = match (id < FIRST_CONTROLLER_ID, spec.controllers) {
-            (false, _) => Roles::Controller,
-            (true, Controllers::Combined) => Roles::Both,
-            (true, Controllers::Isolated(_)) => Roles::Broker,
-        };
-        Node {
-            id,
-            roles,
-            host: network.addr_of(id),
-            client_port: (roles != Roles::Controller).then_some(own_ports::CLIENTS),
-            controller_port: (roles != Roles::Broker).then_some(own_ports::CONTROLLERS),
-            namespace: Some(network.name_of(id)),
-            behind: None,
-        }
+    let place = |Member { id, roles, is_spare }: Member| Node {
+        id,
+        roles,
+        is_spare,
+        host: network.addr_of(id),
+        client_port: (roles != Roles::Controller).then_some(own_ports::CLIENTS),
+        controller_port: (roles != Roles::Broker).then_some(own_ports::CONTROLLERS),
+        namespace: Some(network.name_of(id)),
+        behind: None,
     };
-    ids(spec).into_iter().map(place).collect()
+    members(spec).into_iter().map(place).collect()
 }
 
 /// How many ports a cluster of `spec` needs.
 pub(super) fn ports_needed(spec: &LocalSpec) -> usize {
     let (for_broker, for_controller) = if spec.proxied { (4, 2) } else { (1, 1) };
-    let brokers = usize::from(spec.brokers);
-    let controllers = match spec.controllers {
-        Controllers::Combined => brokers,
-        Controllers::Isolated(count) => usize::from(count),
+    let of_member = |member: &Member| match member.roles {
+        Roles::Broker => for_broker,
+        Roles::Controller => for_controller,
+        Roles::Both => for_broker + for_controller,
     };
-    for_broker * brokers + for_controller * controllers
+    members(spec).iter().map(of_member).sum()
 }
 
 /// Deals `ports` (at least [`ports_needed`]) to the nodes of `spec`: brokers first, then isolated controllers.
 pub(super) fn lay_out(spec: &LocalSpec, ports: &[u16]) -> Vec<Node> {
     assert!(ports.len() >= ports_needed(spec), "{} ports for {} nodes", ports.len(), spec.node_count());
     let mut ports = ports.iter().copied();
-    let mut nodes = Vec::with_capacity(spec.node_count());
-    let combined = spec.controllers == Controllers::Combined;
-    let mut node = |id: i32, roles: Roles| {
+    let place = |Member { id, roles, is_spare }: Member| {
         let mut port_of = |wanted: bool| if wanted { ports.next() } else { None };
         let (broker, controller) = (roles != Roles::Controller, roles != Roles::Broker);
         let (client_port, controller_port) = (port_of(broker), port_of(controller));
@@ -163,25 +178,10 @@ pub(super) fn lay_out(spec: &LocalSpec, ports: &[u16]) -> Vec<Node> {
             brokers_port: port_of(broker),
             controller_port: port_of(controller),
         });
-        nodes.push(Node {
-            id,
-            roles,
-            host: Ipv4Addr::LOCALHOST,
-            client_port,
-            controller_port,
-            namespace: None,
-            behind,
-        });
+        let host = Ipv4Addr::LOCALHOST;
+        Node { id, roles, is_spare, host, client_port, controller_port, namespace: None, behind }
     };
-    for id in 1..=i32::from(spec.brokers) {
-        node(id, if combined { Roles::Both } else { Roles::Broker });
-    }
-    if let Controllers::Isolated(count) = spec.controllers {
-        for id in FIRST_CONTROLLER_ID..FIRST_CONTROLLER_ID + i32::from(count) {
-            node(id, Roles::Controller);
-        }
-    }
-    nodes
+    members(spec).into_iter().map(place).collect()
 }
 
 #[cfg(test)]
@@ -192,7 +192,9 @@ mod tests {
     fn every_node_gets_what_its_roles_need_and_no_port_twice() {
         let arrangements = [Controllers::Combined, Controllers::Isolated(3)];
         for (controllers, proxied) in arrangements.into_iter().flat_map(|c| [(c, false), (c, true)]) {
-            let spec = LocalSpec { brokers: 5, controllers, proxied, ..LocalSpec::default() };
+            let (spare_brokers, spare_controllers) = (2, 1);
+            let spares = LocalSpec { spare_brokers, spare_controllers, ..LocalSpec::default() };
+            let spec = LocalSpec { brokers: 5, controllers, proxied, ..spares };
             let ports: Vec<u16> = (20_000..).take(ports_needed(&spec)).collect();
             let nodes = lay_out(&spec, &ports);
             assert_eq!(nodes.len(), spec.node_count());
@@ -207,6 +209,20 @@ mod tests {
             used.sort_unstable();
             assert_eq!(used, ports);
         }
+    }
+
+    #[test]
+    fn those_that_may_be_added_have_the_next_ids() {
+        let controllers = Controllers::Isolated(3);
+        let spec = LocalSpec { spare_brokers: 2, controllers, spare_controllers: 1, ..LocalSpec::default() };
+        let spares: Vec<(i32, Roles)> =
+            members(&spec).iter().filter(|m| m.is_spare).map(|m| (m.id, m.roles)).collect();
+        assert_eq!(spares, [(4, Roles::Broker), (5, Roles::Broker), (104, Roles::Controller)]);
+        assert_eq!(ids(&spec), [1, 2, 3, 4, 5, 101, 102, 103, 104]);
+        let combined = LocalSpec { controllers: Controllers::Combined, ..spec };
+        // Who joins votes nowhere unless it is told to.
+        assert_eq!(members(&combined)[3].roles, Roles::Broker);
+        assert_eq!(ids(&combined), [1, 2, 3, 4, 5, 101]);
     }
 
     #[test]

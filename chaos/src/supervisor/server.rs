@@ -645,7 +645,7 @@ fn undo_operations(
 fn undo_operation(planned: &PlannedOperation, state_dir: &Path, left: Duration) -> Result<(), String> {
     let security = operator_of(state_dir).map_err(|error| error.to_string())?;
     let admin = planned.admin(security, left).ok_or("no broker answers")?;
-    planned.undo.undo(&admin).map_err(|error| error.to_string())
+    planned.undo.undo(&admin, None).map_err(|error| error.to_string())
 }
 
 /// Marks pending faults of `journal`: all nodes are gone, so nothing is left of any fault but, in data that is kept, of an operation

@@ -6,6 +6,7 @@
 
 mod faults;
 mod matrix;
+mod members;
 mod netns;
 mod network;
 mod operations;

@@ -27,7 +27,7 @@ use tempfile::TempDir;
 use super::support::{
     LIMIT, Run, TestResult, dirs, eventually, launcher, listed, process_of, produce, quick, report,
 };
-use super::{netns, network, operations, shims};
+use super::{members, netns, network, operations, shims};
 
 /// Where rows are appended, one JSON object a line.
 const ROWS: &str = "GAUNTLET_FAULT_ROWS";
@@ -67,11 +67,20 @@ enum Shape {
     Older,
     /// As combined, with a shim between every node and the C library.
     Shimmed,
+    /// Four such nodes, and more that may join: a broker, and a controller for a quorum that is dynamic.
+    Growing,
 }
 
 impl Shape {
-    const ALL: [Self; 6] =
-        [Self::Combined, Self::Isolated, Self::Proxied, Self::Netns, Self::Older, Self::Shimmed];
+    const ALL: [Self; 7] = [
+        Self::Combined,
+        Self::Isolated,
+        Self::Proxied,
+        Self::Netns,
+        Self::Older,
+        Self::Shimmed,
+        Self::Growing,
+    ];
     /// Those in which a controller is killed and stopped in every way.
     const DIRECT: [Self; 2] = [Self::Combined, Self::Isolated];
 
@@ -79,6 +88,7 @@ impl Shape {
         match self {
             Self::Combined | Self::Proxied | Self::Netns | Self::Older | Self::Shimmed => 3,
             Self::Isolated => 2,
+            Self::Growing => 4,
         }
     }
 
@@ -90,6 +100,7 @@ impl Shape {
             Self::Netns => "3 brokers, combined controllers, in network namespaces",
             Self::Older => "3 brokers of Kafka 3.9.1, combined controllers",
             Self::Shimmed => "3 brokers, combined controllers, with a shim",
+            Self::Growing => "4 brokers, combined controllers, a dynamic quorum",
         }
     }
 
@@ -102,16 +113,18 @@ impl Shape {
         ];
         let config = fast.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let controllers = match self {
-            Self::Combined | Self::Proxied | Self::Netns | Self::Older | Self::Shimmed => {
-                Controllers::Combined
-            }
             Self::Isolated => Controllers::Isolated(3),
+            _ => Controllers::Combined,
         };
         let (proxied, shimmed) = (self == Self::Proxied, self == Self::Shimmed);
         let spec = LocalSpec { config, controllers, proxied, shimmed, ..quick(self.brokers()) };
         match self {
             Self::Netns => LocalSpec { isolation: Isolation::Netns, ..spec },
             Self::Older => LocalSpec { kafka: older(), upgrade_to: Some(KafkaVersion::DEFAULT), ..spec },
+            Self::Growing => {
+                let (spare_brokers, spare_controllers) = (1, 1);
+                LocalSpec { spare_brokers, spare_controllers, dynamic_quorum: true, ..spec }
+            }
             _ => spec,
         }
     }
@@ -153,6 +166,9 @@ fn rows() -> Vec<Row> {
         let in_ci_test = !matches!(operation, Operation::ElectionUnclean(_));
         let row = row(Do::Operation { operation }, Target::Cluster, Shape::Combined);
         rows.push(Row { in_ci_test, ..row });
+    }
+    for (operation, _) in members::rows() {
+        rows.push(row(Do::Operation { operation }, Target::Cluster, Shape::Growing));
     }
     for shape in Shape::DIRECT {
         for action in [Do::BrokerKill, stop.clone(), Do::BrokerPause, restart.clone(), Do::BrokerBounce] {
@@ -199,7 +215,7 @@ impl Row {
 
     fn whom(&self) -> &'static str {
         if let FaultAction::Operation { operation } = &self.action {
-            let rows = operations::rows().into_iter();
+            let rows = operations::rows().into_iter().chain(members::rows());
             return rows.filter(|(row, _)| row == operation).map(|(_, whom)| whom).next().unwrap_or("nobody");
         }
         match self.target {
@@ -281,6 +297,9 @@ pub(crate) fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
             Trial::test(format!("catalogue, killed: {name}"), move || a_killed_run_leaves_nothing(&row));
         trials.push(killed.with_ignored_flag(!killed_in_ci_test));
     }
+    let cluster = Arc::clone(clusters);
+    let refused = move || operations::members_that_can_not_change(&cluster.get(Shape::Growing)?);
+    trials.push(Trial::test("catalogue: members_that_can_not_change", refused).with_ignored_flag(true));
     let more: [(&str, OnCluster); 4] = [
         ("what_can_not_be_done_changes_nothing", operations::what_can_not_be_done_changes_nothing),
         ("one_operation_at_a_time", operations::one_operation_at_a_time),
@@ -564,7 +583,10 @@ fn a_killed_run_leaves_nothing(row: &Row) -> TestResult {
     }
     let gone_s = killed.elapsed().as_secs_f64();
     assert_eq!(read_pending(&journal)?, [], "nothing is left to undo");
-    if let (FaultAction::Operation { .. }, true) = (&row.action, lasts) {
+    // Members that changed are not put back: all of them end.
+    if let (FaultAction::Operation { operation }, true) = (&row.action, lasts)
+        && !operation.needs_nodes()
+    {
         let log = std::fs::read_to_string(base.path().join("logs/supervisor.log"))?;
         assert!(log.contains("healing: fault fault#1 is undone"), "{log}");
     }
@@ -620,7 +642,7 @@ fn topic_of(row: &Row, cluster: &LocalCluster) -> Result<String, Failed> {
     let new_topic = NewTopic {
         name: topic.clone(),
         partitions: 6,
-        replication_factor: i16::try_from(row.shape.brokers())?,
+        replication_factor: i16::try_from(row.shape.brokers().min(3))?,
         config: Default::default(),
     };
     connect_first(&bootstrap, &options)?.create_topic(&new_topic, LIMIT)?;

@@ -18,6 +18,7 @@ use gauntlet_wire::{
 };
 use libtest_mimic::Failed;
 
+use super::members;
 use super::support::{LIMIT, TestResult, eventually, produce};
 
 /// The topic of all rows: a replica on every broker.
@@ -130,6 +131,7 @@ pub(crate) fn set_stage(operation: &Operation, cluster: &LocalCluster) -> TestRe
         Operation::LeaderImbalance(imbalance) => super::network::deal_leaders(cluster, &imbalance.topic)?,
         Operation::ElectionPreferred(election) => turn_around(cluster, &election.topic)?,
         Operation::ElectionUnclean(_) => leave_nobody_in_sync(cluster)?,
+        operation if operation.needs_nodes() => members::set_stage(cluster)?,
         _ => {}
     }
     Ok(())
@@ -209,11 +211,16 @@ struct Shown {
     quotas: BTreeMap<i32, BTreeMap<String, f64>>,
     /// Who leads, and the replicas in their order, partition by partition.
     partitions: BTreeMap<i32, Vec<String>>,
+    /// Who belongs to the cluster, if that is what changes.
+    members: Option<BTreeMap<i32, members::Members>>,
 }
 
 fn state(operation: &Operation, cluster: &LocalCluster) -> Result<Shown, Failed> {
-    let mut shown = Shown { config: BTreeMap::new(), quotas: BTreeMap::new(), partitions: BTreeMap::new() };
-    let topic = operation.topic().map(|topic| ConfigResource::Topic(topic.to_owned()));
+    let members = operation.needs_nodes().then(|| members::members(cluster)).transpose()?;
+    let (config, quotas, partitions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut shown = Shown { config, quotas, partitions, members };
+    let changed = operation.topic().or_else(|| operation.needs_nodes().then_some(WIDE));
+    let topic = changed.map(|topic| ConfigResource::Topic(topic.to_owned()));
     for (id, addr) in cluster.broker_addresses() {
         let mut connection = Connection::connect(&addr, &ConnectOptions::default())?;
         let all = [Some(ConfigResource::Broker(id)), Some(ConfigResource::AllBrokers), topic.clone()];
@@ -223,7 +230,7 @@ fn state(operation: &Operation, cluster: &LocalCluster) -> Result<Shown, Failed>
         if let Operation::QuotaChange(change) = operation {
             shown.quotas.insert(id, connection.client_quotas(&change.of)?);
         }
-        if let Some(topic) = operation.topic() {
+        if let Some(topic) = changed {
             let partitions = connection.describe_topic(topic)?.partitions;
             shown.partitions.insert(
                 id,
@@ -301,6 +308,10 @@ fn seen(operation: &Operation, cluster: &LocalCluster) -> Result<String, Failed>
             Ok("every broker describes it so".to_owned())
         }
         Operation::ElectionUnclean(_) => led_by_who_lacks_some(cluster),
+        Operation::BrokerAdd(_)
+        | Operation::BrokerRemove(_)
+        | Operation::QuorumAddVoter(_)
+        | Operation::QuorumRemoveVoter(_) => members::seen(operation, cluster),
         // The whole run of `scenarios/rolling-upgrade.yaml` has it: here everything is at the highest level already.
         Operation::FeatureUpgrade(_) => Err("no row has it".into()),
     }
@@ -433,6 +444,29 @@ pub(crate) fn what_can_not_be_done_changes_nothing(cluster: &Arc<LocalCluster>) 
         [WIDE, NARROW].iter().map(|t| state(&imbalance(t), cluster)).collect::<Result<_, _>>()?;
     assert_eq!(after, before);
     Ok(())
+}
+
+/// Likewise of members, on a cluster that has spare ones.
+pub(crate) fn members_that_can_not_change(cluster: &Arc<LocalCluster>) -> TestResult {
+    const EVERYWHERE: &str = "everywhere";
+    create(cluster, EVERYWHERE, 1, 4)?;
+    let before = members::members(cluster)?;
+    let base = tempfile::tempdir()?;
+    let journal = Arc::new(UndoJournal::open(base.path())?);
+    for (operation, why) in members::impossible() {
+        let what = format!("{} of {operation}", operation.name());
+        let record = run(cluster, &journal, vec![spec("refused", operation)])?.remove(0);
+        let error = record.error.ok_or("it was done")?;
+        assert!(error.contains(why), "{what}: {error}");
+        assert_eq!((record.took_effect_ns, record.heal_error), (None, None), "{what}");
+    }
+    assert_eq!(members::members(cluster)?, before);
+    // The others could not lose a broker as long as it is there.
+    admin(cluster)?.delete_topic(EVERYWHERE, LIMIT)?;
+    eventually("it is gone", || {
+        let all = cluster.broker_addresses().into_values();
+        all.map(|addr| described(&addr, EVERYWHERE)).all(|there| there.is_err())
+    })
 }
 
 /// Two at once on the same property: the second one is refused, and what the first one found is put back.

@@ -177,6 +177,12 @@ fn what(action: ActionName) -> &'static str {
         ActionName::FeatureUpgrade => {
             "a feature of the cluster, such as metadata.version, is raised; this can't be undone"
         }
+        ActionName::BrokerAdd => "a broker that was not there joins the cluster",
+        ActionName::BrokerRemove => {
+            "a broker is decommissioned: its replicas are moved away, it ends, and is forgotten"
+        }
+        ActionName::QuorumAddVoter => "a controller that was not there joins the quorum (KIP-853)",
+        ActionName::QuorumRemoveVoter => "a controller votes no longer (KIP-853), by default the active one",
         ActionName::BrokerKill => "SIGKILL to a node",
         ActionName::BrokerStop => "SIGTERM to a node: it hands its leaderships over",
         ActionName::BrokerPause => "SIGSTOP to a node",
@@ -257,6 +263,10 @@ fn how(action: ActionName) -> String {
         ActionName::TopicDeleteRecreate => "acts when no broker knows the topic",
         ActionName::TopicAddPartitions => "acts when every new partition has a leader",
         ActionName::FeatureUpgrade => "acts when every broker has heard of it",
+        ActionName::BrokerAdd => "acts when every broker lists it",
+        ActionName::BrokerRemove => "acts when no broker lists it, and the controller knows it no more",
+        ActionName::QuorumAddVoter => "acts when every broker counts it among the voters",
+        ActionName::QuorumRemoveVoter => "acts when no broker counts it among the voters",
     };
     match action {
         ActionName::ElectionPreferred => format!("{acts}; there is nothing to undo"),

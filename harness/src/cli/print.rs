@@ -8,7 +8,7 @@ mod sweep;
 
 use std::io::Write;
 
-use gauntlet_chaos::{FaultAction, FaultSpec, Isolation, Jvm, KafkaSource, Operation};
+use gauntlet_chaos::{FaultAction, FaultSpec, Isolation, Jvm, KafkaSource, LocalSpec, Operation};
 use gauntlet_reports::quantity::grouped;
 
 pub(super) use live::Printer;
@@ -96,14 +96,26 @@ fn pace(pace: &PacePlan) -> String {
     }
 }
 
+/// Who is started later, in words.
+fn joining(spec: &LocalSpec) -> String {
+    let groups = [(spec.spare_brokers, ""), (spec.spare_controllers, " controllers")];
+    let words: Vec<String> = groups
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count}{what} added later"))
+        .collect();
+    if words.is_empty() { String::new() } else { format!(" (and {})", words.join(", ")) }
+}
+
 /// Everything else that `gauntlet plan` shows.
 pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> std::io::Result<()> {
     let (plan, needs) = (&planned.plan, &planned.needs);
     match &plan.cluster {
         ClusterPlan::Local(spec) => writeln!(
             out,
-            "brokers {} {}, Kafka {}{}, jvm {}, heap {}{}{}{}{}{}",
+            "brokers {}{} {}, Kafka {}{}, jvm {}, heap {}{}{}{}{}{}",
             spec.brokers,
+            joining(spec),
             if matches!(spec.kafka, KafkaSource::Image(_)) { "in containers" } else { "local" },
             spec.kafka,
             spec.upgrade_to.as_ref().map_or_else(String::new, |to| format!(" (upgraded to {to})")),

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use clap::Args;
-use gauntlet_chaos::{ForeignCluster, cache_dir};
+use gauntlet_chaos::local::SpecError;
+use gauntlet_chaos::{ForeignCluster, KafkaSource, LocalSpec, cache_dir};
 use gauntlet_reports::ExitReason;
 use gauntlet_reports::record::{Reason, RunRecord};
 
@@ -124,6 +125,16 @@ pub(super) fn misused(text: impl std::fmt::Display) -> Refused {
     (ExitReason::Usage, format!("error: {text}"))
 }
 
+/// Whether data of the cluster's nodes can be kept, told before anything starts.
+fn keepable(cluster: &ClusterPlan) -> Result<(), Refused> {
+    let refuse = |why: SpecError| Err(misused(format!("--keep-data: {why}")));
+    match cluster {
+        ClusterPlan::Local(spec) if spec.disk_bytes.is_some() => refuse(SpecError::DisksKept),
+        ClusterPlan::Local(LocalSpec { kafka: KafkaSource::Image(_), .. }) => refuse(SpecError::VolumesKept),
+        ClusterPlan::Local(_) | ClusterPlan::Bootstrap(_) => Ok(()),
+    }
+}
+
 fn ready(args: &RunArgs, loaded: Result<ScenarioFile, ScenarioError>) -> Result<Ready, Refused> {
     match loaded.map_err(|error| invalid(&error))? {
         ScenarioFile::Sweep(loaded) => {
@@ -143,6 +154,9 @@ fn ready(args: &RunArgs, loaded: Result<ScenarioFile, ScenarioError>) -> Result<
                 )));
             }
             let planned = args.how.plan(&loaded).map_err(|error| invalid(&error))?;
+            if args.keep_data {
+                keepable(&planned.plan.cluster)?;
+            }
             Ok(Ready::Single(Box::new((planned, *loaded))))
         }
     }
@@ -368,6 +382,25 @@ fn blast_radius(out: &mut impl Write, planned: &Planned) -> std::io::Result<Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn data_that_can_not_be_kept_is_told_before_anything_starts() {
+        let local = |spec: LocalSpec| keepable(&ClusterPlan::Local(spec));
+        assert!(local(LocalSpec::default()).is_ok());
+        let disk = LocalSpec { disk_bytes: Some(64 << 20), ..LocalSpec::default() };
+        let image = KafkaSource::Image("apache/kafka:4.3.0".to_owned());
+        for (spec, why) in [
+            (disk, "error: --keep-data: disks of a stated size are in memory"),
+            (
+                LocalSpec { kafka: image, ..LocalSpec::default() },
+                "error: --keep-data: data of nodes in containers",
+            ),
+        ] {
+            let (reason, told) = local(spec).unwrap_err();
+            assert_eq!(reason, ExitReason::Usage);
+            assert!(told.starts_with(why), "{told}");
+        }
+    }
 
     #[test]
     fn run_ids_sort_by_time_and_fit_into_names() {

@@ -302,8 +302,12 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
         ),
     };
     let isolation = isolation(local.isolation)?;
+    let joining = scenario.joining();
     let spec = LocalSpec {
         brokers: local.brokers,
+        spare_brokers: joining.brokers,
+        spare_controllers: joining.controllers,
+        dynamic_quorum: scenario.changes_voters(),
         isolation,
         controllers: match local.controllers {
             file::Controllers::Combined => Controllers::Combined,
@@ -315,7 +319,7 @@ fn cluster(scenario: &Scenario, options: &PlanOptions) -> Result<ClusterPlan, Re
             file::Jvm::Quick => Jvm::Quick,
         },
         heap_bytes: local.heap.map(|heap| heap.get()),
-        disk_bytes: disk_bytes(local)?,
+        disk_bytes: disk_bytes(local, joining)?,
         config: local.config.clone(),
         security: local.security.map(security::local),
         upgrade_to: scenario.faults.iter().find_map(|fault| match &fault.action {
@@ -353,7 +357,7 @@ fn image(docker: &file::DockerCluster, names_home: bool) -> Result<KafkaSource, 
 }
 
 /// The size of each node's own disk; refused if this machine can mount none, or has too little memory for all of them.
-fn disk_bytes(local: &file::LocalCluster) -> Result<Option<u64>, Refusal> {
+fn disk_bytes(local: &file::LocalCluster, joining: file::Joining) -> Result<Option<u64>, Refusal> {
     let Some(disk) = local.disk else { return Ok(None) };
     let path = "cluster.local.disk";
     if let Some(why) = disks::why_not() {
@@ -364,11 +368,10 @@ fn disk_bytes(local: &file::LocalCluster) -> Result<Option<u64>, Refusal> {
             "run gauntlet as root, or leave `disk` out: `disk.fill` is imitated then",
         ));
     }
-    let controllers = match local.controllers {
-        file::Controllers::Combined => 0,
-        file::Controllers::Isolated(count) => count,
-    };
-    let nodes = u64::from(local.brokers) + u64::from(controllers);
+    let nodes: u64 = [local.brokers, joining.brokers, local.own_controllers(), joining.controllers]
+        .map(u64::from)
+        .iter()
+        .sum();
     let needed = disk.get().saturating_mul(nodes);
     match available_memory_bytes() {
         Some(available) if needed > available / 2 => {

@@ -99,6 +99,11 @@ impl Plan {
                 needs.extend(needed.into_iter().filter_map(on_topic));
             }
             Fault::QuotaChange(_) => needs.extend(configs(None)),
+            // Of clusters of ours, whose operator may do everything.
+            Fault::BrokerAdd(_)
+            | Fault::BrokerRemove(_)
+            | Fault::QuorumAddVoter(_)
+            | Fault::QuorumRemoveVoter(_) => {}
         }
         needs
     }

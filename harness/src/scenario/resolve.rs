@@ -353,6 +353,10 @@ fn action(written: &FaultWritten, path: &str, topics: &[Topic], problems: &mut P
         }
         ActionName::QuotaChange => FaultAction::Operation(operations::quota_change(args, problems)),
         ActionName::FeatureUpgrade => FaultAction::Operation(operations::feature_upgrade(args)),
+        ActionName::BrokerAdd => FaultAction::Operation(operations::broker_add(args, problems)),
+        ActionName::BrokerRemove => FaultAction::Operation(operations::broker_remove(args, problems)),
+        ActionName::QuorumAddVoter => FaultAction::Operation(operations::quorum_add_voter(args, problems)),
+        ActionName::QuorumRemoveVoter => FaultAction::Operation(operations::quorum_remove_voter(args)),
     }
 }
 

@@ -15,6 +15,7 @@ mod clients;
 mod disk;
 mod faults;
 mod load;
+mod members;
 mod network;
 mod records;
 mod search;
@@ -30,6 +31,7 @@ pub use faults::{
     Target,
 };
 pub use load::{Arrival, Extent, Load, Shape, Stage};
+pub use members::Joining;
 pub use network::{Direction, Link, NetworkEffect, NetworkFault};
 pub use records::{Body, JsonBody, Key, KeyDistribution, Payload, Size, WeightedSize};
 pub use search::{Headroom, Search, SearchMethod};

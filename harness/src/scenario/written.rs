@@ -494,8 +494,11 @@ pub(crate) struct FaultArgsWritten {
     pub(crate) api: Option<Vec<String>>,
     /// Which topic; for operations. May be left out if there is only one, except for `config.change`.
     pub(crate) topic: Option<String>,
-    /// Whose properties: a broker's, or `all`; for `config.change`, instead of `topic`.
+    /// Whose properties: a broker's, or `all`; for `config.change`, instead of `topic`. Number of the broker that joins or leaves; for `broker.add`
+    /// and `broker.remove`.
     pub(crate) broker: Option<BrokerWritten>,
+    /// Number of the controller that joins or leaves the quorum; for `quorum.add-voter` and `quorum.remove-voter`, there the active one if left out.
+    pub(crate) controller: Option<u16>,
     /// Properties by Kafka's names; for `config.change`.
     pub(crate) entries: Option<BTreeMap<String, PropertyText>>,
     /// Where replicas are moved to; for `partition.reassign`.
@@ -544,6 +547,7 @@ impl FaultArgsWritten {
             ("api", self.api.is_some()),
             ("topic", self.topic.is_some()),
             ("broker", self.broker.is_some()),
+            ("controller", self.controller.is_some()),
             ("entries", self.entries.is_some()),
             ("brokers", self.brokers.is_some()),
             ("throttle", self.throttle.is_some()),

@@ -1,9 +1,11 @@
 //! Administrative calls, one method each, on the blocking [`Connection`].
 //!
-//! Layout: `configs` what is set on topics and brokers, `quotas` what clients may use, `reassignments` where replicas are.
+//! Layout: `configs` what is set on topics and brokers, `members` who belongs to the cluster, `quotas` what clients may use, `reassignments`
+//! where replicas are.
 
 mod configs;
 mod features;
+mod members;
 mod quotas;
 mod reassignments;
 
@@ -19,6 +21,7 @@ use kafka_protocol::messages::create_topics_request::{
 };
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
+use kafka_protocol::messages::describe_quorum_response::PartitionData as DescribedQuorum;
 use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -31,6 +34,7 @@ use kafka_protocol::messages::{
     ListOffsetsRequest, OffsetForLeaderEpochRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+pub use members::{DirectoryId, QuorumMember, QuorumMembers};
 pub use quotas::{QuotaEntity, QuotaName};
 pub use reassignments::Reassignment;
 
@@ -272,25 +276,29 @@ impl Connection {
 
     /// The KRaft quorum as this broker sees it: `leader` is the active controller.
     pub fn quorum(&mut self) -> Result<Quorum, WireError> {
-        let request = DescribeQuorumRequest::default().with_topics(vec![
-            TopicData::default()
-                .with_topic_name(topic_name("__cluster_metadata"))
-                .with_partitions(vec![PartitionData::default().with_partition_index(0)]),
-        ]);
-        let response = self.call_capped(&request, 1)?;
-        let needed = Permission::on_cluster(Operation::Describe);
-        self.check_permitted(response.error_code, &None, needed, || "describe quorum".to_owned())?;
-        let partition = response
-            .topics
-            .first()
-            .and_then(|t| t.partitions.first())
-            .ok_or_else(|| self.empty("DescribeQuorum"))?;
-        self.check(partition.error_code, &None, || "describe quorum".to_owned())?;
+        let partition = self.describe_quorum(1)?;
         Ok(Quorum {
             leader: metadata::known(partition.leader_id.0),
             leader_epoch: partition.leader_epoch,
             voters: partition.current_voters.iter().map(|v| v.replica_id.0).collect(),
         })
+    }
+
+    fn describe_quorum(&mut self, version_cap: i16) -> Result<DescribedQuorum, WireError> {
+        let request = DescribeQuorumRequest::default().with_topics(vec![
+            TopicData::default()
+                .with_topic_name(topic_name("__cluster_metadata"))
+                .with_partitions(vec![PartitionData::default().with_partition_index(0)]),
+        ]);
+        let response = self.call_capped(&request, version_cap)?;
+        let needed = Permission::on_cluster(Operation::Describe);
+        self.check_permitted(response.error_code, &None, needed, || "describe quorum".to_owned())?;
+        let topic = response.topics.into_iter().next();
+        let partition = topic
+            .and_then(|topic| topic.partitions.into_iter().next())
+            .ok_or_else(|| self.empty("DescribeQuorum"))?;
+        self.check(partition.error_code, &None, || "describe quorum".to_owned())?;
+        Ok(partition)
     }
 
     /// A topic with its eligible leader replicas, where the broker has DescribeTopicPartitions (KIP-966, 3.7 and

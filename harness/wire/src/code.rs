@@ -68,6 +68,12 @@ impl ErrorCode {
     pub const NO_REASSIGNMENT_IN_PROGRESS: ErrorCode = ErrorCode(85);
     /// `INVALID_UPDATE_VERSION`.
     pub const INVALID_UPDATE_VERSION: ErrorCode = ErrorCode(95);
+    /// `BROKER_ID_NOT_REGISTERED`.
+    pub const BROKER_ID_NOT_REGISTERED: ErrorCode = ErrorCode(102);
+    /// `DUPLICATE_VOTER`.
+    pub const DUPLICATE_VOTER: ErrorCode = ErrorCode(126);
+    /// `VOTER_NOT_FOUND`.
+    pub const VOTER_NOT_FOUND: ErrorCode = ErrorCode(127);
     /// `PRODUCER_FENCED`.
     pub const PRODUCER_FENCED: ErrorCode = ErrorCode(90);
 

@@ -30,8 +30,8 @@ mod varint;
 
 pub use acl::{Operation, Permission, Resource};
 pub use admin::{
-    ConfigResource, Features, FoundOffset, NewTopic, OffsetSpec, ProducerIdentity, Quorum, QuotaEntity,
-    QuotaName, Reassignment,
+    ConfigResource, DirectoryId, Features, FoundOffset, NewTopic, OffsetSpec, ProducerIdentity, Quorum,
+    QuorumMember, QuorumMembers, QuotaEntity, QuotaName, Reassignment,
 };
 pub use clock::monotonic_ns;
 pub use code::ErrorCode;

@@ -2,15 +2,16 @@
 
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::ActionName::{
-    self, BrokerPowerLoss, BrokerRollingUpgrade, BrokerSlowStart, ClockSkew, ConfigChange, CpuStarve,
-    DiskFail, DiskSlow, ElectionPreferred, ElectionUnclean, FeatureUpgrade, LeaderImbalance,
-    NetworkBandwidth, NetworkBlackHole, NetworkDelay, NetworkHalfOpen, NetworkPartition, NetworkReset,
-    PartitionReassign, QuorumLoss, QuotaChange, TopicAddPartitions, TopicDeleteRecreate,
+    self, BrokerAdd, BrokerPowerLoss, BrokerRemove, BrokerRollingUpgrade, BrokerSlowStart, ClockSkew,
+    ConfigChange, CpuStarve, DiskFail, DiskSlow, ElectionPreferred, ElectionUnclean, FeatureUpgrade,
+    LeaderImbalance, NetworkBandwidth, NetworkBlackHole, NetworkDelay, NetworkHalfOpen, NetworkPartition,
+    NetworkReset, PartitionReassign, QuorumAddVoter, QuorumLoss, QuorumRemoveVoter, QuotaChange,
+    TopicAddPartitions, TopicDeleteRecreate,
 };
 use crate::scenario::written::FaultArgsWritten;
 
 /// The arguments, and who takes them.
-const TAKEN_BY: [(&str, &[ActionName]); 27] = [
+const TAKEN_BY: [(&str, &[ActionName]); 28] = [
     ("by", &[QuorumLoss]),
     ("version", &[BrokerRollingUpgrade]),
     ("tail", &[BrokerPowerLoss]),
@@ -42,7 +43,8 @@ const TAKEN_BY: [(&str, &[ActionName]); 27] = [
             TopicDeleteRecreate,
         ],
     ),
-    ("broker", &[ConfigChange]),
+    ("broker", &[ConfigChange, BrokerAdd, BrokerRemove]),
+    ("controller", &[QuorumAddVoter, QuorumRemoveVoter]),
     ("entries", &[ConfigChange]),
     ("brokers", &[PartitionReassign]),
     ("throttle", &[PartitionReassign]),
@@ -116,6 +118,7 @@ mod tests {
             api: Some(Vec::new()),
             topic: Some(String::new()),
             broker: Some(BrokerWritten::All),
+            controller: Some(101),
             entries: Some(Default::default()),
             brokers: Some(Vec::new()),
             throttle: Some(Default::default()),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use gauntlet_chaos::Operation;
 use gauntlet_chaos::fault::{
-    ConfigChange, ElectionPreferred, ElectionUnclean, FeatureUpgrade, LeaderImbalance, PartitionReassign,
-    QuotaChange, TopicAddPartitions, TopicDeleteRecreate,
+    BrokerAdd, BrokerRemove, ConfigChange, ElectionPreferred, ElectionUnclean, FeatureUpgrade,
+    LeaderImbalance, PartitionReassign, QuorumAddVoter, QuorumRemoveVoter, QuotaChange, TopicAddPartitions,
+    TopicDeleteRecreate,
 };
 use gauntlet_wire::{ConfigResource, QuotaEntity, QuotaName};
 
@@ -91,6 +92,44 @@ const METADATA_VERSION: &str = "metadata.version";
 pub(super) fn feature_upgrade(args: Args<'_>) -> Operation {
     let feature = args.written.feature.clone().unwrap_or_else(|| METADATA_VERSION.to_owned());
     Operation::FeatureUpgrade(FeatureUpgrade { feature, level: args.written.level })
+}
+
+pub(super) fn broker_add(args: Args<'_>, problems: &mut Problems<'_>) -> Operation {
+    Operation::BrokerAdd(BrokerAdd { broker: one_broker(args, "{ broker: 4 }", problems) })
+}
+
+pub(super) fn broker_remove(args: Args<'_>, problems: &mut Problems<'_>) -> Operation {
+    Operation::BrokerRemove(BrokerRemove { broker: one_broker(args, "{ broker: 2 }", problems) })
+}
+
+/// The number of the broker that is named.
+fn one_broker(args: Args<'_>, example: &str, problems: &mut Problems<'_>) -> i32 {
+    need(args, "broker", args.written.broker.is_some(), example, problems);
+    match args.written.broker {
+        Some(BrokerWritten::Number(id)) => i32::from(id),
+        Some(BrokerWritten::All) => {
+            let message = format!("`{}` of all brokers", args.action.name());
+            args.refuse(
+                "broker",
+                message,
+                "one at a time",
+                &format!("for example args: {example}"),
+                problems,
+            );
+            1
+        }
+        None => 1,
+    }
+}
+
+pub(super) fn quorum_add_voter(args: Args<'_>, problems: &mut Problems<'_>) -> Operation {
+    let controller = args.written.controller;
+    need(args, "controller", controller.is_some(), "{ controller: 104 }", problems);
+    Operation::QuorumAddVoter(QuorumAddVoter { controller: controller.map_or(1, i32::from) })
+}
+
+pub(super) fn quorum_remove_voter(args: Args<'_>) -> Operation {
+    Operation::QuorumRemoveVoter(QuorumRemoveVoter { controller: args.written.controller.map(i32::from) })
 }
 
 pub(super) fn quota_change(args: Args<'_>, problems: &mut Problems<'_>) -> Operation {

@@ -148,6 +148,18 @@ pub enum ActionName {
     /// A feature of the cluster, such as `metadata.version`, is raised, for good.
     #[serde(rename = "feature.upgrade")]
     FeatureUpgrade,
+    /// A broker joins the cluster.
+    #[serde(rename = "broker.add")]
+    BrokerAdd,
+    /// A broker is decommissioned: its replicas are moved away, it ends, and the controller forgets it.
+    #[serde(rename = "broker.remove")]
+    BrokerRemove,
+    /// A controller joins the quorum.
+    #[serde(rename = "quorum.add-voter")]
+    QuorumAddVoter,
+    /// A controller votes no longer.
+    #[serde(rename = "quorum.remove-voter")]
+    QuorumRemoveVoter,
     /// SIGKILL.
     #[serde(rename = "broker.kill")]
     BrokerKill,
@@ -233,7 +245,7 @@ pub enum ActionName {
 
 impl ActionName {
     /// All of them, in the order of their danger.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 40] = [
         Self::ClientPause,
         Self::ClientKill,
         Self::ClientZombie,
@@ -244,6 +256,10 @@ impl ActionName {
         Self::PartitionReassign,
         Self::TopicAddPartitions,
         Self::FeatureUpgrade,
+        Self::BrokerAdd,
+        Self::QuorumAddVoter,
+        Self::QuorumRemoveVoter,
+        Self::BrokerRemove,
         Self::BrokerRestart,
         Self::BrokerStop,
         Self::BrokerBounce,
@@ -285,6 +301,10 @@ impl ActionName {
             Self::TopicAddPartitions => "topic.add-partitions",
             Self::TopicDeleteRecreate => "topic.delete-recreate",
             Self::FeatureUpgrade => "feature.upgrade",
+            Self::BrokerAdd => "broker.add",
+            Self::BrokerRemove => "broker.remove",
+            Self::QuorumAddVoter => "quorum.add-voter",
+            Self::QuorumRemoveVoter => "quorum.remove-voter",
             Self::BrokerKill => "broker.kill",
             Self::BrokerStop => "broker.stop",
             Self::BrokerPause => "broker.pause",
@@ -341,7 +361,11 @@ impl ActionName {
             | Self::QuotaChange
             | Self::ConfigChange
             | Self::PartitionReassign
-            | Self::TopicDeleteRecreate => Some(HealAction::OperationUndo),
+            | Self::TopicDeleteRecreate
+            | Self::BrokerAdd
+            | Self::BrokerRemove
+            | Self::QuorumAddVoter
+            | Self::QuorumRemoveVoter => Some(HealAction::OperationUndo),
             Self::BrokerRestart
             | Self::BrokerBounce
             | Self::BrokerSlowStart
@@ -430,6 +454,10 @@ impl FaultAction {
                 Operation::TopicAddPartitions(_) => ActionName::TopicAddPartitions,
                 Operation::TopicDeleteRecreate(_) => ActionName::TopicDeleteRecreate,
                 Operation::FeatureUpgrade(_) => ActionName::FeatureUpgrade,
+                Operation::BrokerAdd(_) => ActionName::BrokerAdd,
+                Operation::BrokerRemove(_) => ActionName::BrokerRemove,
+                Operation::QuorumAddVoter(_) => ActionName::QuorumAddVoter,
+                Operation::QuorumRemoveVoter(_) => ActionName::QuorumRemoveVoter,
                 Operation::QuotaChange(_) => ActionName::QuotaChange,
             },
         }

@@ -6,17 +6,16 @@ use gauntlet_chaos::fault::Claim;
 use gauntlet_chaos::hook::HOOKED_ACTIONS;
 
 use super::{client_faults, name, network, operations, shims};
+use crate::scenario::CONTROLLER_ID_MIN;
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    ActionName, Cluster, Controllers, Fault, FaultAction, ForeignCluster, LocalCluster, PartitionChoice,
-    Recover, Scenario, Target,
+    ActionName, Cluster, Controllers, Fault, FaultAction, ForeignCluster, PartitionChoice, Recover, Scenario,
+    Target,
 };
 use crate::units::Duration;
 
 /// How often one fault may happen in a run.
 pub(crate) const REPEATS_MAX: usize = 100;
-/// Number of the first controller of its own.
-pub(super) const CONTROLLER_ID_MIN: u16 = 101;
 
 pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
     for (index, fault) in scenario.faults.iter().enumerate() {
@@ -65,11 +64,19 @@ pub(super) fn validate(scenario: &Scenario, problems: &mut Problems<'_>) {
     }
 }
 
+/// Whether it is done to processes of nodes, or starts and ends some.
+fn needs_processes(fault: &Fault) -> bool {
+    match &fault.action {
+        FaultAction::Operation(operation) => operation.needs_nodes(),
+        FaultAction::Client(_) => false,
+        _ => true,
+    }
+}
+
 /// What the engine can do to containers, and what needs nobody's process.
 fn on_containers(path: &str, fault: &Fault, problems: &mut Problems<'_>) {
     let name = fault.action.name();
-    let needs_no_process = matches!(fault.action, FaultAction::Operation(_) | FaultAction::Client(_));
-    if needs_no_process || DOCKER_ACTIONS.contains(&name) {
+    if !needs_processes(fault) || DOCKER_ACTIONS.contains(&name) {
         return;
     }
     problems.add(Finding {
@@ -86,8 +93,7 @@ fn on_containers(path: &str, fault: &Fault, problems: &mut Problems<'_>) {
 /// The processes of brokers that run already are out of reach, unless somebody says how they are reached.
 fn on_foreign(path: &str, fault: &Fault, foreign: &ForeignCluster, problems: &mut Problems<'_>) {
     let name = fault.action.name();
-    let needs_no_process = matches!(fault.action, FaultAction::Operation(_) | FaultAction::Client(_));
-    if needs_no_process || foreign.hooks.contains_key(name) {
+    if !needs_processes(fault) || foreign.hooks.contains_key(name) {
         return;
     }
     let path = format!("{path}.action");
@@ -347,27 +353,14 @@ fn needs_another_broker(path: &str, scenario: &Scenario, problems: &mut Problems
     }
 }
 
-/// How many controllers of their own it has.
-fn own_controllers(local: &LocalCluster) -> u16 {
-    match local.controllers {
-        Controllers::Combined => 0,
-        Controllers::Isolated(count) => count,
-    }
-}
-
-/// Whether one of its nodes has this number.
-pub(super) fn is_node(local: &LocalCluster, id: u16) -> bool {
-    let is_broker = (1..=local.brokers).contains(&id);
-    is_broker || (id >= CONTROLLER_ID_MIN && id - CONTROLLER_ID_MIN < own_controllers(local))
-}
-
 fn node(path: &str, id: u16, scenario: &Scenario, problems: &mut Problems<'_>) {
     let Some(local) = scenario.cluster.nodes() else { return };
-    if is_node(local, id) {
+    let joining = scenario.joining();
+    if local.has_node(id, joining) {
         return;
     }
-    let controllers = own_controllers(local);
-    let mut help = format!("brokers are 1 to {}", local.brokers);
+    let controllers = local.own_controllers() + joining.controllers;
+    let mut help = format!("brokers are 1 to {}", local.brokers + joining.brokers);
     if controllers > 0 {
         let last = CONTROLLER_ID_MIN.saturating_add(controllers - 1);
         help += &format!(", controllers {CONTROLLER_ID_MIN} to {last}");
@@ -403,7 +396,7 @@ fn overlap(path: &str, fault: &Fault, earlier: &[Fault], scenario: &Scenario, pr
                 false => continue,
             },
             (Target::Clients(_), _) | (_, Target::Clients(_)) => continue,
-            (Target::Cluster, _) | (_, Target::Cluster) => match in_common(&fault.action, &other.action) {
+            (Target::Cluster, _) | (_, Target::Cluster) => match in_common(fault, other) {
                 Some(claim) => claim.to_string(),
                 None => continue,
             },
@@ -434,11 +427,14 @@ fn overlap(path: &str, fault: &Fault, earlier: &[Fault], scenario: &Scenario, pr
     }
 }
 
-/// What two operations would both change.
-fn in_common(one: &FaultAction, other: &FaultAction) -> Option<Claim> {
-    let (FaultAction::Operation(one), FaultAction::Operation(other)) = (one, other) else { return None };
-    let claims = one.claims();
-    other.claims().into_iter().find(|claim| claims.contains(claim))
+/// What two faults would both change, one of which is an operation at least.
+fn in_common(one: &Fault, other: &Fault) -> Option<Claim> {
+    let claims = |fault: &Fault| match &fault.action {
+        FaultAction::Operation(operation) => operation.claims(),
+        _ => fault.target.numbers().iter().map(|id| Claim::Node(i32::from(*id))).collect(),
+    };
+    let theirs = claims(one);
+    claims(other).into_iter().find(|claim| theirs.contains(claim))
 }
 
 fn kills_all(fault: &Fault) -> bool {

@@ -1,9 +1,9 @@
 //! Rules of faults of the network that need the cluster.
 
-use super::faults::{CONTROLLER_ID_MIN, is_node};
+use crate::scenario::CONTROLLER_ID_MIN;
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
-    Cluster, Controllers, Fault, Isolation, Link, LocalCluster, LocalProtocol, NetworkEffect, NetworkFault,
+    Cluster, Fault, Isolation, Joining, Link, LocalCluster, LocalProtocol, NetworkEffect, NetworkFault,
     Scenario, Target,
 };
 
@@ -79,7 +79,7 @@ fn in_namespaces(path: &str, fault: &Fault, network: &NetworkFault, problems: &m
 }
 
 fn peer(path: &str, peer: u16, fault: &Fault, local: &LocalCluster, problems: &mut Problems<'_>) {
-    if !is_node(local, peer) {
+    if !local.has_node(peer, Joining::default()) {
         problems.add(Finding {
             path,
             message: format!("the cluster has no node {peer}"),
@@ -108,8 +108,5 @@ fn needs_others(network: &NetworkFault) -> bool {
 }
 
 fn nodes(local: &LocalCluster) -> u16 {
-    match local.controllers {
-        Controllers::Combined => local.brokers,
-        Controllers::Isolated(count) => local.brokers.saturating_add(count),
-    }
+    local.brokers.saturating_add(local.own_controllers())
 }

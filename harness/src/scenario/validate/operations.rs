@@ -1,4 +1,6 @@
-//! Rules of operations: what brokers would refuse, or could not carry out, as far as the scenario tells.
+//! Rules of operations: what brokers would refuse, or could not carry out, as far as the scenario tells. Those of members are in `members`.
+
+mod members;
 
 use gauntlet_chaos::Operation;
 use gauntlet_chaos::fault::{
@@ -29,12 +31,17 @@ impl Place<'_> {
         self.scenario.cluster.nodes()
     }
 
+    /// How many brokers there are, those included that join.
+    fn brokers(&self) -> Option<u16> {
+        Some(self.local()?.brokers.saturating_add(self.scenario.joining().brokers))
+    }
+
     /// Whether a broker has this number; if not, that is said of `field`.
     fn check_broker(&self, field: &str, id: i32, problems: &mut Problems<'_>) {
-        let Some(local) = self.local() else { return };
-        if !(1..=i32::from(local.brokers)).contains(&id) {
+        let Some(brokers) = self.brokers() else { return };
+        if !(1..=i32::from(brokers)).contains(&id) {
             let message = format!("the cluster has no broker {id}");
-            let help = format!("brokers are 1 to {}", local.brokers);
+            let help = format!("brokers are 1 to {brokers}");
             self.refuse(field, message, "there is no such broker", &help, problems);
         }
     }
@@ -69,6 +76,10 @@ pub(super) fn validate(
         }
         (Operation::ElectionUnclean(_), Some(topic)) => election_unclean(&place, topic, problems),
         (Operation::TopicDeleteRecreate(_), Some(topic)) => topic_delete_recreate(&place, topic, problems),
+        (Operation::BrokerAdd(add), _) => members::broker_add(&place, add, problems),
+        (Operation::BrokerRemove(remove), _) => members::broker_remove(&place, remove, problems),
+        (Operation::QuorumAddVoter(add), _) => members::quorum_add_voter(&place, add, problems),
+        (Operation::QuorumRemoveVoter(remove), _) => members::quorum_remove_voter(&place, remove, problems),
         // What brokers support is known when they are there.
         (Operation::ElectionPreferred(_) | Operation::FeatureUpgrade(_), _) => {}
         // That its topic is unknown was said.
@@ -156,7 +167,7 @@ fn partition_reassign(
             format!("topic `{name}` has {replicas} replicas of each partition, for {count} brokers");
         let help = "name more brokers, or lower the topic's `replication_factor`";
         place.refuse("brokers", message, "fewer brokers than replicas", help, problems);
-    } else if place.local().is_some_and(|local| replicas >= usize::from(local.brokers)) {
+    } else if place.brokers().is_some_and(|brokers| replicas >= usize::from(brokers)) {
         let message = format!("topic `{name}` has a replica on every broker: none can move");
         let help = "lower the topic's `replication_factor`, or raise `cluster.local.brokers`; \
                     `leader.imbalance` moves leaders alone";

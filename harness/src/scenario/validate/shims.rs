@@ -2,7 +2,7 @@
 
 use gauntlet_chaos::{DiskFault, shim};
 
-use super::faults::CONTROLLER_ID_MIN;
+use crate::scenario::CONTROLLER_ID_MIN;
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{Cluster, Controllers, Fault, FaultAction, Scenario, Target};
 

@@ -162,7 +162,9 @@ impl<S: RecordSink> Fetcher<S> {
                     self.note_throttle(node, response.throttle_time_ms, turn.now_ns);
                     for data in response.responses.iter().flat_map(|t| &t.partitions) {
                         let index = data.partition_index as usize;
-                        let epoch = asked.iter().find(|(p, _)| *p == index).map_or(-1, |(_, e)| *e);
+                        // In the order in which they were asked for: ascending.
+                        let found = asked.binary_search_by_key(&index, |(partition, _)| *partition);
+                        let epoch = found.map_or(-1, |at| asked[at].1);
                         self.records(node, index, epoch, data, turn);
                     }
                     ErrorCode(response.error_code).is_ok()
