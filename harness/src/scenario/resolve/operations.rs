@@ -102,6 +102,9 @@ pub(super) fn broker_remove(args: Args<'_>, problems: &mut Problems<'_>) -> Oper
     Operation::BrokerRemove(BrokerRemove { broker: one_broker(args, "{ broker: 2 }", problems) })
 }
 
+/// Instead of a number that is not there, which was said: nothing more is to be said of it.
+const UNKNOWN: i32 = -1;
+
 /// The number of the broker that is named.
 fn one_broker(args: Args<'_>, example: &str, problems: &mut Problems<'_>) -> i32 {
     need(args, "broker", args.written.broker.is_some(), example, problems);
@@ -116,16 +119,16 @@ fn one_broker(args: Args<'_>, example: &str, problems: &mut Problems<'_>) -> i32
                 &format!("for example args: {example}"),
                 problems,
             );
-            1
+            UNKNOWN
         }
-        None => 1,
+        None => UNKNOWN,
     }
 }
 
 pub(super) fn quorum_add_voter(args: Args<'_>, problems: &mut Problems<'_>) -> Operation {
     let controller = args.written.controller;
     need(args, "controller", controller.is_some(), "{ controller: 104 }", problems);
-    Operation::QuorumAddVoter(QuorumAddVoter { controller: controller.map_or(1, i32::from) })
+    Operation::QuorumAddVoter(QuorumAddVoter { controller: controller.map_or(UNKNOWN, i32::from) })
 }
 
 pub(super) fn quorum_remove_voter(args: Args<'_>) -> Operation {

@@ -4,7 +4,8 @@ mod members;
 
 use gauntlet_chaos::Operation;
 use gauntlet_chaos::fault::{
-    ConfigChange, LeaderImbalance, PartitionReassign, QuotaChange, TopicAddPartitions,
+    BrokerAdd, BrokerRemove, ConfigChange, LeaderImbalance, PartitionReassign, QuorumAddVoter, QuotaChange,
+    TopicAddPartitions,
 };
 use gauntlet_chaos::local::OWNED_PROPERTIES;
 use gauntlet_wire::{ConfigResource, QuotaName};
@@ -76,6 +77,10 @@ pub(super) fn validate(
         }
         (Operation::ElectionUnclean(_), Some(topic)) => election_unclean(&place, topic, problems),
         (Operation::TopicDeleteRecreate(_), Some(topic)) => topic_delete_recreate(&place, topic, problems),
+        // That a number is missing was said.
+        (Operation::BrokerAdd(BrokerAdd { broker: ..0 }), _)
+        | (Operation::BrokerRemove(BrokerRemove { broker: ..0 }), _)
+        | (Operation::QuorumAddVoter(QuorumAddVoter { controller: ..0 }), _) => {}
         (Operation::BrokerAdd(add), _) => members::broker_add(&place, add, problems),
         (Operation::BrokerRemove(remove), _) => members::broker_remove(&place, remove, problems),
         (Operation::QuorumAddVoter(add), _) => members::quorum_add_voter(&place, add, problems),
