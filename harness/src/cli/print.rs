@@ -98,13 +98,13 @@ fn pace(pace: &PacePlan) -> String {
 
 /// Who is started later, in words.
 fn joining(spec: &LocalSpec) -> String {
-    let groups = [(spec.spare_brokers, ""), (spec.spare_controllers, " controllers")];
+    let groups = [(spec.spare_brokers, "broker"), (spec.spare_controllers, "controller")];
     let words: Vec<String> = groups
         .into_iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count}{what} added later"))
+        .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
         .collect();
-    if words.is_empty() { String::new() } else { format!(" (and {})", words.join(", ")) }
+    if words.is_empty() { String::new() } else { format!(" (and {} added later)", words.join(", ")) }
 }
 
 /// Everything else that `gauntlet plan` shows.
