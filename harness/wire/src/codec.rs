@@ -2,6 +2,7 @@
 
 pub(crate) mod lz4;
 mod snappy;
+mod zstandard;
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -65,20 +66,17 @@ impl Codec {
 
     /// Appends the compressed form of `records` to `out`.
     pub fn compress(self, records: &[u8], out: &mut Vec<u8>) {
-        // Writing into a Vec cannot fail, and neither can these encoders on well-formed input.
-        const INFALLIBLE: &str = "compressing into memory does not fail";
         match self {
             Codec::None => out.extend_from_slice(records),
             Codec::Gzip => {
+                const INFALLIBLE: &str = "compressing into memory does not fail";
                 let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::default());
                 encoder.write_all(records).expect(INFALLIBLE);
                 encoder.finish().expect(INFALLIBLE);
             }
             Codec::Snappy => snappy::compress(records, out),
             Codec::Lz4 => lz4::compress(records, out),
-            Codec::Zstd => {
-                zstd::stream::copy_encode(records, out, zstd::DEFAULT_COMPRESSION_LEVEL).expect(INFALLIBLE)
-            }
+            Codec::Zstd => zstandard::compress(records, out),
         }
     }
 
@@ -93,11 +91,7 @@ impl Codec {
             Codec::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(data), out).map_err(failed)?,
             Codec::Snappy => snappy::decompress(data, out).map_err(failed)?,
             Codec::Lz4 => lz4::decompress(data, out).map_err(failed)?,
-            Codec::Zstd => {
-                let decoder =
-                    zstd::stream::read::Decoder::with_buffer(data).map_err(|e| failed(e.to_string()))?;
-                read_bounded(decoder, out).map_err(failed)?;
-            }
+            Codec::Zstd => zstandard::decompress(data, out).map_err(failed)?,
         }
         Ok(())
     }
