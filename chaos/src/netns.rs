@@ -16,11 +16,14 @@
 //!
 //! Layout: `layout` what there is and what it is called, `subnet` which addresses are free, `life` making and removing, `tools` the
 //! programs that do it, `enter` how a process gets in, `probe` whether this machine can do all that, `filter` what faults of the network
-//! are in the kernel's words, `faults` putting that into force and taking it out.
+//! are in the kernel's words, `faults` putting that into force and taking it out, `delay_line` what makes packets late, `late` which wait in
+//! it until when.
 
+mod delay_line;
 mod enter;
 mod faults;
 mod filter;
+mod late;
 mod layout;
 mod life;
 mod probe;
@@ -32,7 +35,7 @@ pub(crate) use faults::Faults;
 pub(crate) use layout::Network;
 pub(crate) use life::HeldNetwork;
 pub use life::{undo, undo_below};
-pub use probe::{Unable, why_not};
+pub use probe::{Unable, why_no_delay, why_not};
 pub use tools::ToolError;
 
 use crate::files::FileError;

@@ -32,7 +32,9 @@ use mio::Waker;
 use serde::{Deserialize, Serialize};
 
 pub use apis::{Apis, NoSuchApi};
+pub(crate) use engine::draw;
 use engine::{Command, Engine};
+pub(crate) use rules::late_ns;
 pub use rules::{Effect, End, Ends, Link, Links, Rule};
 
 /// How long the thread may take to do as it is told. It never waits for anybody.

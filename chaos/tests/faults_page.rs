@@ -51,24 +51,32 @@ fn render(evidence: &Value) -> String {
         text(evidence, "host"),
         text(evidence, "kernel"),
     );
-    let mut cluster = "";
-    for row in faults {
-        if text(row, "cluster") != cluster {
-            cluster = text(row, "cluster");
-            let columns = "| Fault | Of | Seen | Acts after | Whole again after | Killed: all gone after |";
-            write!(page, "\n## {cluster}\n\n{columns}\n|---|---|---|---|---|---|\n").unwrap();
+    let mut clusters: Vec<&str> = Vec::new();
+    for row in &faults {
+        if !clusters.contains(&text(row, "cluster")) {
+            clusters.push(text(row, "cluster"));
         }
-        writeln!(
-            page,
-            "| `{}` | {} | {} | {} | {} | {} |",
-            text(row, "fault"),
-            text(row, "target"),
-            text(row, "seen"),
-            seconds(row, "acts_after_s"),
-            seconds(row, "heals_in_s"),
-            seconds(killed[&key(row)], "all_gone_s"),
-        )
-        .unwrap();
+    }
+    for cluster in clusters {
+        let columns = "| Fault | Of | Seen | Acts after | Whole again after | Killed: all gone after |";
+        write!(page, "\n## {cluster}\n\n{columns}\n|---|---|---|---|---|---|\n").unwrap();
+        for row in faults.iter().filter(|row| text(row, "cluster") == cluster) {
+            line(&mut page, row, killed[&key(row)]);
+        }
     }
     page
+}
+
+fn line(page: &mut String, row: &Value, killed: &Value) {
+    writeln!(
+        page,
+        "| `{}` | {} | {} | {} | {} | {} |",
+        text(row, "fault"),
+        text(row, "target"),
+        text(row, "seen"),
+        seconds(row, "acts_after_s"),
+        seconds(row, "heals_in_s"),
+        seconds(killed, "all_gone_s"),
+    )
+    .unwrap();
 }

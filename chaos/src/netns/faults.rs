@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::delay_line::DelayLine;
 use super::enter::Namespace;
 use super::filter::{CLASS, Table, tables};
 use super::layout::Network;
@@ -26,9 +27,11 @@ pub(crate) struct Faults {
 }
 
 /// One of them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct InForce {
     tables: Vec<Table>,
+    /// What its tables lead into; without the tables they are of no use, and end.
+    lines: Vec<DelayLine>,
     first_acted_ns: Option<u64>,
 }
 
@@ -38,18 +41,26 @@ impl Faults {
     pub(crate) fn install(&mut self, network: &Network, fault: &str, rules: &[Rule]) -> Result<u64, String> {
         self.remove(fault)?;
         self.count += 1;
-        let tables = tables(network, rules, self.count).map_err(|error| error.to_string())?;
+        let tables = tables(network, rules, self.count, &self.lines()).map_err(|error| error.to_string())?;
         self.refuse_shared_shapers(&tables)?;
         // First, so that what is there is known when something fails half-way.
-        let in_force = InForce { tables: tables.clone(), first_acted_ns: None };
-        self.in_force.insert(fault.to_owned(), in_force);
-        for table in &tables {
-            if let Err(error) = table.install() {
-                let left = self.remove(fault).err().map_or_else(String::new, |left| format!("; {left}"));
-                return Err(format!("{error}{left}"));
-            }
+        let in_force = self.in_force.entry(fault.to_owned()).or_default();
+        in_force.tables.clone_from(&tables);
+        let installed = tables.iter().try_for_each(|table| {
+            in_force.lines.extend(table.plug_in_line()?);
+            table.install().map_err(|error| error.to_string())
+        });
+        if let Err(error) = installed {
+            let left = self.remove(fault).err().map_or_else(String::new, |left| format!("; {left}"));
+            return Err(format!("{error}{left}"));
         }
         Ok(monotonic_ns())
+    }
+
+    /// The names of all delay lines, in no particular order.
+    fn lines(&self) -> Vec<String> {
+        let tables = self.in_force.values().flat_map(|in_force| &in_force.tables);
+        tables.filter_map(|table| Some(table.line.as_ref()?.name.clone())).collect()
     }
 
     /// Takes the rules of `fault` out of force, if it has any; gives the time.
@@ -101,6 +112,11 @@ impl Faults {
 impl Table {
     fn place(&self) -> Namespace {
         Namespace::Named(self.namespace.clone())
+    }
+
+    /// Its delay line, if it leads into one.
+    fn plug_in_line(&self) -> Result<Option<DelayLine>, String> {
+        self.line.as_ref().map(|line| DelayLine::plug_in(&self.namespace, line)).transpose()
     }
 
     fn install(&self) -> Result<(), ToolError> {

@@ -104,11 +104,11 @@ fn has_namespace(name: &str) -> bool {
 mod tests {
     use std::io;
     use std::net::{SocketAddr, TcpStream};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::fault::{Direction, NetworkFault, NetworkKind};
-    use crate::netns::{Faults, why_not};
+    use crate::netns::{Faults, Namespace, why_no_delay, why_not};
     use crate::proxy::Links;
 
     /// What becomes of a connection to a node. Nobody listens in these tests: one that is reached refuses.
@@ -201,5 +201,48 @@ mod tests {
         assert_eq!(faults.remove_all(), Vec::<String>::new());
         made.held.remove().unwrap();
         assert!(!network.is_there());
+    }
+
+    /// How long a node took to refuse a connection, whose request was late as well as the refusal.
+    fn refused_after(network: &Network, node: i32) -> Duration {
+        let begun = Instant::now();
+        assert!(is_reached(network, node));
+        begun.elapsed()
+    }
+
+    #[test]
+    fn packets_are_as_late_as_all_faults_together_say() {
+        let Some(made) = made(vec![1, 2]) else { return };
+        if let Some(unable) = why_no_delay() {
+            println!("skipped: {}", unable.why);
+            return;
+        }
+        let network = &made.held.network;
+        let latency = Duration::from_millis(200);
+        let kind = NetworkKind::Delay { latency_ns: latency.as_nanos() as u64, jitter_ns: 0 };
+        let late =
+            NetworkFault { kind, links: Links::ALL, direction: Direction::Both, peer: None, apis: None };
+        let late = late.rules(&[2]);
+        assert!(is_reached(network, 1) && is_reached(network, 2));
+        let mut faults = Faults::default();
+        faults.install(network, "late", &late).unwrap();
+        assert_eq!(faults.first_acted_ns("late"), Ok(None));
+        assert!(refused_after(network, 2) >= 2 * latency, "there and back");
+        assert!(faults.first_acted_ns("late").unwrap().is_some());
+        faults.install(network, "later", &late).unwrap();
+        assert!(refused_after(network, 2) >= 4 * latency, "of both");
+        // The one that is younger is left, and gets a younger one.
+        faults.remove("late").unwrap();
+        assert!(refused_after(network, 2) >= 2 * latency);
+        faults.install(network, "latest", &late).unwrap();
+        assert!(refused_after(network, 2) >= 4 * latency);
+        assert_eq!(faults.remove_all(), Vec::<String>::new());
+        let begun = Instant::now();
+        while refused_after(network, 2) >= latency {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it is late still");
+        }
+        let inside = Some(Namespace::Named(network.switch()));
+        let links = run(Tool::Ip, inside.as_ref(), &["-o", "link"], "").unwrap();
+        assert!(!links.contains(": d"), "a line is left: {links}");
     }
 }

@@ -1,7 +1,11 @@
 //! Whether this machine can give nodes a network: asked by doing it, in a namespace that is gone with the process that asks.
 
 use std::sync::OnceLock;
+use std::thread;
 
+use nix::sched::{CloneFlags, unshare};
+
+use super::delay_line::{TAP_DEVICES, tap};
 use super::enter::Namespace;
 use super::tools::{Tool, ToolError, run};
 
@@ -38,6 +42,31 @@ fn look() -> Option<Unable> {
         });
     }
     TRIALS.iter().find_map(|(tool, args)| run(*tool, Some(&Namespace::Fresh), args, "").err()).map(understood)
+}
+
+/// Why packets can't be made late in such a cluster, for `network.delay`; `None` if they can, or if there can be no such cluster. Looked
+/// at once.
+pub fn why_no_delay() -> Option<&'static Unable> {
+    static ANSWER: OnceLock<Option<Unable>> = OnceLock::new();
+    ANSWER.get_or_init(|| if why_not().is_some() { None } else { look_for_delay() }).as_ref()
+}
+
+/// A device for it, and a rule that leads to it, in a namespace that is gone with the thread that asks.
+fn look_for_delay() -> Option<Unable> {
+    let tried = thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).map_err(|error| error.to_string())?;
+        let _tap = tap("gntprobe").map_err(|error| format!("{TAP_DEVICES}: {error}"))?;
+        let text = "table netdev gntprobe {\n  chain ingress {\n    type filter hook ingress devices = { gntprobe } priority 0;\n    \
+                    tcp dport 9092 counter fwd to \"gntprobe\"\n  }\n}\n";
+        run(Tool::Nft, None, &["-f", "-"], text).map(|_| ()).map_err(|error| error.to_string())
+    });
+    let tried = tried.join().unwrap_or_else(|_| Err("the thread that asks has panicked".to_owned()));
+    tried.err().map(|why| Unable {
+        why: format!("the kernel does not do what makes packets late: {why}"),
+        next_step:
+            "load the modules tun and nft_fwd_netdev, or use `isolation: process`, where a proxy does it"
+                .to_owned(),
+    })
 }
 
 fn understood(error: ToolError) -> Unable {

@@ -337,7 +337,7 @@ fn loopback(port: u16) -> SocketAddr {
 }
 
 /// A number from 0 to below 1 (SplitMix64). For jitter, which no verdict rests on.
-fn draw(state: &mut u64) -> f64 {
+pub(crate) fn draw(state: &mut u64) -> f64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -323,8 +323,7 @@ impl RuleBook {
             due_ns = due_ns.max(known.busy_until_ns);
         }
         for delay in policy.delays.iter().filter(|delay| delay.rule.is_about(api)) {
-            let shift_ns = (delay.jitter_ns as f64 * (2.0 * draw() - 1.0)) as i64;
-            due_ns = due_ns.saturating_add(delay.latency_ns.saturating_add_signed(shift_ns));
+            due_ns = due_ns.saturating_add(late_ns(delay.latency_ns, delay.jitter_ns, draw()));
             self.acted(&[delay.rule], api, now_ns);
         }
         due_ns
@@ -336,6 +335,12 @@ impl RuleBook {
         let room_ns = busy_ns.max()?.saturating_sub(LIMIT_QUEUE_NS);
         (room_ns > now_ns).then_some(room_ns)
     }
+}
+
+/// How much later something arrives: by `latency_ns`, and by up to `jitter_ns` more or less, as `drawn` from 0 to below 1 says.
+pub(crate) fn late_ns(latency_ns: u64, jitter_ns: u64, drawn: f64) -> u64 {
+    let shift_ns = (jitter_ns as f64 * (2.0 * drawn - 1.0)) as i64;
+    latency_ns.saturating_add_signed(shift_ns)
 }
 
 impl Policy {

@@ -4,6 +4,7 @@
 //! (`harness = false`): it dispatches on the hidden arguments, and is an ordinary test runner otherwise. The alternative, a
 //! binary of its own for tests, would be installed with the crate and would not test re-execution.
 
+mod containers;
 mod faults;
 mod matrix;
 mod members;

@@ -16,8 +16,8 @@ use gauntlet_chaos::fault::{FaultRecord, LossBy};
 use gauntlet_chaos::journal::{PendingUndo, PlannedUndo, Undo, UndoAction, read_pending};
 use gauntlet_chaos::process::ProcessIdentity;
 use gauntlet_chaos::{
-    Controllers, FaultAction, FaultEvent, FaultSpec, FaultStep, Injector, Isolation, KafkaSource,
-    KafkaVersion, LocalCluster, LocalSpec, Operation, Target, UndoJournal,
+    Controllers, DiskFault, FaultAction, FaultEvent, FaultSpec, FaultStep, Injector, Isolation, KafkaSource,
+    KafkaVersion, LocalCluster, LocalSpec, Operation, Target, UndoJournal, disks,
 };
 use gauntlet_wire::admin::{connect_first, wait_for_leaders};
 use gauntlet_wire::{ConnectOptions, Connection, ErrorCode, NewTopic};
@@ -27,12 +27,14 @@ use tempfile::TempDir;
 use super::support::{
     LIMIT, Run, TestResult, dirs, eventually, launcher, listed, process_of, produce, quick, report,
 };
-use super::{members, netns, network, operations, shims};
+use super::{containers, members, netns, network, operations, shims};
 
 /// Where rows are appended, one JSON object a line.
 const ROWS: &str = "GAUNTLET_FAULT_ROWS";
 /// A supervisor may take so long at most to notice that its run is gone, and to end everything.
 const SUPERVISOR_LIMIT: Duration = Duration::from_secs(10);
+/// A disk of its own that a node has, in memory.
+const DISK_BYTES: u64 = 256 << 20;
 /// A broker that is asked to stop.
 const STOP: u64 = 30_000;
 /// What part of the time is left to a node that is starved, in per cent.
@@ -69,10 +71,14 @@ enum Shape {
     Shimmed,
     /// Four such nodes, and more that may join: a broker, and a controller for a quorum that is dynamic.
     Growing,
+    /// As combined, each node a container.
+    Containers,
+    /// As combined, each node with a disk of its own.
+    Disks,
 }
 
 impl Shape {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Combined,
         Self::Isolated,
         Self::Proxied,
@@ -80,15 +86,17 @@ impl Shape {
         Self::Older,
         Self::Shimmed,
         Self::Growing,
+        Self::Containers,
+        Self::Disks,
     ];
     /// Those in which a controller is killed and stopped in every way.
     const DIRECT: [Self; 2] = [Self::Combined, Self::Isolated];
 
     fn brokers(self) -> u16 {
         match self {
-            Self::Combined | Self::Proxied | Self::Netns | Self::Older | Self::Shimmed => 3,
             Self::Isolated => 2,
             Self::Growing => 4,
+            _ => 3,
         }
     }
 
@@ -101,6 +109,8 @@ impl Shape {
             Self::Older => "3 brokers of Kafka 3.9.1, combined controllers",
             Self::Shimmed => "3 brokers, combined controllers, with a shim",
             Self::Growing => "4 brokers, combined controllers, a dynamic quorum",
+            Self::Containers => "3 brokers, combined controllers, in containers",
+            Self::Disks => "3 brokers, combined controllers, on disks of their own",
         }
     }
 
@@ -120,12 +130,26 @@ impl Shape {
         let spec = LocalSpec { config, controllers, proxied, shimmed, ..quick(self.brokers()) };
         match self {
             Self::Netns => LocalSpec { isolation: Isolation::Netns, ..spec },
+            Self::Containers => LocalSpec { kafka: KafkaSource::Image(containers::image()), ..spec },
+            Self::Disks => LocalSpec { disk_bytes: Some(DISK_BYTES), ..spec },
             Self::Older => LocalSpec { kafka: older(), upgrade_to: Some(KafkaVersion::DEFAULT), ..spec },
             Self::Growing => {
                 let (spare_brokers, spare_controllers) = (1, 1);
                 LocalSpec { spare_brokers, spare_controllers, dynamic_quorum: true, ..spec }
             }
             _ => spec,
+        }
+    }
+
+    /// Whether this machine has none of that kind; then it says so of the test of this name.
+    fn is_skipped(self, name: &str) -> bool {
+        match self {
+            Self::Netns => netns::is_skipped(name),
+            Self::Containers => containers::is_skipped(name),
+            Self::Disks => {
+                disks::why_not().inspect(|why| report(&format!("skipped: {name}: {why}"))).is_some()
+            }
+            _ => false,
         }
     }
 }
@@ -178,7 +202,7 @@ fn rows() -> Vec<Row> {
     rows.push(row(loss(LossBy::Pause), Target::EnoughVoters, Shape::Isolated));
     rows.push(row(loss(LossBy::Kill), Target::EnoughVoters, Shape::Isolated));
     rows.push(row(Do::BrokerKillAll, Target::AllBrokers, Shape::Isolated));
-    rows.push(row(roll, Target::NextOfRoll, Shape::Isolated));
+    rows.push(row(roll.clone(), Target::NextOfRoll, Shape::Isolated));
     let upgrade = Do::BrokerRollingUpgrade { deadline_ms: STOP, to: KafkaVersion::DEFAULT.to_string() };
     rows.push(row(upgrade, Target::NextOfRoll, Shape::Older));
     for network::NetworkRow { action, target, in_ci_test, killed_in_ci_test } in network::rows() {
@@ -191,6 +215,16 @@ fn rows() -> Vec<Row> {
     for action in [Do::BrokerKill, Do::BrokerPause] {
         rows.push(row(action, Target::ActiveController, Shape::Netns));
     }
+    // All that an engine is asked to do.
+    for action in [Do::BrokerKill, stop.clone(), Do::BrokerPause, restart.clone(), Do::BrokerBounce] {
+        rows.push(row(action, Target::NotController, Shape::Containers));
+    }
+    rows.push(row(roll.clone(), Target::NextOfRoll, Shape::Containers));
+    rows.push(row(Do::BrokerKillAll, Target::AllBrokers, Shape::Containers));
+    for by in [LossBy::Pause, LossBy::Kill] {
+        rows.push(row(loss(by), Target::EnoughVoters, Shape::Containers));
+    }
+    rows.push(row(Do::Disk { fault: DiskFault::Fill }, shims::victim(), Shape::Disks));
     for shims::ShimRow { action, in_ci_test, killed_in_ci_test } in shims::rows() {
         rows.push(Row { in_ci_test, killed_in_ci_test, ..row(action, shims::victim(), Shape::Shimmed) });
     }
@@ -285,16 +319,21 @@ impl Clusters {
 pub(crate) fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for row in rows() {
-        if row.shape == Shape::Netns && netns::is_skipped(&format!("catalogue: {}", row.name())) {
-            continue;
-        }
         let (name, in_ci_test, killed_in_ci_test) = (row.name(), row.in_ci_test, row.killed_in_ci_test);
         let (clusters, on) = (Arc::clone(clusters), row.clone());
-        let acts =
-            Trial::test(format!("catalogue: {name}"), move || acts_and_heals(&on, &clusters.get(on.shape)?));
+        let acts = Trial::test(format!("catalogue: {name}"), move || {
+            if on.shape.is_skipped(&format!("catalogue: {}", on.name())) {
+                return Ok(());
+            }
+            acts_and_heals(&on, &clusters.get(on.shape)?)
+        });
         trials.push(acts.with_ignored_flag(!in_ci_test));
-        let killed =
-            Trial::test(format!("catalogue, killed: {name}"), move || a_killed_run_leaves_nothing(&row));
+        let killed = Trial::test(format!("catalogue, killed: {name}"), move || {
+            if row.shape.is_skipped(&format!("catalogue, killed: {}", row.name())) {
+                return Ok(());
+            }
+            a_killed_run_leaves_nothing(&row)
+        });
         trials.push(killed.with_ignored_flag(!killed_in_ci_test));
     }
     let cluster = Arc::clone(clusters);
@@ -322,7 +361,7 @@ fn acts_and_heals(row: &Row, cluster: &Arc<LocalCluster>) -> TestResult {
     let base = tempfile::tempdir()?;
     let journal = Arc::new(UndoJournal::open(base.path())?);
     let topic = topic_of(row, cluster)?;
-    if matches!(row.shape, Shape::Proxied | Shape::Netns | Shape::Shimmed) {
+    if matches!(row.shape, Shape::Proxied | Shape::Netns | Shape::Shimmed | Shape::Disks) {
         network::deal_leaders(cluster, &topic)?;
     }
     if let FaultAction::BrokerPowerLoss { .. } = row.action {
@@ -390,7 +429,9 @@ fn lasts(
         return starved(victim.ok_or("no victim")?.1);
     }
     for (node, process) in before.iter().filter(|(node, _)| victims.contains(node)) {
-        if row.pauses() {
+        if row.pauses() && row.shape == Shape::Containers {
+            assert!(containers::is_paused(*process)?, "node {node}");
+        } else if row.pauses() {
             assert!(process.all_threads_stopped()?, "node {node}");
         } else {
             assert!(!process.is_alive(), "node {node}");
@@ -404,9 +445,10 @@ fn lasts(
     if let FaultAction::BrokerPowerLoss { .. } = row.action {
         return forgot(cluster, topic, &victims, records);
     }
-    let mut seen = match row.pauses() {
-        true => "every thread in state T".to_owned(),
-        false => "process gone, nobody listens".to_owned(),
+    let mut seen = match (row.pauses(), row.shape) {
+        (true, Shape::Containers) => "the engine calls it paused, nobody answers".to_owned(),
+        (true, _) => "every thread in state T".to_owned(),
+        (false, _) => "process gone, nobody listens".to_owned(),
     };
     if row.target == Target::EnoughVoters {
         no_metadata_changes(cluster, &victims)?;
@@ -590,8 +632,10 @@ fn a_killed_run_leaves_nothing(row: &Row) -> TestResult {
         let log = std::fs::read_to_string(base.path().join("logs/supervisor.log"))?;
         assert!(log.contains("healing: fault fault#1 is undone"), "{log}");
     }
-    if row.shape == Shape::Netns {
-        netns::nothing_is_left(base.path())?;
+    match row.shape {
+        Shape::Netns => netns::nothing_is_left(base.path())?,
+        Shape::Containers => containers::nothing_is_left(base.path(), run.supervisor)?,
+        _ => {}
     }
     append(&serde_json::json!({
         "row": "killed_run",

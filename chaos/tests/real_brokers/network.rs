@@ -94,17 +94,17 @@ pub(crate) fn rows() -> Vec<NetworkRow> {
 /// Those of clusters in network namespaces: all that the kernel can do, on links of every kind and one way, too.
 pub(crate) fn rows_in_netns() -> Vec<NetworkRow> {
     let kernel_can = |row: &NetworkRow| match &row.action {
-        FaultAction::Network { fault } => {
-            let by_proxy = matches!(fault.kind, NetworkKind::Delay { .. } | NetworkKind::HalfOpen);
-            fault.apis.is_none() && !by_proxy
-        }
+        FaultAction::Network { fault } => fault.apis.is_none() && fault.kind != NetworkKind::HalfOpen,
         _ => false,
     };
-    let only_isolate = |row: NetworkRow| {
-        let is = matches!(&row.action, FaultAction::Network { fault } if fault.kind == NetworkKind::Isolate);
-        NetworkRow { in_ci_test: is, killed_in_ci_test: is, ..row }
+    // One of what rules do by themselves, and one of what takes a delay line.
+    let one_of_each = |row: NetworkRow| {
+        let FaultAction::Network { fault } = &row.action else { return row };
+        let is_isolate = fault.kind == NetworkKind::Isolate;
+        let is_late = matches!(fault.kind, NetworkKind::Delay { .. }) && fault.links.has(Link::Brokers);
+        NetworkRow { in_ci_test: is_isolate || is_late, killed_in_ci_test: is_isolate, ..row }
     };
-    let mut rows: Vec<NetworkRow> = rows().into_iter().filter(kernel_can).map(only_isolate).collect();
+    let mut rows: Vec<NetworkRow> = rows().into_iter().filter(kernel_can).map(one_of_each).collect();
     let limit = NetworkKind::Bandwidth { bytes_per_s: BYTES_PER_S };
     let more = [
         (NetworkKind::Partition, Links::NODES, Direction::To),

@@ -101,8 +101,12 @@ fn list(
     )?;
     writeln!(
         out,
-        "       with `isolation: netns` by nftables and HTB in the network namespaces of nodes; not network.delay, and nothing by `api`{}",
-        no_netns.map_or_else(String::new, |unable| format!("; not here: {}", unable.why))
+        "       with `isolation: netns` by nftables, HTB and (network.delay) a delay line in the network namespaces of nodes; not network.half-open, and nothing by `api`{}",
+        match (no_netns, netns::why_no_delay()) {
+            (Some(unable), _) => format!("; not here: {}", unable.why),
+            (None, Some(unable)) => format!("; network.delay not here: {}", unable.why),
+            (None, None) => String::new(),
+        }
     )?;
     writeln!(
         out,

@@ -1,5 +1,7 @@
 //! Rules of faults of the network that need the cluster.
 
+use gauntlet_chaos::netns;
+
 use crate::scenario::CONTROLLER_ID_MIN;
 use crate::scenario::problems::{Finding, Problems};
 use crate::scenario::types::{
@@ -52,7 +54,7 @@ pub(super) fn validate(
     }
 }
 
-/// What the network of namespaces does not do, or not yet.
+/// What the network of namespaces does not do, anywhere or on this machine.
 fn in_namespaces(path: &str, fault: &Fault, network: &NetworkFault, problems: &mut Problems<'_>) {
     let name = fault.action.name();
     if network.apis.is_some() {
@@ -63,18 +65,22 @@ fn in_namespaces(path: &str, fault: &Fault, network: &NetworkFault, problems: &m
             help: "leave `api` out, or use `isolation: process`, where a proxy reads what is asked",
         });
     }
-    let why = match network.effect {
-        NetworkEffect::Delay { .. } => {
-            "this takes the kernel's module sch_netem, which gauntlet does not use yet"
-        }
-        NetworkEffect::HalfOpen => "the kernel does not tell packets of older connections from others",
+    let (why, help) = match network.effect {
+        NetworkEffect::HalfOpen => (
+            "the kernel does not tell packets of older connections from others",
+            "use `isolation: process`, where a proxy does it",
+        ),
+        NetworkEffect::Delay { .. } => match netns::why_no_delay() {
+            Some(unable) => (unable.why.as_str(), unable.next_step.as_str()),
+            None => return,
+        },
         _ => return,
     };
     problems.add(Finding {
         path: &format!("{path}.action"),
         message: format!("`{name}` with `isolation: netns`"),
         label: why,
-        help: "use `isolation: process`, where a proxy does it",
+        help,
     });
 }
 
